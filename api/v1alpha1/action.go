@@ -1,0 +1,39 @@
+package v1alpha1
+
+// Action is what happens to a Pod that a rule finds fault with.
+//
+// +kubebuilder:validation:Enum=Ignore;Audit;Warn;Reject
+type Action string
+
+const (
+	// ActionIgnore says and does nothing.
+	ActionIgnore Action = "Ignore"
+	// ActionAudit admits the Pod and leaves a trace in audit annotations, logs
+	// and metrics.
+	ActionAudit Action = "Audit"
+	// ActionWarn admits the Pod and shows a warning to whoever created it.
+	ActionWarn Action = "Warn"
+	// ActionReject refuses the Pod.
+	ActionReject Action = "Reject"
+)
+
+// Stricter returns the stricter of a and b. A value that is no known action
+// ranks as ActionIgnore.
+func Stricter(a, b Action) Action {
+	if b.strictness() > a.strictness() {
+		return b
+	}
+	return a
+}
+
+func (a Action) strictness() int {
+	switch a {
+	case ActionReject:
+		return 3
+	case ActionWarn:
+		return 2
+	case ActionAudit:
+		return 1
+	}
+	return 0
+}

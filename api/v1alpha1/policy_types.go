@@ -1,0 +1,196 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Architecture is the architecture of a node, in Go's GOARCH names, as in the
+// node label kubernetes.io/arch.
+//
+// +kubebuilder:validation:Enum=amd64;arm;arm64;ppc64le;riscv64;s390x
+type Architecture string
+
+// CapsetPolicySpec says what happens to Pods whose images make legacy
+// capability calls.
+type CapsetPolicySpec struct {
+	// podSelector limits the policy to Pods with these labels. Empty: all Pods.
+	//
+	// +optional
+	PodSelector metav1.LabelSelector `json:"podSelector,omitzero"`
+
+	// architectures are the node architectures that the policy is about. A Pod
+	// is judged for those of them that its nodeSelector and required node
+	// affinity leave open, each by the image's own manifest for it. The kernel
+	// logs legacy calls on every architecture; arm64 is where it is reported.
+	//
+	// +optional
+	// +kubebuilder:default={arm64}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=6
+	// +listType=set
+	Architectures []Architecture `json:"architectures,omitempty"`
+
+	// action is what happens to a Pod with a binary that uses the legacy
+	// capability ABI (v1, or the deprecated v2).
+	//
+	// +optional
+	// +kubebuilder:default=Warn
+	Action Action `json:"action,omitempty"`
+
+	// onUnknown is what happens to a Pod with a binary that may make capability
+	// calls whose version could not be read.
+	//
+	// +optional
+	// +kubebuilder:default=Warn
+	OnUnknown Action `json:"onUnknown,omitempty"`
+
+	// onScanError is what happens to a Pod with an image that could not be read.
+	//
+	// +optional
+	// +kubebuilder:default={default:Warn}
+	OnScanError ScanErrorActions `json:"onScanError,omitzero"`
+
+	// exemptions are images that this policy does not look at. They are decided
+	// before any registry is asked.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	Exemptions []Exemption `json:"exemptions,omitempty"`
+}
+
+// ScanErrorActions says what happens to a Pod with an image that could not be
+// read, by class of error. A class that is not given has the default's action.
+type ScanErrorActions struct {
+	// default holds for every class without an action of its own, and for
+	// errors inside capvet.
+	//
+	// +optional
+	// +kubebuilder:default=Warn
+	Default Action `json:"default,omitempty"`
+	// timeout: the time allowed ran out. The reading goes on in the background,
+	// so a second attempt often finds it done.
+	//
+	// +optional
+	Timeout Action `json:"timeout,omitempty"`
+	// unauthorized: the registry accepted none of the Pod's credentials.
+	//
+	// +optional
+	Unauthorized Action `json:"unauthorized,omitempty"`
+	// notFound: the registry has no such image.
+	//
+	// +optional
+	NotFound Action `json:"notFound,omitempty"`
+	// rateLimited: the registry asked to come back later.
+	//
+	// +optional
+	RateLimited Action `json:"rateLimited,omitempty"`
+	// tooLarge: the image met one of capvet's limits of size or count.
+	//
+	// +optional
+	TooLarge Action `json:"tooLarge,omitempty"`
+	// malformed: the image breaks its format, or does not have its digest.
+	//
+	// +optional
+	Malformed Action `json:"malformed,omitempty"`
+	// blocked: capvet refuses to connect to that registry's address.
+	//
+	// +optional
+	Blocked Action `json:"blocked,omitempty"`
+	// registry: anything else between capvet and the registry.
+	//
+	// +optional
+	Registry Action `json:"registry,omitempty"`
+}
+
+// Exemption is a set of images that a policy does not look at.
+type Exemption struct {
+	// images are patterns of image references as Pods write them, after the
+	// default registry is filled in. "*" stands for any characters but "/",
+	// "**" for any characters.
+	//
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +listType=atomic
+	Images []string `json:"images"`
+	// reason says why, for whoever reads the policy or the audit log.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason"`
+	// expires is when the exemption ends. Empty: never.
+	//
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// ClusterCapsetPolicySpec is a CapsetPolicySpec for the namespaces that it
+// selects.
+type ClusterCapsetPolicySpec struct {
+	// namespaceSelector chooses namespaces by their labels. Empty: all.
+	//
+	// +optional
+	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector,omitzero"`
+
+	CapsetPolicySpec `json:",inline"`
+}
+
+// ClusterCapsetPolicy says, for the namespaces that it selects, what happens to
+// Pods whose images make legacy 32-bit capability calls.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=ccp,categories=capvet
+// +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
+// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`
+// +kubebuilder:printcolumn:name="Architectures",type=string,JSONPath=`.spec.architectures`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ClusterCapsetPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the policy.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Spec ClusterCapsetPolicySpec `json:"spec,omitzero"`
+}
+
+// ClusterCapsetPolicyList is a list of ClusterCapsetPolicy.
+//
+// +kubebuilder:object:root=true
+type ClusterCapsetPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ClusterCapsetPolicy `json:"items"`
+}
+
+// CapsetPolicy says, for its own namespace, what happens to Pods whose images
+// make legacy 32-bit capability calls.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Namespaced,shortName=cp,categories=capvet
+// +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
+// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`
+// +kubebuilder:printcolumn:name="Architectures",type=string,JSONPath=`.spec.architectures`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type CapsetPolicy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the policy.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Spec CapsetPolicySpec `json:"spec,omitzero"`
+}
+
+// CapsetPolicyList is a list of CapsetPolicy.
+//
+// +kubebuilder:object:root=true
+type CapsetPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CapsetPolicy `json:"items"`
+}

@@ -13,9 +13,11 @@ const (
 	FailureMalformed    FailureClass = "malformed"    // what came back breaks its format or digest
 	FailureBlocked      FailureClass = "blocked"      // capvet itself refuses to connect there
 	FailureRegistry     FailureClass = "registry"     // anything else between here and the registry
+	FailureInternal     FailureClass = "internal"     // an error inside capvet; policies cannot name it
 )
 
-// FailureClasses returns every class, in the order of the policy's schema.
+// FailureClasses returns every class that a policy can name, in the order of
+// its schema.
 func FailureClasses() []FailureClass {
 	return []FailureClass{
 		FailureTimeout, FailureUnauthorized, FailureNotFound, FailureRateLimited,

@@ -1,0 +1,174 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Image is one image of a Pod on one architecture, as far as it was read.
+type Image struct {
+	// Containers are the names of the Pod's containers that run it.
+	Containers []string
+	// Reference is the image as the Pod writes it.
+	Reference string
+	// Name is the reference with default registry, repository and tag filled
+	// in: what exemptions are matched against.
+	Name string
+	// Architecture is a GOARCH name.
+	Architecture string
+	// Report is what was found; nil when the image was not read.
+	Report *report.Report
+	// Failure says why the image could not be read. Exactly one of Report and
+	// Failure is set.
+	Failure *report.Failure
+}
+
+// Rule names the part of a policy that a finding comes from.
+type Rule string
+
+const (
+	RuleLegacy    Rule = "action"      // a binary uses a legacy ABI
+	RuleUnknown   Rule = "onUnknown"   // it could not be told whether one does
+	RuleScanError Rule = "onScanError" // the image could not be read
+)
+
+// Finding is one fault found with one image.
+type Finding struct {
+	// Action is the strictest that a matching policy has for it.
+	Action v1alpha1.Action
+	// Policy names the policy with that action.
+	Policy string
+	Rule   Rule
+	Image  Image
+	// Binary is set for RuleLegacy, and for RuleUnknown when it is about one.
+	Binary *report.Binary
+	// Gap is set for RuleUnknown when it is about a part of the image that was
+	// not read.
+	Gap *report.Gap
+}
+
+// Exempted is an image that a policy left alone.
+type Exempted struct {
+	Image  string
+	Policy string
+	Reason string
+}
+
+// Decision is what the matching policies come to together.
+type Decision struct {
+	// Action is the strictest of all findings, ActionIgnore when there is none.
+	Action v1alpha1.Action
+	// Findings are sorted: strictest first, then by container, architecture and
+	// path. Those with ActionIgnore are left out.
+	Findings []Finding
+	// Exempted are sorted by image and policy.
+	Exempted []Exempted
+}
+
+// Evaluate judges images under policies, all of which match the Pod. Each
+// policy is evaluated on its own; for each fault the strictest action wins, and
+// among equals the policy that comes first by name.
+func Evaluate(now time.Time, policies []Policy, images []Image) Decision {
+	decision := Decision{Action: v1alpha1.ActionIgnore}
+	policies = slices.Clone(policies)
+	slices.SortFunc(policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	for _, image := range images {
+		var findings []Finding // of this image; each policy yields them in the same order
+		for i := range policies {
+			p := &policies[i]
+			if !slices.Contains(p.architectures, image.Architecture) {
+				continue
+			}
+			if e, exempt := p.exempts(now, image.Name); exempt {
+				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.reason})
+				continue
+			}
+			judged := p.judge(image)
+			if findings == nil {
+				findings = judged
+				continue
+			}
+			for j := range judged {
+				if v1alpha1.Stricter(findings[j].Action, judged[j].Action) != findings[j].Action {
+					findings[j] = judged[j]
+				}
+			}
+		}
+		for _, f := range findings {
+			if f.Action != v1alpha1.ActionIgnore {
+				decision.Action = v1alpha1.Stricter(decision.Action, f.Action)
+				decision.Findings = append(decision.Findings, f)
+			}
+		}
+	}
+	slices.SortStableFunc(decision.Findings, compareFindings)
+	slices.SortFunc(decision.Exempted, func(a, b Exempted) int {
+		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Reason, b.Reason))
+	})
+	decision.Exempted = slices.Compact(decision.Exempted)
+	return decision
+}
+
+// judge lists the faults of one image with p's actions, Ignore among them. What
+// is listed, and in which order, depends on the image alone.
+func (p *Policy) judge(image Image) []Finding {
+	finding := Finding{Policy: p.Name, Image: image}
+	if image.Report == nil {
+		class := report.FailureInternal
+		if image.Failure != nil {
+			class = image.Failure.Class
+		}
+		finding.Rule, finding.Action = RuleScanError, p.scanErrorAction(class)
+		return []Finding{finding}
+	}
+	findings := []Finding{}
+	for i := range image.Report.Binaries {
+		binary := &image.Report.Binaries[i]
+		switch {
+		case binary.Capset.ABI.Legacy():
+			finding.Rule, finding.Action = RuleLegacy, p.action
+		case report.WorseABI(binary.Capset.ABI, report.ABIUnknown) == binary.Capset.ABI:
+			finding.Rule, finding.Action = RuleUnknown, p.onUnknown
+		default:
+			continue
+		}
+		finding.Binary = binary
+		findings = append(findings, finding)
+	}
+	// What was not read may hold anything: without a finding the verdict would
+	// read as clean.
+	if len(findings) == 0 && !image.Report.Complete {
+		finding.Rule, finding.Action, finding.Binary = RuleUnknown, p.onUnknown, nil
+		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
+		if len(image.Report.Gaps) > 0 {
+			finding.Gap = &image.Report.Gaps[0]
+		}
+		findings = append(findings, finding)
+	}
+	return findings
+}
+
+// compareFindings orders by strictness, then by what the finding is about.
+func compareFindings(a, b Finding) int {
+	path := func(f Finding) string {
+		if f.Binary != nil {
+			return f.Binary.Path
+		}
+		return ""
+	}
+	if a.Action != b.Action {
+		if v1alpha1.Stricter(a.Action, b.Action) == a.Action {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(
+		slices.Compare(a.Image.Containers, b.Image.Containers),
+		cmp.Compare(a.Image.Architecture, b.Image.Architecture),
+		cmp.Compare(path(a), path(b)),
+	)
+}

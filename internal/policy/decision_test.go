@@ -1,0 +1,256 @@
+package policy
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/report"
+)
+
+var now = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func cluster(t *testing.T, name string, spec v1alpha1.CapsetPolicySpec) Policy {
+	t.Helper()
+	p, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: spec},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func imageWith(abis ...report.ABI) Image {
+	r := report.New()
+	for i, abi := range abis {
+		r.Binaries = append(r.Binaries, report.Binary{Path: fmt.Sprintf("/bin/%d", i), Capset: report.Capset{ABI: abi}})
+	}
+	return Image{Containers: []string{"c"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0", Architecture: "arm64", Report: &r}
+}
+
+func imageFailed(class report.FailureClass) Image {
+	i := imageWith()
+	i.Report, i.Failure = nil, &report.Failure{Class: class}
+	return i
+}
+
+func imageIncomplete(abis ...report.ABI) Image {
+	i := imageWith(abis...)
+	i.Report.Complete = false
+	i.Report.Gaps = []report.Gap{{Where: "sha256:00", Reason: "too-large"}}
+	return i
+}
+
+// outcome is a decision in brief.
+func outcome(d Decision) []string {
+	lines := []string{string(d.Action)}
+	for _, f := range d.Findings {
+		what := ""
+		if f.Binary != nil {
+			what = f.Binary.Path
+		}
+		if f.Gap != nil {
+			what = f.Gap.Reason
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s %s", f.Action, f.Policy, f.Rule, what))
+	}
+	for _, e := range d.Exempted {
+		lines = append(lines, fmt.Sprintf("exempt %s %s %s", e.Image, e.Policy, e.Reason))
+	}
+	return lines
+}
+
+func TestEvaluate(t *testing.T) {
+	warn := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn}
+	reject := v1alpha1.CapsetPolicySpec{
+		Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionAudit,
+		OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject, NotFound: v1alpha1.ActionIgnore},
+	}
+	exempt := func(pattern string, expires *time.Time) v1alpha1.CapsetPolicySpec {
+		e := v1alpha1.Exemption{Images: []string{pattern}, Reason: "because"}
+		if expires != nil {
+			e.Expires = &metav1.Time{Time: *expires}
+		}
+		return v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Exemptions: []v1alpha1.Exemption{e}}
+	}
+	past, future := now.Add(-time.Second), now.Add(time.Second)
+	tests := []struct {
+		name     string
+		policies map[string]v1alpha1.CapsetPolicySpec
+		image    Image
+		want     []string
+	}{
+		{"no policy", nil, imageWith(report.ABIV1), []string{"Ignore"}},
+		{"clean", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV3, report.ABINone, report.ABILibrary, report.ABINegotiated), []string{"Ignore"}},
+		{"legacy", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV3, report.ABIV1),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/1"}},
+		{"v2 is legacy too", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV2),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/0"}},
+		{"defaults warn", map[string]v1alpha1.CapsetPolicySpec{"w": {}}, imageWith(report.ABIV1),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/0"}},
+		{"strictest wins", map[string]v1alpha1.CapsetPolicySpec{"a": warn, "b": reject, "c": warn}, imageWith(report.ABIV1),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/b action /bin/0"}},
+		{"among equals the first by name", map[string]v1alpha1.CapsetPolicySpec{"b": warn, "a": warn}, imageWith(report.ABIV1),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/a action /bin/0"}},
+		{"each fault by its own strictest policy", map[string]v1alpha1.CapsetPolicySpec{"w": warn, "r": reject}, imageWith(report.ABIUnknown, report.ABIV1),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/r action /bin/1", "Warn ClusterCapsetPolicy/w onUnknown /bin/0"}},
+		{"an ABI nobody knows is unknown", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith("v9"),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w onUnknown /bin/0"}},
+		{"incomplete is not clean", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageIncomplete(report.ABIV3),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w onUnknown too-large"}},
+		{"incomplete adds nothing to a finding", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageIncomplete(report.ABIV1),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/0"}},
+		{"scan error by default", map[string]v1alpha1.CapsetPolicySpec{"r": reject}, imageFailed(report.FailureTimeout),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/r onScanError "}},
+		{"scan error by class", map[string]v1alpha1.CapsetPolicySpec{"r": reject}, imageFailed(report.FailureNotFound), []string{"Ignore"}},
+		{"internal error by default", map[string]v1alpha1.CapsetPolicySpec{"r": reject}, imageFailed(report.FailureInternal),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/r onScanError "}},
+		{"other architecture", map[string]v1alpha1.CapsetPolicySpec{"w": {Architectures: []v1alpha1.Architecture{"amd64"}}}, imageWith(report.ABIV1), []string{"Ignore"}},
+		{"exempt", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("docker.io/**", &future)}, imageWith(report.ABIV1),
+			[]string{"Ignore", "exempt haproxy:3.0 ClusterCapsetPolicy/e because"}},
+		{"exempt from one policy only", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("docker.io/library/*", nil), "w": warn}, imageWith(report.ABIV1),
+			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/0", "exempt haproxy:3.0 ClusterCapsetPolicy/e because"}},
+		{"expired exemption", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("**", &past)}, imageWith(report.ABIV1),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/e action /bin/0"}},
+		{"exemption expires at its instant", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("**", &now)}, imageWith(report.ABIV1),
+			[]string{"Reject", "Reject ClusterCapsetPolicy/e action /bin/0"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var policies []Policy
+			for name, spec := range tt.policies {
+				policies = append(policies, cluster(t, name, spec))
+			}
+			if diff := cmp.Diff(tt.want, outcome(Evaluate(now, policies, []Image{tt.image}))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestEvaluateClasses: every class that a policy can name has its own action,
+// and each falls back to the default.
+func TestEvaluateClasses(t *testing.T) {
+	all := []v1alpha1.Action{v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject}
+	named := func(class report.FailureClass, action v1alpha1.Action) v1alpha1.ScanErrorActions {
+		a := v1alpha1.ScanErrorActions{Default: v1alpha1.ActionAudit}
+		fields := map[report.FailureClass]*v1alpha1.Action{
+			report.FailureTimeout: &a.Timeout, report.FailureUnauthorized: &a.Unauthorized, report.FailureNotFound: &a.NotFound,
+			report.FailureRateLimited: &a.RateLimited, report.FailureTooLarge: &a.TooLarge, report.FailureMalformed: &a.Malformed,
+			report.FailureBlocked: &a.Blocked, report.FailureRegistry: &a.Registry,
+		}
+		*fields[class] = action
+		return a
+	}
+	for _, class := range report.FailureClasses() {
+		for _, action := range all {
+			p := cluster(t, "p", v1alpha1.CapsetPolicySpec{OnScanError: named(class, action)})
+			for _, failed := range report.FailureClasses() {
+				want := v1alpha1.ActionAudit
+				if failed == class {
+					want = action
+				}
+				if got := Evaluate(now, []Policy{p}, []Image{imageFailed(failed)}).Action; got != want {
+					t.Errorf("onScanError.%s=%s, failure %s: got %s, want %s", class, action, failed, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	inProd, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
+		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}},
+		CapsetPolicySpec:  v1alpha1.CapsetPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "lb"}}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := CompileNamespaced(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "own"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Name != "CapsetPolicy/shop/own" {
+		t.Errorf("name is %s", own.Name)
+	}
+	prod := labels.Set{"env": "prod", metadataName: "shop"}
+	lb := labels.Set{"app": "lb"}
+	for _, tt := range []struct {
+		name           string
+		policy         Policy
+		namespace, pod labels.Set
+		want           bool
+	}{
+		{"both selectors hold", inProd, prod, lb, true},
+		{"namespace differs", inProd, labels.Set{"env": "dev"}, lb, false},
+		{"Pod differs", inProd, prod, labels.Set{}, false},
+		{"own namespace", own, prod, nil, true},
+		{"other namespace", own, labels.Set{metadataName: "else"}, nil, false},
+	} {
+		if got := tt.policy.Matches(tt.namespace, tt.pod); got != tt.want {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+func TestCompileErrorsNameTheField(t *testing.T) {
+	broken := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	if _, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}}); err == nil || err.Error() != `spec.namespaceSelector: "Near" is not a valid label selector operator` {
+		t.Errorf("got %v", err)
+	}
+	if _, err := CompileNamespaced(&v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}); err == nil || err.Error() != `spec.podSelector: "Near" is not a valid label selector operator` {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWants(t *testing.T) {
+	ignoring := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}}
+	one := ignoring
+	one.OnScanError.Registry = v1alpha1.ActionAudit
+	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"a/*"}, Reason: "r"}}}
+	for _, tt := range []struct {
+		name  string
+		spec  v1alpha1.CapsetPolicySpec
+		image string
+		want  bool
+	}{
+		{"default", v1alpha1.CapsetPolicySpec{}, "a/b", true},
+		{"all ignored", ignoring, "a/b", false},
+		{"one class is not", one, "a/b", true},
+		{"exempt", exempting, "a/b", false},
+		{"not exempt", exempting, "a/b/c", true},
+	} {
+		p := cluster(t, "p", tt.spec)
+		if got := p.Wants(now, tt.image); got != tt.want {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"a.io/x", "a.io/x", true},
+		{"a.io/x", "axio/x", false},
+		{"a.io/*", "a.io/x:1", true},
+		{"a.io/*", "a.io/x/y", false},
+		{"a.io/**", "a.io/x/y@sha256:00", true},
+		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.0.11", true},
+		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.1", false},
+		{"***", "a/b", true},
+		{"a(b", "a(b", true},
+	} {
+		if got := compileGlob(tt.pattern).MatchString(tt.name); got != tt.want {
+			t.Errorf("%q on %q: got %v", tt.pattern, tt.name, got)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+// Package policy judges: from policies and reports to a decision.
+//
+// It is pure. It knows no client, registry, logger or clock: whatever it needs
+// is handed in, and the same input gives the same decision, byte for byte. It
+// is not for choosing what to read or for wording messages. Policies are those
+// that an API server validated; reports may hold anything an image's author
+// could put there.
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Policy is a policy object made ready for judging.
+type Policy struct {
+	// Name is Kind/name, or Kind/namespace/name for one of a namespace.
+	Name string
+
+	namespaces    labels.Selector
+	pods          labels.Selector
+	architectures []string
+	action        v1alpha1.Action
+	onUnknown     v1alpha1.Action
+	onScanError   v1alpha1.ScanErrorActions
+	exemptions    []exemption
+}
+
+// CompileCluster makes a ClusterCapsetPolicy ready. The error names the field.
+func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (Policy, error) {
+	compiled, err := compile(&p.Spec.CapsetPolicySpec)
+	if err != nil {
+		return Policy{}, err
+	}
+	compiled.Name = "ClusterCapsetPolicy/" + p.Name
+	compiled.namespaces, err = metav1.LabelSelectorAsSelector(&p.Spec.NamespaceSelector)
+	if err != nil {
+		return Policy{}, fmt.Errorf("spec.namespaceSelector: %w", err)
+	}
+	return compiled, nil
+}
+
+// CompileNamespaced makes a CapsetPolicy ready. The error names the field.
+func CompileNamespaced(p *v1alpha1.CapsetPolicy) (Policy, error) {
+	compiled, err := compile(&p.Spec)
+	if err != nil {
+		return Policy{}, err
+	}
+	compiled.Name = "CapsetPolicy/" + p.Namespace + "/" + p.Name
+	compiled.namespaces = labels.SelectorFromSet(labels.Set{metadataName: p.Namespace})
+	return compiled, nil
+}
+
+// metadataName is the label that the API server keeps on each namespace.
+const metadataName = "kubernetes.io/metadata.name"
+
+func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
+	pods, err := metav1.LabelSelectorAsSelector(&spec.PodSelector)
+	if err != nil {
+		return Policy{}, fmt.Errorf("spec.podSelector: %w", err)
+	}
+	compiled := Policy{
+		pods:        pods,
+		action:      orDefault(spec.Action, v1alpha1.ActionWarn),
+		onUnknown:   orDefault(spec.OnUnknown, v1alpha1.ActionWarn),
+		onScanError: spec.OnScanError,
+	}
+	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
+	for _, arch := range spec.Architectures {
+		compiled.architectures = append(compiled.architectures, string(arch))
+	}
+	if len(compiled.architectures) == 0 {
+		compiled.architectures = []string{"arm64"}
+	}
+	for i := range spec.Exemptions {
+		compiled.exemptions = append(compiled.exemptions, compileExemption(&spec.Exemptions[i]))
+	}
+	return compiled, nil
+}
+
+func orDefault(action, otherwise v1alpha1.Action) v1alpha1.Action {
+	if action == "" {
+		return otherwise
+	}
+	return action
+}
+
+// Matches reports whether p holds for a Pod with the given labels in a
+// namespace with the given labels. The namespace's name is read from its label
+// kubernetes.io/metadata.name.
+func (p *Policy) Matches(namespace, pod labels.Set) bool {
+	return p.namespaces.Matches(namespace) && p.pods.Matches(pod)
+}
+
+// Architectures are the GOARCH names that p is about.
+func (p *Policy) Architectures() []string { return p.architectures }
+
+// Wants reports whether p can come to anything but Ignore about the image, so
+// that it is worth reading. name is the image's full name, see Image.Name.
+func (p *Policy) Wants(now time.Time, name string) bool {
+	if _, exempt := p.exempts(now, name); exempt {
+		return false
+	}
+	strictest := v1alpha1.Stricter(p.action, p.onUnknown)
+	strictest = v1alpha1.Stricter(strictest, p.onScanError.Default)
+	for _, class := range report.FailureClasses() {
+		strictest = v1alpha1.Stricter(strictest, p.scanErrorAction(class))
+	}
+	return strictest != v1alpha1.ActionIgnore
+}
+
+// scanErrorAction returns the action for a class, the default's for a class
+// that the policy does not name or that no policy can name.
+func (p *Policy) scanErrorAction(class report.FailureClass) v1alpha1.Action {
+	var action v1alpha1.Action
+	switch class {
+	case report.FailureTimeout:
+		action = p.onScanError.Timeout
+	case report.FailureUnauthorized:
+		action = p.onScanError.Unauthorized
+	case report.FailureNotFound:
+		action = p.onScanError.NotFound
+	case report.FailureRateLimited:
+		action = p.onScanError.RateLimited
+	case report.FailureTooLarge:
+		action = p.onScanError.TooLarge
+	case report.FailureMalformed:
+		action = p.onScanError.Malformed
+	case report.FailureBlocked:
+		action = p.onScanError.Blocked
+	case report.FailureRegistry:
+		action = p.onScanError.Registry
+	}
+	return orDefault(action, p.onScanError.Default)
+}

@@ -62,8 +62,9 @@ type Exempted struct {
 type Decision struct {
 	// Action is the strictest of all findings, ActionIgnore when there is none.
 	Action v1alpha1.Action
-	// Findings are sorted: strictest first, then by container, architecture and
-	// path. Those with ActionIgnore are left out.
+	// Findings are sorted: strictest first, then legacy before unknown before
+	// scan error, then by container, architecture and path. Those with
+	// ActionIgnore are left out.
 	Findings []Finding
 	// Exempted are sorted by image and policy.
 	Exempted []Exempted
@@ -152,8 +153,10 @@ func (p *Policy) judge(image Image) []Finding {
 	return findings
 }
 
-// compareFindings orders by strictness, then by what the finding is about.
+// compareFindings orders by strictness, then by how much is known, then by what
+// the finding is about.
 func compareFindings(a, b Finding) int {
+	certainty := map[Rule]int{RuleLegacy: 0, RuleUnknown: 1, RuleScanError: 2}
 	path := func(f Finding) string {
 		if f.Binary != nil {
 			return f.Binary.Path
@@ -167,8 +170,19 @@ func compareFindings(a, b Finding) int {
 		return 1
 	}
 	return cmp.Or(
+		cmp.Compare(certainty[a.Rule], certainty[b.Rule]),
 		slices.Compare(a.Image.Containers, b.Image.Containers),
 		cmp.Compare(a.Image.Architecture, b.Image.Architecture),
 		cmp.Compare(path(a), path(b)),
 	)
+}
+
+// OnInternalError returns the strictest action that policies have for an error
+// inside capvet.
+func OnInternalError(policies []Policy) v1alpha1.Action {
+	strictest := v1alpha1.ActionIgnore
+	for i := range policies {
+		strictest = v1alpha1.Stricter(strictest, policies[i].scanErrorAction(report.FailureInternal))
+	}
+	return strictest
 }

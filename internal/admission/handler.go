@@ -1,0 +1,231 @@
+// Package admission answers AdmissionReviews for Pods: it finds out which
+// images a request brings, which policies hold, has the images read, has the
+// reports judged, and words the answer.
+//
+// It is not for reading images or judging them; that is what imagescan and
+// policy do. The request comes from an API server and is trusted to be well
+// formed; everything that an image says of itself is not.
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/capvet/capvet/internal/placement"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// ImageReader reads one image for one platform with the credentials of one Pod.
+type ImageReader interface {
+	// Read returns what was found. Where the error has a FailureClass method,
+	// policies judge by what it returns. It answers soon after ctx ends.
+	Read(ctx context.Context, puller Puller, reference, platform string) (report.Report, error)
+}
+
+// Puller is who pulls an image: all that a kubelet would look at to find
+// credentials.
+type Puller struct {
+	Namespace        string
+	ServiceAccount   string
+	ImagePullSecrets []string
+}
+
+// PolicySource knows the policies of the cluster.
+type PolicySource interface {
+	// Matching returns the policies that hold for a Pod with these labels, and
+	// for each policy that is broken a line that says so.
+	Matching(ctx context.Context, namespace string, pod labels.Set) (policies []policy.Policy, broken []string, err error)
+}
+
+// Observer is told of each answer, for metrics.
+type Observer interface {
+	Answered(Answer)
+}
+
+// Answer is what is said of one request to an Observer.
+type Answer struct {
+	Outcome  Outcome
+	DryRun   bool
+	Duration time.Duration
+	Decision policy.Decision
+}
+
+// Outcome is how a request ended.
+type Outcome string
+
+const (
+	OutcomeSkipped  Outcome = "skipped"  // nothing to judge: no new image, or no policy
+	OutcomeClean    Outcome = "clean"    // judged, nothing found
+	OutcomeAudited  Outcome = "audited"  // admitted in silence, with a trace
+	OutcomeWarned   Outcome = "warned"   // admitted with warnings
+	OutcomeRejected Outcome = "rejected" // refused
+	OutcomeError    Outcome = "error"    // admitted with a warning because capvet itself failed
+)
+
+// maxConcurrentReads bounds how many images of one Pod are read at a time.
+const maxConcurrentReads = 8
+
+// Handler answers admission requests for Pods. All fields are required.
+type Handler struct {
+	Policies PolicySource
+	Images   ImageReader
+	Observer Observer
+	Now      func() time.Time
+}
+
+var _ admission.Handler = (*Handler)(nil)
+
+// Handle answers one request. ctx carries the deadline by which the answer must
+// be given, see WithDeadline. It never refuses a Pod but for a policy's Reject:
+// an error or a panic in here is answered with the policies' action for scan
+// errors, and with a warning where the policies themselves are not known.
+func (h *Handler) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
+	start := h.Now()
+	answer := Answer{Outcome: OutcomeSkipped, DryRun: req.DryRun != nil && *req.DryRun}
+	var policies []policy.Policy
+	defer func() {
+		if p := recover(); p != nil {
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack", string(debug.Stack()))
+			answer.Outcome, answer.Decision = OutcomeError, policy.Decision{}
+			response = internalError(policies)
+			if !response.Allowed {
+				answer.Outcome = OutcomeRejected
+			}
+		}
+		answer.Duration = h.Now().Sub(start)
+		h.Observer.Answered(answer)
+	}()
+
+	subject, err := subjectOf(req)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "cannot read the request's object")
+		answer.Outcome = OutcomeError
+		return internalError(nil)
+	}
+	if subject == nil || len(subject.images) == 0 {
+		return admission.Allowed("")
+	}
+	policies, broken, err := h.Policies.Matching(ctx, req.Namespace, labels.Set(subject.pod.Labels))
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "cannot tell which policies hold")
+		answer.Outcome = OutcomeError
+		return internalError(nil)
+	}
+	if len(policies) == 0 {
+		return admission.Allowed("").WithWarnings(warningLines(broken)...)
+	}
+	images := h.read(ctx, subject, policies)
+	if images == nil {
+		return admission.Allowed("").WithWarnings(warningLines(broken)...)
+	}
+	answer.Decision = policy.Evaluate(h.Now(), policies, images)
+	response, answer.Outcome = respond(answer.Decision, broken)
+	h.log(ctx, answer)
+	return response
+}
+
+// read has every image read that some policy wants to know about, on each
+// architecture that both the policies and the Pod's placement name. It returns
+// nil when there is none, and in time when ctx ends.
+func (h *Handler) read(ctx context.Context, subject *subject, policies []policy.Policy) []policy.Image {
+	var candidates []string
+	for i := range policies {
+		candidates = append(candidates, policies[i].Architectures()...)
+	}
+	slices.Sort(candidates)
+	architectures := placement.Architectures(&subject.pod.Spec, slices.Compact(candidates))
+
+	var images []policy.Image
+	for _, image := range subject.images {
+		for _, arch := range architectures {
+			image.Architecture = arch
+			images = append(images, image)
+		}
+	}
+	type result struct {
+		index  int
+		report report.Report
+		err    error
+	}
+	results := make(chan result, len(images)) // room for all: no reader is ever left blocked
+	slots := make(chan struct{}, maxConcurrentReads)
+	pending := map[int]bool{}
+	now := h.Now()
+	for i := range images {
+		image := images[i]
+		if !slices.ContainsFunc(policies, func(p policy.Policy) bool {
+			return slices.Contains(p.Architectures(), image.Architecture) && p.Wants(now, image.Name)
+		}) {
+			continue
+		}
+		pending[i] = true
+		go func() {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+				return
+			}
+			r, err := h.readOne(ctx, subject.puller, image)
+			results <- result{i, r, err}
+		}()
+	}
+	for len(pending) > 0 {
+		select {
+		case r := <-results:
+			delete(pending, r.index)
+			if r.err != nil {
+				images[r.index].Failure = failureOf(r.err)
+			} else {
+				images[r.index].Report = &r.report
+			}
+		case <-ctx.Done():
+			for i := range pending {
+				images[i].Failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
+			}
+			return images
+		}
+	}
+	return images
+}
+
+// readOne turns a panic of the reader into an error.
+func (h *Handler) readOne(ctx context.Context, puller Puller, image policy.Image) (r report.Report, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "reading an image", "image", image.Reference, "stack", string(debug.Stack()))
+			err = errors.New("capvet failed on this image; its log has the details")
+		}
+	}()
+	return h.Images.Read(ctx, puller, image.Reference, "linux/"+image.Architecture)
+}
+
+func failureOf(err error) *report.Failure {
+	failure := &report.Failure{Class: report.FailureInternal, Detail: err.Error()}
+	var classed interface{ FailureClass() report.FailureClass }
+	switch {
+	case errors.As(err, &classed):
+		failure.Class = classed.FailureClass()
+	case errors.Is(err, context.DeadlineExceeded):
+		failure.Class = report.FailureTimeout
+	}
+	return failure
+}
+
+// log writes one line for each request that came to something.
+func (h *Handler) log(ctx context.Context, answer Answer) {
+	if answer.Outcome == OutcomeClean {
+		return
+	}
+	logf.FromContext(ctx).Info("judged a Pod", "outcome", answer.Outcome, "dryRun", answer.DryRun,
+		"findings", summaries(answer.Decision.Findings))
+}

@@ -1,0 +1,254 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// reader is an ImageReader with answers by reference; what it has no answer for
+// fails the way a registry does.
+type reader struct {
+	answers map[string]func(ctx context.Context) (report.Report, error)
+
+	mu    sync.Mutex
+	reads []string
+}
+
+func (r *reader) Read(ctx context.Context, puller Puller, reference, platform string) (report.Report, error) {
+	r.mu.Lock()
+	r.reads = append(r.reads, reference+" "+platform+" "+fmt.Sprint(puller))
+	r.mu.Unlock()
+	answer, ok := r.answers[reference]
+	if !ok {
+		return report.Report{}, classed(report.FailureNotFound)
+	}
+	return answer(ctx)
+}
+
+type classed report.FailureClass
+
+func (c classed) Error() string                     { return "failed: " + string(c) }
+func (c classed) FailureClass() report.FailureClass { return report.FailureClass(c) }
+
+func legacyReport() report.Report {
+	r := report.New()
+	r.Image = "example.com/haproxy@sha256:00"
+	r.Binaries = append(r.Binaries, haproxy30())
+	return r
+}
+
+func haproxy30() report.Binary {
+	return report.Binary{
+		Path: "/usr/local/sbin/haproxy", Machine: "arm64",
+		Product: &report.Product{Name: "haproxy", Version: "3.0.11", Basis: "symbol"},
+		Capset: report.Capset{ABI: report.ABIV1, Basis: report.BasisCode, Calls: []report.Call{{
+			Syscall: "capget", ABI: report.ABIV1, Function: "prepare_caps_from_permitted_set", Address: "0x12fef0", Via: "syscall"}}},
+		Trigger: &report.Trigger{When: report.WhenStart, Why: "it runs at every start as a non-root user"},
+		Advice:  "Harmless: one line in the kernel's log. Fixed in 3.1 and, as LTS, 3.2.",
+	}
+}
+
+func answers() map[string]func(context.Context) (report.Report, error) {
+	return map[string]func(context.Context) (report.Report, error){
+		"legacy": func(context.Context) (report.Report, error) { return legacyReport(), nil },
+		"clean":  func(context.Context) (report.Report, error) { return report.New(), nil },
+		"panics": func(context.Context) (report.Report, error) { panic("out of cheese") },
+		"broken": func(context.Context) (report.Report, error) { return report.Report{}, errors.New("no class") },
+		"hangs": func(ctx context.Context) (report.Report, error) {
+			<-ctx.Done()
+			return report.Report{}, ctx.Err()
+		},
+		"deaf": func(context.Context) (report.Report, error) { select {} }, // never looks at its context
+	}
+}
+
+type source struct {
+	policies []policy.Policy
+	broken   []string
+	err      error
+	panics   bool
+}
+
+func (s source) Matching(context.Context, string, labels.Set) ([]policy.Policy, []string, error) {
+	if s.panics {
+		panic("no policies")
+	}
+	return s.policies, s.broken, s.err
+}
+
+type observer struct{ answers []Answer }
+
+func (o *observer) Answered(a Answer) { o.answers = append(o.answers, a) }
+
+func clusterPolicy(t *testing.T, spec v1alpha1.CapsetPolicySpec) policy.Policy {
+	t.Helper()
+	p, err := policy.CompileCluster(&v1alpha1.ClusterCapsetPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: spec}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func pod(images ...string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "n"}}
+	for i, image := range images {
+		p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), Image: image})
+	}
+	return p
+}
+
+func request(t *testing.T, operation admissionv1.Operation, subresource string, old, current *corev1.Pod) admission.Request {
+	t.Helper()
+	raw := func(p *corev1.Pod) runtime.RawExtension {
+		if p == nil {
+			return runtime.RawExtension{}
+		}
+		encoded, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.RawExtension{Raw: encoded}
+	}
+	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		Operation: operation, Namespace: "n", SubResource: subresource,
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+		Object:   raw(current), OldObject: raw(old),
+	}}
+}
+
+func TestHandle(t *testing.T) {
+	warn := v1alpha1.CapsetPolicySpec{}
+	reject := v1alpha1.CapsetPolicySpec{
+		Action: v1alpha1.ActionReject, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject, NotFound: v1alpha1.ActionIgnore},
+	}
+	audit := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionAudit}
+	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"docker.io/library/legacy:*"}, Reason: "r"}}}
+	const create, update = admissionv1.Create, admissionv1.Update
+	deleting := pod("legacy")
+	deleting.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+	mirror := pod("legacy")
+	mirror.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"}
+	windows := pod("legacy")
+	windows.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	amd64 := pod("legacy")
+	amd64.Spec.NodeSelector = map[string]string{"kubernetes.io/arch": "amd64"}
+	withInit := pod("clean")
+	withInit.Spec.InitContainers = []corev1.Container{{Name: "setup", Image: "legacy"}}
+	withEphemeral := pod("clean")
+	withEphemeral.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "legacy"}}}
+
+	tests := []struct {
+		name        string
+		source      source
+		operation   admissionv1.Operation
+		subresource string
+		old, pod    *corev1.Pod
+		allowed     bool
+		warned      bool
+		outcome     Outcome
+		reads       int
+	}{
+		{"no policy", source{}, create, "", nil, pod("legacy"), true, false, OutcomeSkipped, 0},
+		{"clean", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("clean"), true, false, OutcomeClean, 1},
+		{"warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("legacy"), true, true, OutcomeWarned, 1},
+		{"reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("clean", "legacy"), false, false, OutcomeRejected, 2},
+		{"audit", source{policies: []policy.Policy{clusterPolicy(t, audit)}}, create, "", nil, pod("legacy"), true, false, OutcomeAudited, 1},
+		{"one read for one image", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("legacy", "legacy"), true, true, OutcomeWarned, 1},
+		{"exempt is not read", source{policies: []policy.Policy{clusterPolicy(t, exempting)}}, create, "", nil, pod("legacy"), true, false, OutcomeClean, 0},
+		{"init container", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, withInit, false, false, OutcomeRejected, 2},
+		{"ephemeral container", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "ephemeralcontainers", pod("clean"), withEphemeral, false, false, OutcomeRejected, 1},
+		{"image updated", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("clean"), pod("legacy"), false, false, OutcomeRejected, 1},
+		{"unchanged update", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("legacy"), pod("legacy"), true, false, OutcomeSkipped, 0},
+		{"deletion", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("clean"), deleting, true, false, OutcomeSkipped, 0},
+		{"DELETE", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, admissionv1.Delete, "", pod("legacy"), nil, true, false, OutcomeSkipped, 0},
+		{"other subresource", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "status", pod("clean"), pod("legacy"), true, false, OutcomeSkipped, 0},
+		{"mirror Pod", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, mirror, true, false, OutcomeSkipped, 0},
+		{"Windows Pod", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, windows, true, false, OutcomeSkipped, 0},
+		{"cannot land on arm64", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, amd64, true, false, OutcomeSkipped, 0},
+		{"scan error by class", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("nowhere"), true, false, OutcomeClean, 1},
+		{"scan error without class", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("broken"), false, false, OutcomeRejected, 1},
+		{"reader panics, warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("panics"), true, true, OutcomeWarned, 1},
+		{"reader panics, reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("panics"), false, false, OutcomeRejected, 1},
+		{"time runs out, warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("hangs"), true, true, OutcomeWarned, 1},
+		{"time runs out, reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("hangs"), false, false, OutcomeRejected, 1},
+		{"a reader that ignores its deadline", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("deaf"), true, true, OutcomeWarned, 1},
+		{"policies unknown", source{err: errors.New("not synced")}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
+		{"policies panic", source{panics: true}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
+		{"broken policy is said", source{broken: []string{"ClusterCapsetPolicy/x is not applied"}}, create, "", nil, pod("legacy"), true, true, OutcomeSkipped, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			images, seen := &reader{answers: answers()}, &observer{}
+			h := &Handler{Policies: tt.source, Images: images, Observer: seen, Now: time.Now}
+			ctx := t.Context()
+			if tt.pod != nil {
+				for _, c := range tt.pod.Spec.Containers {
+					if c.Image == "hangs" || c.Image == "deaf" {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+						defer cancel()
+					}
+				}
+			}
+			got := h.Handle(ctx, request(t, tt.operation, tt.subresource, tt.old, tt.pod))
+			if got.Allowed != tt.allowed {
+				t.Errorf("allowed is %v: %v", got.Allowed, got.Result)
+			}
+			if (len(got.Warnings) > 0) != tt.warned {
+				t.Errorf("warnings: %q", got.Warnings)
+			}
+			if len(seen.answers) != 1 || seen.answers[0].Outcome != tt.outcome {
+				t.Errorf("observed %+v, want one answer %s", seen.answers, tt.outcome)
+			}
+			images.mu.Lock()
+			defer images.mu.Unlock()
+			if len(images.reads) != tt.reads {
+				t.Errorf("reads: %q, want %d", images.reads, tt.reads)
+			}
+		})
+	}
+}
+
+func TestHandleUnreadableObject(t *testing.T) {
+	seen := &observer{}
+	h := &Handler{Policies: source{}, Images: &reader{}, Observer: seen, Now: time.Now}
+	req := request(t, admissionv1.Create, "", nil, pod("legacy"))
+	req.Object.Raw = []byte(`{"spec":[]}`)
+	if got := h.Handle(t.Context(), req); !got.Allowed || len(got.Warnings) != 1 {
+		t.Errorf("got %+v", got)
+	}
+	if len(seen.answers) != 1 || seen.answers[0].Outcome != OutcomeError {
+		t.Errorf("observed %+v", seen.answers)
+	}
+}
+
+// TestHandlePassesThePuller: what a kubelet would look at for credentials.
+func TestHandlePassesThePuller(t *testing.T) {
+	images := &reader{answers: answers()}
+	h := &Handler{Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: images, Observer: &observer{}, Now: time.Now}
+	p := pod("clean")
+	p.Spec.ServiceAccountName = "sa"
+	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "s1"}, {Name: "s2"}}
+	h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
+	if diff := cmp.Diff([]string{"clean linux/arm64 {n sa [s1 s2]}"}, images.reads); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,234 @@
+package admission
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Bounds of what a person gets to read. The API server takes 4096 runes of
+// warnings for one request over all webhooks; past that it cuts each to 256 and
+// drops the rest. A warning with a control character vanishes in silence.
+const (
+	maxWarning         = 250  // runes in one warning
+	maxWarningFindings = 4    // findings that get a warning of their own
+	maxWarnings        = 8    // warnings for one request
+	maxDenial          = 4000 // runes in a denial
+	maxName            = 100  // runes of an image reference, path or version within a text
+)
+
+// warnings words findings for whoever created the Pod: what was found, then
+// what to do, then what it rests on. Details that several findings share are
+// said once.
+func warnings(findings []policy.Finding) []string {
+	var lines []string
+	shown := findings[:min(len(findings), maxWarningFindings)]
+	for _, f := range shown {
+		lines = append(lines, headline(f))
+	}
+	if more := len(findings) - len(shown); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more findings in this Pod; the audit annotation %q lists them", more, annotationFindings))
+	}
+	for _, f := range shown {
+		lines = append(lines, advice(f))
+	}
+	for _, f := range shown {
+		lines = append(lines, evidence(f))
+	}
+	lines = warningLines(lines)
+	return lines[:min(len(lines), maxWarnings)]
+}
+
+// denial words findings as one message, the deciding ones first: a person who
+// is refused sees nothing else.
+func denial(findings []policy.Finding) string {
+	var sentences []string
+	for i, f := range findings {
+		if i == 0 || f.Policy != findings[i-1].Policy {
+			sentences = append(sentences, verdict(f.Action)+" by "+f.Policy)
+		}
+		for _, sentence := range []string{headline(f), advice(f), evidence(f)} {
+			sentence = strings.TrimSuffix(sentence, ".")
+			if sentence != "" && !slices.Contains(sentences, sentence) {
+				sentences = append(sentences, sentence)
+			}
+		}
+	}
+	return truncate(plain(strings.Join(sentences, ". ")), maxDenial)
+}
+
+// verdict says what an action does to a finding.
+func verdict(action v1alpha1.Action) string {
+	switch action {
+	case v1alpha1.ActionReject:
+		return "rejected"
+	case v1alpha1.ActionWarn:
+		return "warned of"
+	}
+	return "noted"
+}
+
+// headline says in one line what was found where.
+func headline(f policy.Finding) string {
+	where := containers(f.Image.Containers) + " (" + shorten(f.Image.Reference) + ")"
+	arch := f.Image.Architecture
+	switch {
+	case f.Rule == policy.RuleLegacy:
+		return fmt.Sprintf("%s: %s makes legacy %s capability calls on %s", where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
+	case f.Rule == policy.RuleUnknown && f.Binary != nil:
+		return fmt.Sprintf("%s: %s may make capability calls on %s, but their version could not be read", where, program(f.Binary), arch)
+	case f.Rule == policy.RuleUnknown:
+		return fmt.Sprintf("%s: not all of the image could be read for %s, so nothing proves it clean", where, arch)
+	case f.Image.Failure != nil && f.Image.Failure.Class == report.FailureTimeout:
+		return fmt.Sprintf("%s: inspection for %s is pending; it goes on in the background, so a later attempt will know", where, arch)
+	}
+	class := report.FailureInternal
+	if f.Image.Failure != nil {
+		class = f.Image.Failure.Class
+	}
+	return fmt.Sprintf("%s: not inspected for %s: %s", where, arch, failureText(class))
+}
+
+// failureText says in a few words what a class of failure means.
+func failureText(class report.FailureClass) string {
+	switch class {
+	case report.FailureTimeout:
+		return "the time allowed ran out"
+	case report.FailureUnauthorized:
+		return "the registry accepted none of the Pod's credentials"
+	case report.FailureNotFound:
+		return "the registry has no such image"
+	case report.FailureRateLimited:
+		return "the registry asked to come back later"
+	case report.FailureTooLarge:
+		return "the image is over one of capvet's limits"
+	case report.FailureMalformed:
+		return "the image is broken"
+	case report.FailureBlocked:
+		return "capvet does not connect to that registry"
+	case report.FailureRegistry:
+		return "the registry could not be used"
+	}
+	return "capvet failed on it"
+}
+
+// advice says what to do about a finding; empty when there is nothing to say.
+func advice(f policy.Finding) string {
+	if f.Binary != nil {
+		return f.Binary.Advice
+	}
+	return ""
+}
+
+// evidence says what a finding rests on; empty when there is nothing to say.
+func evidence(f policy.Finding) string {
+	switch {
+	case f.Binary != nil:
+		return binaryEvidence(f.Binary)
+	case f.Gap != nil:
+		return strings.TrimSuffix(fmt.Sprintf("not read: %s (%s): %s", shorten(f.Gap.Where), f.Gap.Reason, f.Gap.Detail), ": ")
+	case f.Image.Failure != nil && f.Image.Failure.Class != report.FailureTimeout:
+		return f.Image.Failure.Detail
+	}
+	return ""
+}
+
+func binaryEvidence(b *report.Binary) string {
+	text := shorten(b.Path)
+	call := slices.IndexFunc(b.Capset.Calls, func(c report.Call) bool { return c.ABI == b.Capset.ABI })
+	switch {
+	case call >= 0:
+		c := b.Capset.Calls[call]
+		text += " calls " + c.Syscall
+		if c.Function != "" {
+			text += " in " + shorten(c.Function)
+		}
+		text += " at " + c.Address
+		if c.ABI == report.ABIUnknown && c.Header != "" {
+			text += ": " + c.Header
+		}
+	case b.Capset.Reason != "":
+		text += ": " + b.Capset.Reason
+	}
+	if b.Trigger != nil && b.Trigger.Why != "" {
+		text += "; " + b.Trigger.Why
+	}
+	return text
+}
+
+// program names a binary as a person knows it.
+func program(b *report.Binary) string {
+	if b.Product == nil {
+		return shorten(b.Path)
+	}
+	return strings.TrimSpace(b.Product.Name + " " + shorten(b.Product.Version))
+}
+
+func legacyName(abi report.ABI) string {
+	if abi == report.ABIV1 {
+		return "32-bit (v1)"
+	}
+	return "deprecated (" + string(abi) + ")"
+}
+
+func containers(names []string) string {
+	if len(names) == 0 {
+		return "container"
+	}
+	text := fmt.Sprintf("container %q", names[0])
+	if more := len(names) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// warningLines makes lines fit to be sent as warnings: printable, bounded,
+// without repetition.
+func warningLines(lines []string) []string {
+	var fit []string
+	for _, line := range lines {
+		line = truncate(plain(line), maxWarning)
+		if line != "" && !slices.Contains(fit, line) {
+			fit = append(fit, line)
+		}
+	}
+	return fit
+}
+
+// plain replaces what is not printable: the API server drops warnings with
+// control characters, and names from an image may hold anything.
+func plain(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?")))
+}
+
+// shorten cuts the middle out of a name that is too long.
+func shorten(s string) string {
+	runes := []rune(s)
+	if len(runes) <= maxName {
+		return s
+	}
+	half := maxName / 2
+	return string(runes[:half]) + "…" + string(runes[len(runes)-half+1:])
+}
+
+// truncate cuts s at limit runes.
+func truncate(s string, limit int) string {
+	runes := []rune(s)
+	if len(runes) <= limit {
+		return s
+	}
+	return string(runes[:limit-1]) + "…"
+}

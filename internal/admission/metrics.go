@@ -1,0 +1,63 @@
+package admission
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics is an Observer that counts. No label holds a name from an image, a
+// Pod or a user.
+type Metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	findings *prometheus.CounterVec
+	failures *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics with r.
+func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "capvet_admission_requests_total",
+			Help: "Admission requests answered, by outcome.",
+		}, []string{"outcome", "dry_run"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "capvet_admission_duration_seconds",
+			Help:    "Time from an admission request's arrival to its answer, by outcome.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"outcome"}),
+		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "capvet_findings_total",
+			Help: "Binaries found fault with, by capability ABI, product and action.",
+		}, []string{"abi", "product", "action"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "capvet_image_failures_total",
+			Help: "Images that could not be read for an admission request, by class of error.",
+		}, []string{"class"}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.findings, m.failures} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Answered implements Observer.
+func (m *Metrics) Answered(a Answer) {
+	m.requests.WithLabelValues(string(a.Outcome), strconv.FormatBool(a.DryRun)).Inc()
+	m.seconds.WithLabelValues(string(a.Outcome)).Observe(a.Duration.Seconds())
+	for _, f := range a.Decision.Findings {
+		switch {
+		case f.Binary != nil:
+			product := "other"
+			if f.Binary.Product != nil {
+				product = f.Binary.Product.Name
+			}
+			m.findings.WithLabelValues(string(f.Binary.Capset.ABI), product, string(f.Action)).Inc()
+		case f.Image.Failure != nil:
+			m.failures.WithLabelValues(string(f.Image.Failure.Class)).Inc()
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+)
+
+// PolicyIndex is a PolicySource that follows the cluster's policies and
+// namespaces. Each policy is compiled once, when it changes.
+type PolicyIndex struct {
+	namespaces client.Reader // cached
+	live       client.Reader // for a namespace too new for the cache
+	synced     []toolscache.InformerSynced
+
+	mu       sync.RWMutex
+	policies map[string]compiled // by kind and namespace/name
+}
+
+type compiled struct {
+	namespace string // empty: cluster-scoped
+	policy    policy.Policy
+	broken    string // why it cannot be applied; empty: it can
+}
+
+// NewPolicyIndex starts to follow policies and namespaces through c. live reads
+// from the API server itself.
+func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader) (*PolicyIndex, error) {
+	x := &PolicyIndex{namespaces: c, live: live, policies: map[string]compiled{}}
+	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
+		informer, err := c.GetInformer(ctx, object)
+		if err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+		registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    x.set,
+			UpdateFunc: func(_, current any) { x.set(current) },
+			DeleteFunc: x.remove,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+		x.synced = append(x.synced, registration.HasSynced)
+	}
+	informer, err := c.GetInformer(ctx, &corev1.Namespace{})
+	if err != nil {
+		return nil, fmt.Errorf("watching namespaces: %w", err)
+	}
+	x.synced = append(x.synced, informer.HasSynced)
+	return x, nil
+}
+
+// Synced reports whether all that was there at the start is known.
+func (x *PolicyIndex) Synced() bool {
+	for _, synced := range x.synced {
+		if !synced() {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *PolicyIndex) set(object any) {
+	var entry compiled
+	var err error
+	switch p := object.(type) {
+	case *v1alpha1.ClusterCapsetPolicy:
+		entry.policy, err = policy.CompileCluster(p)
+	case *v1alpha1.CapsetPolicy:
+		entry.namespace = p.Namespace
+		entry.policy, err = policy.CompileNamespaced(p)
+	default:
+		return
+	}
+	key := keyOf(object)
+	if err != nil {
+		entry.broken = fmt.Sprintf("%s is not applied, because it is broken: %v", key, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.policies[key] = entry
+}
+
+func (x *PolicyIndex) remove(object any) {
+	if tombstone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.policies, keyOf(object))
+}
+
+// keyOf names a policy object as policy.Policy does.
+func keyOf(object any) string {
+	switch p := object.(type) {
+	case *v1alpha1.ClusterCapsetPolicy:
+		return "ClusterCapsetPolicy/" + p.Name
+	case *v1alpha1.CapsetPolicy:
+		return "CapsetPolicy/" + p.Namespace + "/" + p.Name
+	}
+	return ""
+}
+
+// Matching implements PolicySource.
+func (x *PolicyIndex) Matching(ctx context.Context, namespace string, pod labels.Set) ([]policy.Policy, []string, error) {
+	if !x.Synced() {
+		return nil, nil, errors.New("the policies are not all known yet")
+	}
+	namespaceLabels, err := x.namespaceLabels(ctx, namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var matching []policy.Policy
+	var broken []string
+	for _, entry := range x.policies {
+		switch {
+		case entry.namespace != "" && entry.namespace != namespace:
+		case entry.broken != "":
+			broken = append(broken, entry.broken)
+		case entry.policy.Matches(namespaceLabels, pod):
+			matching = append(matching, entry.policy)
+		}
+	}
+	slices.Sort(broken)
+	return matching, broken, nil
+}
+
+// namespaceLabels reads the labels of a namespace, from the API server itself
+// when the cache does not have it yet.
+func (x *PolicyIndex) namespaceLabels(ctx context.Context, name string) (labels.Set, error) {
+	namespace := &corev1.Namespace{}
+	err := x.namespaces.Get(ctx, client.ObjectKey{Name: name}, namespace)
+	if apierrors.IsNotFound(err) {
+		err = x.live.Get(ctx, client.ObjectKey{Name: name}, namespace)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading namespace %q: %w", name, err)
+	}
+	return labels.Set(namespace.Labels), nil
+}

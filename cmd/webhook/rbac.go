@@ -1,0 +1,9 @@
+package main
+
+// What the webhook may do in a cluster; config/rbac/role.yaml is generated from
+// this. Secrets and ServiceAccounts are read one at a time, by name, when a Pod
+// refers to them: never listed, never watched.
+//
+// +kubebuilder:rbac:groups=capvet.dev,resources=capsetpolicies;clustercapsetpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts;secrets,verbs=get

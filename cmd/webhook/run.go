@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	webhookadmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/admission"
+)
+
+// The paths that the webhook serves.
+const pathValidatePods = "/validate-pods"
+
+// run serves until ctx ends, and then as long as it takes to leave in order.
+func run(ctx context.Context, o options) error {
+	log := newLogger(o)
+	ctrl.SetLogger(log)
+	log.Info("starting", "version", version)
+
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	restConfig, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
+	}
+	restConfig.UserAgent = "capvet/" + version
+	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir})
+	mgr, err := manager.New(restConfig, manager.Options{
+		Scheme:                 scheme,
+		Logger:                 log,
+		WebhookServer:          server,
+		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress: o.healthAddress,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
+	policies, err := admission.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	observer, err := admission.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	images, err := newImageReader(mgr, o)
+	if err != nil {
+		return err
+	}
+	noPanicDenial := false // the handler answers its own panics; the library's answer to one refuses the Pod
+	server.Register(pathValidatePods, admission.WithDeadline(&webhookadmission.Webhook{
+		Handler:      &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now},
+		RecoverPanic: &noPanicDenial,
+	}))
+
+	var leaving atomic.Bool
+	// Ready means: certificates loaded and listener up (a TLS handshake proves
+	// both), caches synced, and not on the way out.
+	checks := map[string]healthz.Checker{
+		"webhook": server.StartedChecker(),
+		"policies": func(*http.Request) error {
+			if !policies.Synced() {
+				return errors.New("the policies are not all known yet")
+			}
+			return nil
+		},
+		"serving": func(*http.Request) error {
+			if leaving.Load() {
+				return errors.New("shutting down")
+			}
+			return nil
+		},
+	}
+	for name, check := range checks {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
+			return err
+		}
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-serving.Done():
+			return
+		}
+		log.Info("leaving: no longer ready, still serving", "delay", o.shutdownDelay.String())
+		leaving.Store(true)
+		time.Sleep(o.shutdownDelay)
+		stop()
+	}()
+	if err := mgr.Start(serving); err != nil {
+		return fmt.Errorf("serving: %w", err)
+	}
+	log.Info("left")
+	return nil
+}
+
+func newLogger(o options) logr.Logger {
+	handlerOptions := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "text" {
+		return logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, handlerOptions))
+	}
+	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, handlerOptions))
+}

@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/imagescan"
 )
 
 // options are the command line.
@@ -21,6 +25,10 @@ type options struct {
 	logLevel       slog.Level
 	logFormat      string
 	shutdownDelay  time.Duration
+	plainHTTP      []string
+	allowAddresses []netip.Prefix
+	denyAddresses  []netip.Prefix
+	limits         imagescan.Limits
 }
 
 // parseOptions reads the command line. It returns flag.ErrHelp after printing
@@ -37,6 +45,13 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
 	flags.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving, no longer ready, after SIGTERM, so that endpoints are withdrawn first")
+	flags.Func("plain-http", "`registry` (host or host:port) that is spoken to without TLS; may be repeated", func(s string) error {
+		o.plainHTTP = append(o.plainHTTP, s)
+		return nil
+	})
+	flags.Func("allow-address", "`network` (CIDR) of registries that is connected to though it is refused by default, as loopback is; may be repeated", addPrefix(&o.allowAddresses))
+	flags.Func("deny-address", "`network` (CIDR) that is never connected to; may be repeated", addPrefix(&o.denyAddresses))
+	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -48,4 +63,31 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		return options{}, fmt.Errorf("--log-format is %q: give json or text", o.logFormat)
 	}
 	return o, nil
+}
+
+func addPrefix(list *[]netip.Prefix) func(string) error {
+	return func(s string) error {
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			return fmt.Errorf("give a network such as 10.0.0.0/8: %w", err)
+		}
+		*list = append(*list, prefix)
+		return nil
+	}
+}
+
+// registerLimits makes each bound of a scan a flag.
+func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
+	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
+	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time")
+	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` of files that all scans together hold at a time")
+	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "reports to keep")
+	flags.IntVar(&l.Layers, "max-layers", imagescan.DefaultLayers, "layers of one image")
+	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", imagescan.DefaultLayerBytes, "`bytes` of one packed layer")
+	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
+	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "how many times its packed size a large layer may unpack to")
+	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
+	flags.Int64Var(&l.Layer.FileBytes, "max-file-bytes", imagefs.DefaultFileBytes, "`bytes` of one executable that is looked at")
+	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "executables of one layer that are looked at")
+	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")
 }

@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+# The builder runs on the machine's own architecture and compiles for the
+# target's: no emulation.
+ARG GO_VERSION=1.26
+FROM --platform=$BUILDPLATFORM golang:${GO_VERSION} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY api api
+COPY cmd cmd
+COPY internal internal
+ARG TARGETOS=linux
+ARG TARGETARCH
+ARG VERSION=dev
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/...
+
+FROM scratch
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="capvet" \
+      org.opencontainers.image.description="Admission webhook that finds legacy 32-bit capability calls in images" \
+      org.opencontainers.image.source="https://github.com/capvet/capvet" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/webhook /out/capvet /usr/local/bin/
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/webhook"]

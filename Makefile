@@ -1,0 +1,84 @@
+# capvet. `make help` lists every target; all of them set up what they need.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# -race needs cgo and a C compiler; a machine without one still tests.
+RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
+GO_TEST := go test $(RACE)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+
+.PHONY: build
+build: ## build bin/webhook and bin/capvet
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## a real API server, registry and webhook with three namespaces; DEMO_EXIT=1 checks and exits
+	@assets=$$(tools/ensure controlplane) && KUBEBUILDER_ASSETS=$$assets go run ./test/demo
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration test-corpus ## everything
+
+.PHONY: test-unit
+test-unit: ## what needs nothing but Go; seconds
+	$(GO_TEST) ./...
+
+.PHONY: test-integration
+test-integration: ## against a real kube-apiserver, etcd and registry
+	assets=$$(tools/ensure controlplane) && registry=$$(tools/ensure registry) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -tags integration -timeout 20m ./test/integration/... ./test/registry/...
+
+.PHONY: test-corpus
+test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, and on a labelled corpus where there is one
+	$(GO_TEST) -tags corpus -timeout 20m ./test/corpus/... ./test/debian/...
+
+.PHONY: fuzz
+FUZZTIME ?= 20s
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@set -e; for package in $$(go list ./internal/...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## what a user waits for: analysis in MB/s, a cold scan against crane export | tar
+	go test -run '^$$' -bench . -benchmem ./internal/...
+	tools=$$(tools/ensure registry) && CAPVET_REGISTRY_TOOLS=$$tools go test -tags bench -run '^$$' -bench . -benchtime 5x ./test/bench/...
+
+##@ Keep
+
+.PHONY: generate
+generate: ## CRDs, RBAC and deepcopy from their markers
+	@tools=$$(tools/ensure dev) && set -x && \
+	$$tools/controller-gen object paths=./api/... && \
+	$$tools/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases && \
+	$$tools/controller-gen rbac:roleName=capvet paths=./cmd/... output:rbac:dir=config/rbac
+
+.PHONY: lint
+lint: ## golangci-lint with .golangci.yaml
+	@tools=$$(tools/ensure dev) && $$tools/golangci-lint run && $$tools/golangci-lint fmt --diff
+
+.PHONY: verify
+verify: generate ## fail when a generated file or go.mod is not what it should be
+	go mod tidy
+	go mod verify
+	git diff --exit-code -- api config go.mod go.sum
+
+.PHONY: image
+image: ## build the image with docker, podman or buildah, whichever is there
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || { echo "make image: no docker, podman or buildah found; install one" >&2; exit 1; }; \
+	$$engine build --build-arg VERSION=$(VERSION) -t capvet:$(VERSION) .
+
+.PHONY: clean
+clean: ## remove what make build made
+	rm -rf bin

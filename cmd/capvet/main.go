@@ -1,0 +1,89 @@
+// Command capvet tells which capability ABI the executables in files and images
+// use.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set at link time.
+var version = "dev"
+
+// Exit codes. They are a contract with scripts.
+const (
+	exitClean  = 0 // done, nothing legacy
+	exitFailed = 1 // something could not be read
+	exitUsage  = 2 // the command line is wrong
+	exitLegacy = 3 // legacy use found
+)
+
+// exitError ends the program with a code. Its error, if any, is still to be
+// said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitClean
+	}
+	var exit exitError
+	if !errors.As(err, &exit) { // cobra's own errors are all about the command line
+		exit = exitError{code: exitUsage, err: fmt.Errorf("%w (see capvet --help)", err)}
+	}
+	if exit.err != nil {
+		fmt.Fprintln(stderr, "capvet:", exit.err)
+	}
+	return exit.code
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "capvet",
+		Short: "Find out which capability ABI executables use",
+		Long: `capvet reads ELF executables, from files or from container images, and tells
+which version of the kernel's capability ABI they call: v1 is the legacy 32-bit
+one that makes the kernel log "uses 32-bit capabilities (legacy support in use)".
+
+Exit codes: 0 nothing legacy, 3 legacy use found, 1 something failed, 2 usage.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Without a sub-command there is nothing to do: say what there is.
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.NoArgs,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newInspectCommand(), newScanCommand())
+	return root
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// outputFormat is the value of --output.
+type outputFormat string
+
+const (
+	formatText outputFormat = "text"
+	formatJSON outputFormat = "json"
+)
+
+// String, Set and Type implement pflag.Value.
+func (f *outputFormat) String() string { return string(*f) }
+
+func (f *outputFormat) Set(s string) error {
+	switch outputFormat(s) {
+	case formatText, formatJSON:
+		*f = outputFormat(s)
+		return nil
+	}
+	return fmt.Errorf("no such format: give text or json")
+}
+
+func (f *outputFormat) Type() string { return "format" }
+
+// finish writes the reports and chooses the exit code. Whatever failed has been
+// said by then; a failure outweighs a finding, since the rest is not known.
+func finish(w io.Writer, format outputFormat, reports []report.Report, failed bool) error {
+	write := writeText
+	if format == formatJSON {
+		write = writeJSON
+	}
+	if err := write(w, reports); err != nil {
+		return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
+	}
+	if failed {
+		return exitError{code: exitFailed}
+	}
+	for _, r := range reports {
+		if r.Worst().Legacy() {
+			return exitError{code: exitLegacy}
+		}
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, reports []report.Report) error {
+	if reports == nil {
+		reports = []report.Report{}
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(reports)
+}
+
+// writeText writes for a person: one block for each binary, then what could not
+// be seen. Names from images are quoted when they hold anything unprintable.
+func writeText(w io.Writer, reports []report.Report) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, r := range reports {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		if r.Image != "" || r.Reference != "" {
+			fmt.Fprintf(out, "%s\n", clean(strings.TrimSpace(r.Reference+" "+r.Platform)))
+			if r.Image != "" {
+				fmt.Fprintf(out, "  image\t%s\n", clean(r.Image))
+			}
+			if len(r.Binaries) == 0 && r.Complete {
+				fmt.Fprintf(out, "  no known proxy for this platform\n")
+			}
+		}
+		for _, b := range r.Binaries {
+			writeBinary(out, b)
+		}
+		for _, g := range r.Gaps {
+			fmt.Fprintf(out, "  not seen\t%s (%s) %s\n", clean(g.Where), clean(g.Reason), clean(g.Detail))
+		}
+	}
+	return out.Flush()
+}
+
+func writeBinary(w io.Writer, b report.Binary) {
+	fmt.Fprintf(w, "%s\n", clean(b.Path))
+	if b.Product != nil {
+		fmt.Fprintf(w, "  product\t%s (from a %s)\n", clean(strings.TrimSpace(b.Product.Name+" "+b.Product.Version)), clean(b.Product.Basis))
+	}
+	fmt.Fprintf(w, "  file\t%s %s, %s, %d bytes\n", b.Machine, b.Linkage, b.Libc, b.Size)
+	verdict := fmt.Sprintf("%s (basis: %s)", b.Capset.ABI, b.Capset.Basis)
+	if b.Capset.ABI.Legacy() {
+		verdict = fmt.Sprintf("%s, legacy (basis: %s)", b.Capset.ABI, b.Capset.Basis)
+	}
+	fmt.Fprintf(w, "  capability ABI\t%s\n", verdict)
+	if b.Capset.Reason != "" {
+		fmt.Fprintf(w, "  reason\t%s\n", clean(b.Capset.Reason))
+	}
+	for _, c := range b.Capset.Calls {
+		fmt.Fprintf(w, "  call\t%s %s at %s", c.Syscall, c.ABI, c.Address)
+		if c.Function != "" {
+			fmt.Fprintf(w, " in %s", clean(c.Function))
+		}
+		fmt.Fprintf(w, ", via %s", c.Via)
+		if c.Header != "" {
+			fmt.Fprintf(w, ", header: %s", clean(c.Header))
+		}
+		fmt.Fprintln(w)
+	}
+	if b.Trigger != nil {
+		fmt.Fprintf(w, "  runs\t%s: %s\n", b.Trigger.When, clean(b.Trigger.Why))
+	}
+	if b.Advice != "" {
+		fmt.Fprintf(w, "  advice\t%s\n", clean(b.Advice))
+	}
+}
+
+// clean keeps a name from an image from playing with a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(s, "?"))
+}

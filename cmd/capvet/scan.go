@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/cobra"
+
+	"github.com/capvet/capvet/internal/imagescan"
+	"github.com/capvet/capvet/internal/inspect"
+	"github.com/capvet/capvet/internal/product"
+	"github.com/capvet/capvet/internal/report"
+)
+
+func newScanCommand() *cobra.Command {
+	format := formatText
+	var platform string
+	var plainHTTP []string
+	cmd := &cobra.Command{
+		Use:   "scan REF...",
+		Short: "Read container images",
+		Long: `Scan reads images: of a registry (with the credentials of docker login), of an
+OCI image layout on disk (oci:DIR), or of a tarball (tarball:FILE).`,
+		Example: `  capvet scan haproxy:3.0
+  capvet scan --platform linux/amd64 --output json registry.example.com/proxy@sha256:...
+  capvet scan oci:./layout tarball:./image.tar`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, references []string) error {
+			// Whoever runs this chose the registry: loopback is as good as any.
+			anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+			scanner, err := imagescan.New(imagescan.Options{
+				Analyze:     inspect.File,
+				IsCandidate: product.IsExecutable,
+				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere}),
+				PlainHTTP:   plainHTTP,
+				UserAgent:   "capvet/" + version,
+			})
+			if err != nil {
+				return exitError{exitFailed, err}
+			}
+			var reports []report.Report
+			failed := false
+			for _, reference := range references {
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}})
+				if err != nil {
+					failed = true
+					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
+					r = unread(reference, platform, err)
+				}
+				reports = append(reports, r)
+			}
+			return finish(cmd.OutOrStdout(), format, reports, failed)
+		},
+	}
+	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
+	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
+	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
+	return cmd
+}
+
+// unread reports on an image that could not be read, so that none that was
+// asked for is missing from the output.
+func unread(reference, platform string, err error) report.Report {
+	r := report.New()
+	r.Reference, r.Platform, r.Complete = reference, platform, false
+	class := report.FailureInternal
+	var classed *imagescan.Error
+	if errors.As(err, &classed) {
+		class, err = classed.Class, classed.Err
+	}
+	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: string(class), Detail: err.Error()})
+	return r
+}
+
+// keychain are the credentials of docker login and its helpers.
+type keychain struct{}
+
+// For implements imagescan.Credentials.
+func (keychain) For(repository name.Repository) []authn.Authenticator {
+	auth, err := authn.DefaultKeychain.Resolve(repository)
+	if err != nil {
+		return nil // anonymously, then: the registry will say if that is not enough
+	}
+	return []authn.Authenticator{auth}
+}

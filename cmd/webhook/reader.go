@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/capvet/capvet/internal/admission"
+	"github.com/capvet/capvet/internal/imagescan"
+	"github.com/capvet/capvet/internal/inspect"
+	"github.com/capvet/capvet/internal/product"
+	"github.com/capvet/capvet/internal/pullauth"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// imageReader reads images for admission: with the Pod's own credentials,
+// through the scanner.
+type imageReader struct {
+	secrets pullauth.Resolver
+	scanner *imagescan.Scanner
+}
+
+var _ admission.ImageReader = (*imageReader)(nil)
+
+func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
+	observer, err := newScanMetrics(metrics.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	scanner, err := imagescan.New(imagescan.Options{
+		Analyze:     inspect.File,
+		IsCandidate: product.IsExecutable,
+		Transport:   o.transport(),
+		PlainHTTP:   o.plainHTTP,
+		UserAgent:   "capvet/" + version,
+		Limits:      o.limits,
+		Observer:    observer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner}, nil
+}
+
+func (o options) transport() http.RoundTripper {
+	return imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses})
+}
+
+// Read implements admission.ImageReader.
+func (r *imageReader) Read(ctx context.Context, puller admission.Puller, reference, platform string) (report.Report, error) {
+	credentials, skipped, err := r.secrets.Credentials(ctx, puller.Namespace, puller.ServiceAccount, puller.ImagePullSecrets)
+	if err != nil {
+		return report.Report{}, err
+	}
+	if len(skipped) > 0 {
+		logf.FromContext(ctx).Info("pull secrets are missing or broken, and left out", "namespace", puller.Namespace, "secrets", skipped)
+	}
+	return r.scanner.Scan(ctx, imagescan.Request{Reference: reference, Platform: platform, Credentials: credentials})
+}
+
+// scanMetrics is the scanner's observer.
+type scanMetrics struct {
+	seconds *prometheus.HistogramVec
+	cached  prometheus.Counter
+}
+
+func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
+	m := &scanMetrics{
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "capvet_scan_duration_seconds",
+			Help:    "Time to read an image that was not known yet, by how it ended: ok, or a class of error.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+		}, []string{"result"}),
+		cached: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "capvet_scan_shared_total",
+			Help: "Images answered without a scan of their own: remembered, or being scanned for another request.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.seconds, m.cached} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Scanned implements imagescan.Observer.
+func (m *scanMetrics) Scanned(took time.Duration, failure report.FailureClass) {
+	result := "ok"
+	if failure != "" {
+		result = string(failure)
+	}
+	m.seconds.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// Shared implements imagescan.Observer.
+func (m *scanMetrics) Shared() { m.cached.Inc() }

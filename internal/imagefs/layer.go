@@ -1,0 +1,200 @@
+package imagefs
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"path"
+	"strings"
+)
+
+// Kind is what an entry of a layer is.
+type Kind uint8
+
+// Kinds of entries.
+const (
+	Regular Kind = iota + 1
+	Directory
+	Symlink
+	HardLink
+	Other // devices, FIFOs
+)
+
+// Entry is what a layer says of one path.
+type Entry struct {
+	Kind Kind
+	// Link is a symbolic link's target as written, or the clean path of the
+	// file that a hard link names.
+	Link string
+}
+
+// Marks of the OCI image format, "Whiteouts"; they come from AUFS.
+const (
+	whiteoutPrefix = ".wh."
+	opaqueMark     = ".wh..wh..opq"
+	auxiliary      = ".wh..wh." // other AUFS bookkeeping
+)
+
+// Layer is what one layer does to the file system. Paths are absolute, clean
+// and slash-separated.
+type Layer struct {
+	// Links are the symbolic and hard links.
+	Links map[string]Entry
+	// Wanted are the regular files that were asked for.
+	Wanted map[string]bool
+
+	seed   maphash.Seed
+	others map[uint64]Kind // by hash of the path: everything else
+	gone   map[uint64]bool // whiteouts
+	opaque map[uint64]bool // directories whose lower content is gone
+}
+
+// Visit is given each wanted regular file as it goes by. A later file of the
+// same path takes the earlier one's place.
+type Visit func(path string, size int64, content io.Reader) error
+
+// ReadLayer reads an unpacked layer to its end. wanted says which regular
+// files are handed to visit, by their clean absolute paths. An error of visit
+// ends the reading and is returned.
+func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool, visit Visit) (*Layer, error) {
+	limits = limits.WithDefaults()
+	l := &Layer{
+		Links: map[string]Entry{}, Wanted: map[string]bool{},
+		seed: maphash.MakeSeed(), others: map[uint64]Kind{}, gone: map[uint64]bool{}, opaque: map[uint64]bool{},
+	}
+	archive := tar.NewReader(unpacked)
+	for entries := 0; ; entries++ {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, tarError(err)
+		}
+		if entries >= limits.Entries {
+			return nil, fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, limits.Entries)
+		}
+		if len(header.Name) > limits.NameBytes || len(header.Linkname) > limits.NameBytes {
+			return nil, fmt.Errorf("%w: the layer has a name of more than %d bytes", ErrTooLarge, limits.NameBytes)
+		}
+		name := Clean(header.Name)
+		if l.whiteout(name) {
+			continue
+		}
+		kind := kindOf(header.Typeflag)
+		l.add(name, Entry{Kind: kind, Link: header.Linkname}, kind == Regular && wanted(name))
+		if !l.Wanted[name] {
+			continue
+		}
+		if len(l.Wanted) > limits.Files {
+			return nil, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, limits.Files)
+		}
+		if header.Size > limits.FileBytes {
+			return nil, fmt.Errorf("%w: %s has %d bytes, the limit is %d", ErrTooLarge, name, header.Size, limits.FileBytes)
+		}
+		if err := visit(name, header.Size, archive); err != nil {
+			return nil, tarError(err)
+		}
+	}
+	// Behind the archive's end may come padding. It has to be read for the
+	// layer's digest, and to meet the limits.
+	if _, err := io.Copy(io.Discard, unpacked); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// tarError says of the errors of archive/tar that the layer is malformed.
+func tarError(err error) error {
+	if errors.Is(err, ErrSource) {
+		return err
+	}
+	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w tar stream: %w", ErrMalformed, err)
+	}
+	return err
+}
+
+func kindOf(flag byte) Kind {
+	switch flag {
+	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont: //nolint:staticcheck // TypeRegA occurs in old archives
+		return Regular
+	case tar.TypeDir:
+		return Directory
+	case tar.TypeSymlink:
+		return Symlink
+	case tar.TypeLink:
+		return HardLink
+	}
+	return Other
+}
+
+// whiteout notes a mark and reports whether name is one.
+func (l *Layer) whiteout(name string) bool {
+	dir, base := path.Split(name)
+	switch {
+	case base == opaqueMark:
+		l.opaque[l.hash(path.Clean(dir))] = true
+	case strings.HasPrefix(base, auxiliary):
+	case strings.HasPrefix(base, whiteoutPrefix):
+		l.gone[l.hash(path.Join(dir, base[len(whiteoutPrefix):]))] = true
+	default:
+		return false
+	}
+	return true
+}
+
+// add notes an entry; the last of a path stands.
+func (l *Layer) add(name string, e Entry, wanted bool) {
+	delete(l.Links, name)
+	delete(l.Wanted, name)
+	switch e.Kind {
+	case HardLink:
+		e.Link = Clean(e.Link)
+		l.Links[name] = e
+	case Symlink:
+		l.Links[name] = e
+	case Regular:
+		if wanted {
+			l.Wanted[name] = true
+		}
+	}
+	l.others[l.hash(name)] = e.Kind
+}
+
+func (l *Layer) hash(name string) uint64 { return maphash.String(l.seed, name) }
+
+// entry returns what the layer itself has at a path.
+func (l *Layer) entry(name string) (Entry, bool) {
+	if e, ok := l.Links[name]; ok {
+		return e, true
+	}
+	kind, ok := l.others[l.hash(name)]
+	return Entry{Kind: kind}, ok
+}
+
+// hides reports whether the layer keeps what lower layers have at a path from
+// being seen.
+func (l *Layer) hides(name string) bool {
+	if l.gone[l.hash(name)] {
+		return true
+	}
+	for parent := path.Dir(name); ; parent = path.Dir(parent) {
+		if l.gone[l.hash(parent)] || l.opaque[l.hash(parent)] {
+			return true
+		}
+		if e, ok := l.entry(parent); ok && e.Kind != Directory && parent != "/" {
+			return true
+		}
+		if parent == "/" {
+			return false
+		}
+	}
+}
+
+// Clean returns the absolute, clean form of a path in a layer. What climbs out
+// of the root stays at the root, as it does for an unpacker that is confined to
+// it.
+func Clean(name string) string { return path.Clean("/" + name) }

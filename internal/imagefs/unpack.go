@@ -1,0 +1,91 @@
+package imagefs
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdWindow is the largest window that a zstd layer may ask for, in bytes. It
+// is what the reference decoder accepts without further options.
+const zstdWindow = 128 << 20
+
+// Unpack returns the tar stream of a layer that may be packed with gzip or
+// zstd, by its first bytes rather than by what its media type claims. Read
+// errors wrap ErrMalformed or ErrTooLarge. Close frees memory; it does not
+// close packed.
+func Unpack(packed io.Reader, limits Limits) (io.ReadCloser, error) {
+	limits = limits.WithDefaults()
+	count := &counter{r: packed}
+	buffered := bufio.NewReaderSize(count, 64<<10)
+	magic, err := buffered.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	u := &unpacked{packed: count, limits: limits, r: buffered, close: func() {}}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, fmt.Errorf("%w gzip stream: %w", ErrMalformed, err)
+		}
+		u.r, u.close = z, func() { _ = z.Close() }
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, fmt.Errorf("%w zstd stream: %w", ErrMalformed, err)
+		}
+		u.r, u.close = z, z.Close
+	}
+	return u, nil
+}
+
+type counter struct {
+	r   io.Reader
+	n   int64
+	err error // of r, if not io.EOF: a decompressor may pass it on as its own
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = fmt.Errorf("%w: %w", ErrSource, err)
+		err = c.err
+	}
+	return n, err
+}
+
+// unpacked bounds how much comes out, absolutely and against what went in.
+type unpacked struct {
+	packed *counter
+	r      io.Reader
+	n      int64
+	limits Limits
+	close  func()
+}
+
+func (u *unpacked) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	u.n += int64(n)
+	switch {
+	case u.n > u.limits.UnpackedBytes:
+		return n, fmt.Errorf("%w: the layer unpacks to more than %d bytes", ErrTooLarge, u.limits.UnpackedBytes)
+	case u.n > RatioFrom && u.n/u.limits.Ratio > u.packed.n:
+		return n, fmt.Errorf("%w: the layer unpacks to more than %d times its size", ErrTooLarge, u.limits.Ratio)
+	case err != nil && err != io.EOF && u.packed.err != nil:
+		return n, u.packed.err
+	case err != nil && err != io.EOF:
+		return n, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return n, err
+}
+
+func (u *unpacked) Close() error {
+	u.close()
+	return nil
+}

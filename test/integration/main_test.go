@@ -1,0 +1,122 @@
+//go:build integration
+
+// Package integration tests capvet from a client's side: a real kube-apiserver
+// and etcd with the shipped manifests installed, a real registry with real
+// images, and the webhook as a process of its own under its own RBAC identity.
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/capvet/capvet/test/harness"
+	"github.com/capvet/capvet/test/registry"
+)
+
+// cluster is what all tests share. Each test has namespaces of its own.
+type cluster struct {
+	*harness.ControlPlane
+	root     string
+	dir      string
+	binary   string // the webhook's executable
+	webhook  *harness.Webhook
+	registry *registry.Registry // open to all
+	private  *registry.Registry // needs privateUser and privatePassword
+	front    *front             // before registry: counts, and fails on demand
+	images   images
+}
+
+const (
+	privateUser     = "robot"
+	privatePassword = "s3cret"
+)
+
+var shared *cluster
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := runAll(ctx, m)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(ctx context.Context, m *testing.M) (code int, err error) {
+	assets, tools := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_REGISTRY_TOOLS")
+	if assets == "" || tools == "" {
+		return 1, errors.New("KUBEBUILDER_ASSETS and CAPVET_REGISTRY_TOOLS are not set: run make test-integration, which builds what they name")
+	}
+	root, err := harness.Root()
+	if err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "capvet-integration-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	c := &cluster{root: root, dir: dir}
+
+	race := []string{}
+	if raceEnabled {
+		race = append(race, "-race")
+	}
+	if c.binary, err = harness.BuildCommand(ctx, root, "webhook", dir, race...); err != nil {
+		return 1, err
+	}
+	if c.registry, err = registry.Start(ctx, registry.Options{Binary: filepath.Join(tools, "registry"), Dir: filepath.Join(dir, "registry")}); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, c.registry.Close()) }()
+	if c.private, err = registry.Start(ctx, registry.Options{
+		Binary: filepath.Join(tools, "registry"), Dir: filepath.Join(dir, "private"),
+		Users: map[string]string{privateUser: privatePassword},
+	}); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, c.private.Close()) }()
+	c.front = newFront(c.registry.Host())
+	defer c.front.Close()
+	if c.images, err = pushImages(ctx, c); err != nil {
+		return 1, err
+	}
+	if c.ControlPlane, err = harness.StartControlPlane(assets, dir); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	if c.webhook, err = c.StartWebhook(ctx, root, harness.WebhookOptions{Binary: c.binary, Args: c.webhookArgs()}); err != nil {
+		return 1, err
+	}
+	defer func() {
+		err = errors.Join(err, c.webhook.Stop())
+		if code != 0 || err != nil {
+			if log, readErr := os.ReadFile(c.webhook.Log); readErr == nil {
+				fmt.Fprintf(os.Stderr, "the webhook's log:\n%s\n", log)
+			}
+		}
+	}()
+	shared = c
+	return m.Run(), nil
+}
+
+// webhookArgs lets the webhook use the registries, which are on loopback and
+// without TLS: both have to be allowed by name.
+func (c *cluster) webhookArgs() []string {
+	args := []string{"--log-level=debug", "--allow-address=127.0.0.0/8"}
+	for _, host := range []string{c.registry.Host(), c.private.Host(), c.front.Host(), nobody} {
+		args = append(args, "--plain-http="+host)
+	}
+	return args
+}
+
+// nobody is a registry that is down: the discard port, where nobody listens.
+const nobody = "127.0.0.1:9"

@@ -1,0 +1,170 @@
+// Package debian fetches Debian packages of any suite and architecture, for
+// tests and the demo: real HAProxy and nginx executables without running them.
+//
+// It drives apt-get with a configuration of its own and never touches the
+// machine's: no package is installed, no list or cache of the machine is
+// written. The mirror is one of the machine's own apt sources; what it serves
+// is checked against Debian's archive keyring. It is not a resolver: it fetches
+// the packages that are named and no others.
+//
+// The machine's apt configuration and Debian's keys are trusted, the mirror and
+// the network are not.
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+)
+
+// ErrUnavailable says that Debian's packages cannot be had here: no mirror, no
+// network, or no such package. Callers go on with fixtures, or skip.
+var ErrUnavailable = errors.New("Debian packages are unavailable")
+
+// ErrNoApt is the ErrUnavailable of a machine without apt-get and dpkg-deb.
+var ErrNoApt = fmt.Errorf("%w: there is no apt-get and dpkg-deb", ErrUnavailable)
+
+// Keyring is where Debian's package debian-archive-keyring puts the keys that
+// sign the archive.
+const Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// Request names packages of one suite and architecture.
+type Request struct {
+	// Suite is a Debian suite or code name: bookworm, trixie, sid.
+	Suite string
+	// Arch is Debian's name of the architecture: arm64, amd64.
+	Arch string
+	// Packages are the names of the packages.
+	Packages []string
+	// CacheDir keeps the packages; DefaultCacheDir if empty.
+	CacheDir string
+	// Refresh fetches anew what the cache already has. Without it a package in
+	// the cache stands, whatever its version.
+	Refresh bool
+}
+
+// Package is a fetched package.
+type Package struct {
+	Name    string
+	Version string // as Debian spells it: [epoch:]upstream[-revision]
+	Suite   string
+	Arch    string // what was asked for, also when the package is Architecture: all
+	Path    string // of the .deb file
+}
+
+// DefaultCacheDir is $CAPVET_CACHE/debian, else debian in the folder capvet of
+// $XDG_CACHE_HOME or ~/.cache.
+func DefaultCacheDir() (string, error) {
+	if cache := os.Getenv("CAPVET_CACHE"); cache != "" {
+		return filepath.Join(cache, "debian"), nil
+	}
+	if cache := os.Getenv("XDG_CACHE_HOME"); cache != "" {
+		return filepath.Join(cache, "capvet", "debian"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("a cache folder for Debian packages (set CAPVET_CACHE): %w", err)
+	}
+	return filepath.Join(home, ".cache", "capvet", "debian"), nil
+}
+
+// word is what suites, architectures and package names are made of. They enter
+// configuration files and paths.
+var word = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
+
+// Fetch returns the named packages by name. What the cache holds needs no
+// network. Processes that share a cache may call it at once. An error for which
+// errors.Is(err, ErrUnavailable) holds says why the packages cannot be had.
+func Fetch(ctx context.Context, request Request) (map[string]Package, error) {
+	for _, name := range append([]string{request.Suite, request.Arch}, request.Packages...) {
+		if !word.MatchString(name) {
+			return nil, fmt.Errorf("%q is no name of a Debian suite, architecture or package", name)
+		}
+	}
+	cache := request.CacheDir
+	if cache == "" {
+		var err error
+		if cache, err = DefaultCacheDir(); err != nil {
+			return nil, err
+		}
+	}
+	cache, err := filepath.Abs(cache)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cache, request.Suite, request.Arch)
+
+	missing := absent(dir, request.Packages)
+	if request.Refresh {
+		missing = request.Packages
+	}
+	if len(missing) > 0 {
+		if err := fill(ctx, dir, request, missing); err != nil {
+			return nil, err
+		}
+	}
+	packages := make(map[string]Package, len(request.Packages))
+	for _, name := range request.Packages {
+		path := debPath(dir, name)
+		version, err := Field(ctx, path, "Version")
+		if err != nil {
+			return nil, err
+		}
+		packages[name] = Package{Name: name, Version: version, Suite: request.Suite, Arch: request.Arch, Path: path}
+	}
+	return packages, nil
+}
+
+func debPath(dir, name string) string { return filepath.Join(dir, name+".deb") }
+
+// absent returns the names that dir has no package of.
+func absent(dir string, names []string) []string {
+	var missing []string
+	for _, name := range names {
+		if _, err := os.Stat(debPath(dir, name)); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// fill brings packages into dir under its lock. Each is renamed into place
+// whole.
+func fill(ctx context.Context, dir string, request Request, missing []string) error {
+	apt, err := newApt()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, filepath.Join(dir, ".lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !request.Refresh {
+		// Another process may have been first.
+		if missing = absent(dir, missing); len(missing) == 0 {
+			return nil
+		}
+	}
+	work, err := os.MkdirTemp(dir, ".fetch-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	files, err := apt.download(ctx, work, request.Suite, request.Arch, missing)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", request.Suite, request.Arch, err)
+	}
+	for name, file := range files {
+		if err := os.Rename(file, debPath(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

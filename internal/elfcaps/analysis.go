@@ -1,0 +1,245 @@
+package elfcaps
+
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// sink is a place that ends in a kernel entry: calling it with such arguments
+// is a capability call. Its values are in terms of the machine state at entry.
+type sink struct {
+	target                        uint64
+	number, header, version, data value
+	// via is how the kernel is entered, root the instruction that does it or
+	// calls out of the file.
+	via    string
+	root   uint64
+	where  span
+	depth  int
+	caller bool // some caller was found
+}
+
+// opaque is a call whose system call number could not be read.
+type opaque struct {
+	sighting
+	why string
+}
+
+// analysis is the work on one file.
+type analysis struct {
+	f       *File
+	m       *machine
+	limits  Limits
+	names   *interner
+	unwind  *unwind
+	goTable *goTable
+	steps   int
+	// effects turns on following what callees write through pointers.
+	effects    bool
+	effectMemo map[uint64][]effect
+	depth      int
+
+	inline  *sink
+	imports map[string]*sink
+	sinksAt map[uint64][]*sink
+	stubs   map[uint64]string
+	// handled are the pairs of call site and sink that are done with.
+	handled map[handledKey]bool
+
+	codeSpan span
+	codeBuf  []byte
+
+	found    []finding
+	opaques  []opaque
+	problems []finding
+	consts   []uint64
+	starts   map[uint64]uint64
+	overflow string
+}
+
+type handledKey struct {
+	pc, entry uint64
+	sink      *sink
+}
+
+// finding is one capability call, resolved or not.
+type finding struct {
+	pc      uint64
+	syscall string
+	abi     report.ABI
+	via     string
+	header  string
+	root    uint64
+	writer  uint64
+	probe   bool
+	inner   span // the function that holds pc
+}
+
+func newAnalysis(f *File, m *machine) *analysis {
+	a := &analysis{
+		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
+		unwind: newUnwind(f), goTable: newGoTable(f),
+		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
+		handled: map[handledKey]bool{}, starts: map[uint64]uint64{}, effectMemo: map[uint64][]effect{},
+	}
+	a.inline = a.primitive("inline", a.register(m.number), m.args)
+	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}
+	a.imports["syscall"] = a.primitive("syscall", a.register(m.callArgs[0]), c)
+	c = [3]reg{m.callArgs[0], m.callArgs[1], m.callArgs[2]}
+	a.imports["capget"] = a.primitive("capget", constant(m.capget), c)
+	a.imports["capset"] = a.primitive("capset", constant(m.capset), c)
+	return a
+}
+
+func (a *analysis) register(r reg) value {
+	return a.names.symbol(origin{kind: symbolRegister, reg: r})
+}
+
+func (a *analysis) primitive(via string, number value, args [3]reg) *sink {
+	k := &sink{via: via, number: number, header: a.register(args[0]), data: a.register(args[1])}
+	k.version = a.names.loaded(k.header, 4)
+	return k
+}
+
+// code returns the bytes of a function.
+func (a *analysis) code(s span) []byte {
+	if s == a.codeSpan && a.codeBuf != nil {
+		return a.codeBuf
+	}
+	off, room := a.f.mem.inFile(s.start)
+	n := min(s.end-s.start, room, uint64(a.limits.FunctionBytes))
+	if uint64(cap(a.codeBuf)) < n {
+		a.codeBuf = make([]byte, n)
+	}
+	a.codeBuf = a.codeBuf[:n]
+	if readFull(a.f.c.r, a.codeBuf, int64(off)) != nil {
+		a.codeBuf = a.codeBuf[:0]
+	}
+	a.codeSpan = s
+	return a.codeBuf
+}
+
+// sinksOf are the sinks that a call of v reaches.
+func (a *analysis) sinksOf(v value) []*sink {
+	switch v.kind {
+	case kindConst:
+		return a.sinksAt[uint64(v.off)]
+	case kindSymbol:
+		if o := a.names.origins[v.id]; o.kind == symbolImport && a.imports[o.name] != nil {
+			return []*sink{a.imports[o.name]}
+		}
+	case kindSet:
+		var all []*sink
+		for _, alt := range a.names.sets[v.id] {
+			all = append(all, a.sinksOf(alt)...)
+		}
+		return all
+	}
+	return nil
+}
+
+// calleeName is the name of an imported function that v stands for.
+func (a *analysis) calleeName(v value) string {
+	switch v.kind {
+	case kindConst:
+		return a.stubs[uint64(v.off)]
+	case kindSymbol:
+		if o := a.names.origins[v.id]; o.kind == symbolImport {
+			return o.name
+		}
+	}
+	return ""
+}
+
+// eval turns a value in terms of a callee's entry into one of the caller's at
+// the call.
+func (a *analysis) eval(s *state, v value, entrySP value) value {
+	switch v.kind {
+	case kindStack:
+		return plus(entrySP, v.off)
+	case kindSet:
+		return a.names.each(v, func(alt value) value { return a.eval(s, alt, entrySP) })
+	case kindSymbol:
+		o := a.names.origins[v.id]
+		switch o.kind {
+		case symbolRegister:
+			r := a.get(s, o.reg)
+			return a.names.each(r, func(x value) value { return plus(x, v.off) })
+		case symbolLoad:
+			base := a.eval(s, o.base, entrySP)
+			r := a.load(s, base, o.width)
+			return a.names.each(r, func(x value) value { return plus(x, v.off) })
+		case symbolImport:
+			return v
+		}
+		return top
+	}
+	return v
+}
+
+// fromEntry says that a caller decides v: it is built from registers or stack
+// slots at the function's entry.
+func (a *analysis) fromEntry(v value) bool {
+	switch v.kind {
+	case kindSet:
+		some := false
+		for _, alt := range a.names.sets[v.id] {
+			if alt.kind != kindConst && !a.fromEntry(alt) {
+				return false
+			}
+			some = some || alt.kind != kindConst
+		}
+		return some
+	case kindSymbol:
+		o := a.names.origins[v.id]
+		switch o.kind {
+		case symbolRegister:
+			return true
+		case symbolLoad:
+			return o.base.kind == kindStack && o.base.off >= 0 || o.base.kind == kindSymbol && a.fromEntry(o.base)
+		}
+	}
+	return false
+}
+
+func knownHeader(v value) bool {
+	return v.kind == kindConst && report.ABIOfHeader(uint32(v.off)) != report.ABIUnknown && uint64(v.off)>>32 == 0
+}
+
+// isCapabilityCall says that the number may be capget's or capset's.
+func (a *analysis) isCapabilityCall(v value) bool {
+	return slices.ContainsFunc(a.names.alternatives(v), func(x value) bool {
+		return x.kind == kindConst && a.m.isCapability(uint64(uint32(x.off)))
+	})
+}
+
+// functionOf returns the function that holds pc. exact is false when its start
+// is only a guess.
+func (a *analysis) functionOf(pc uint64) (s span, exact bool) {
+	if s, _, ok := a.goTable.find(pc); ok {
+		return s, true
+	}
+	if s, ok := a.unwind.find(pc); ok {
+		return s, true
+	}
+	if start, ok := a.starts[pc]; ok && start != 0 {
+		return span{start, a.guessEnd(pc)}, false
+	}
+	return span{}, false
+}
+
+const (
+	guessBack = 4096 // bytes before a place where its function may begin
+	guessOn   = 2048
+)
+
+// guessEnd is where a function without bounds is taken to end.
+func (a *analysis) guessEnd(pc uint64) uint64 {
+	for _, r := range a.f.code {
+		if r.holds(pc) {
+			return min(pc+guessOn, r.end)
+		}
+	}
+	return pc + uint64(a.m.longest)
+}

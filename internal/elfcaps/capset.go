@@ -1,0 +1,106 @@
+package elfcaps
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Capset judges the capability calls of the file. It never fails: what cannot
+// be read is ABIUnknown with a reason.
+func (f *File) Capset() report.Capset {
+	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
+	m := machineFor(f.c.machine)
+	if m == nil {
+		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+		out.Reason = fmt.Sprintf("code for %s is not read", f.c.machine)
+		return out
+	}
+	a := newAnalysis(f, m)
+	a.trace()
+	a.conclude()
+	slices.SortFunc(a.found, func(x, y finding) int {
+		return cmp.Or(cmp.Compare(x.pc, y.pc), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
+	})
+	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
+		return x.pc == y.pc && x.syscall == y.syscall && x.abi == y.abi
+	})
+	names := a.functionNames()
+	for _, x := range a.found {
+		out.ABI = report.WorseABI(out.ABI, x.abi)
+		out.Calls = append(out.Calls, report.Call{
+			Syscall: x.syscall, ABI: x.abi, Function: names[x.pc], Address: fmt.Sprintf("%#x", x.pc),
+			Via: x.via, Header: x.header,
+		})
+	}
+	a.reason(&out)
+	return out
+}
+
+// functionNames names the functions that hold the calls.
+func (a *analysis) functionNames() map[uint64]string {
+	want := map[uint64]Symbol{}
+	for _, x := range a.found {
+		want[x.pc] = Symbol{}
+	}
+	if len(want) > 0 {
+		a.f.nameOf(want)
+	}
+	out := map[uint64]string{}
+	for pc, s := range want {
+		out[pc] = s.Name
+		if _, name, ok := a.goTable.find(pc); ok && s.Name == "" {
+			out[pc] = name
+		}
+	}
+	return out
+}
+
+// conclude settles what the rounds left open.
+func (a *analysis) conclude() {
+	// A program that asks the kernel which version it prefers and then passes
+	// one from memory passes what it was told.
+	probes := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABINegotiated })
+	for i := range a.found {
+		if x := &a.found[i]; probes && x.abi == report.ABIUnknown {
+			x.abi = report.ABINegotiated
+		}
+	}
+}
+
+// reason adds what calls alone do not say.
+func (a *analysis) reason(out *report.Capset) {
+	if a.overflow != "" {
+		out.ABI = report.WorseABI(out.ABI, report.ABIUnknown)
+		out.Reason = a.overflow
+		return
+	}
+	for _, c := range out.Calls {
+		if c.ABI == report.ABIUnknown && out.ABI == report.ABIUnknown {
+			out.Reason = fmt.Sprintf("the header version that %s passes at %s was not read: %s", c.Syscall, c.Address, c.Header)
+			return
+		}
+	}
+	if out.ABI == report.ABINone && len(out.Calls) == 0 {
+		if lib := a.f.capabilityLibrary(); lib != "" {
+			out.ABI, out.Reason = report.ABILibrary, "only through "+lib
+		}
+	}
+}
+
+// capabilityLibrary is the library that the file makes capability calls
+// through, if it asks for one.
+func (f *File) capabilityLibrary() string {
+	for _, n := range f.facts.Needed {
+		switch {
+		case strings.HasPrefix(n, "libcap.so."), strings.HasPrefix(n, "libpsx.so."):
+			return "libcap"
+		case strings.HasPrefix(n, "libcap-ng.so."), strings.HasPrefix(n, "libdrop_ambient.so."):
+			return "libcap-ng"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,338 @@
+package elfcaps
+
+import "slices"
+
+const (
+	maxVisits      = 24 // of one block, after which its state is final
+	maxCopy        = 256
+	maxBlocksOfOne = 1 << 14
+)
+
+// sighting is what a call passes, as seen at one place.
+type sighting struct {
+	pc   uint64
+	sink *sink
+	// span is the function, entered at entry.
+	span  span
+	entry uint64
+	// The values are in terms of the function's own entry.
+	number, header, version, data value
+	// writer is the instruction that stored the version, 0 if none here did.
+	writer uint64
+}
+
+// run is the interpretation of one function.
+type run struct {
+	a      *analysis
+	span   span
+	entry  uint64
+	blocks map[uint64]*block
+	queue  []uint64
+	// watched are the places that must be reached.
+	watched []uint64
+	visited map[uint64]bool
+	// switches is the join of the states at indirect jumps, calls of those at
+	// calls.
+	switches, calls *state
+	observe         bool
+	seen            []sighting
+}
+
+type block struct {
+	in     *state
+	visits int
+}
+
+// interpret follows every path of the function from entry and returns what the
+// calls of known sinks pass. It gives up, returning false, when a limit is met.
+func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sighting, bool) {
+	if where.end-where.start > uint64(a.limits.FunctionBytes) {
+		return nil, false
+	}
+	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, visited: map[uint64]bool{}}
+	after := r.leaders()
+	start := &state{}
+	for i := range start.regs {
+		start.regs[i] = a.names.symbol(origin{kind: symbolRegister, reg: reg(i)})
+	}
+	start.regs[a.m.sp] = value{kind: kindStack}
+	r.goState(start)
+	r.arrive(entry, start)
+	for {
+		if !r.drain() {
+			return nil, false
+		}
+		// Cases of a switch and exception handlers are entered from nowhere
+		// that was followed: give them what holds at the indirect jumps.
+		next, ok := r.unreached(after)
+		if !ok {
+			break
+		}
+		s := r.switches
+		if s == nil {
+			s = r.calls
+		}
+		if s == nil {
+			s = start
+		}
+		r.arrive(next, s)
+	}
+	r.observe = true
+	addrs := make([]uint64, 0, len(r.blocks))
+	for addr, b := range r.blocks {
+		if b.in != nil {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.Sort(addrs)
+	for _, addr := range addrs {
+		if !r.block(addr, r.blocks[addr].in.clone()) {
+			return nil, false
+		}
+	}
+	return r.seen, true
+}
+
+// goState puts Go's zero register in place.
+func (r *run) goState(s *state) {
+	if z := r.a.m.goZero; r.a.f.isGo && z != regNone {
+		s.regs[z], s.regs[z+1] = constant(0), constant(0)
+	}
+}
+
+// leaders decodes the function from start to end to find where blocks begin,
+// and returns the addresses that follow an instruction which does not go on.
+func (r *run) leaders() (after []uint64) {
+	code := r.a.code(r.span)
+	var in insn
+	for at := 0; at < len(code); {
+		pc := r.span.start + uint64(at)
+		if !r.a.m.decode(code[at:], pc, &in) {
+			at += r.a.m.align
+			continue
+		}
+		at += in.length
+		switch in.flow {
+		case flowJump, flowBranch:
+			if r.span.holds(in.target) && len(r.blocks) < maxBlocksOfOne {
+				r.blocks[in.target] = &block{}
+			}
+		}
+		switch in.flow {
+		case flowJump, flowJumpIndirect, flowReturn, flowStop:
+			after = append(after, r.span.start+uint64(at))
+		}
+	}
+	r.blocks[r.entry] = &block{}
+	return after
+}
+
+// unreached returns the first address that control does not seem to reach,
+// while a watched place has not been reached.
+func (r *run) unreached(after []uint64) (uint64, bool) {
+	missing := slices.ContainsFunc(r.watched, func(pc uint64) bool { return !r.visited[pc] })
+	if !missing {
+		return 0, false
+	}
+	for _, addr := range after {
+		if b := r.blocks[addr]; r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) {
+			return addr, true
+		}
+	}
+	return 0, false
+}
+
+// arrive joins s into the block at addr and queues it if that changed it.
+func (r *run) arrive(addr uint64, s *state) {
+	b := r.blocks[addr]
+	if b == nil {
+		if len(r.blocks) >= maxBlocksOfOne {
+			return
+		}
+		b = &block{}
+		r.blocks[addr] = b
+	}
+	if b.in == nil {
+		b.in = s.clone()
+	} else if b.visits >= maxVisits || !b.in.join(r.a.names, s, r.a.initial) {
+		return
+	}
+	if !slices.Contains(r.queue, addr) {
+		i, _ := slices.BinarySearch(r.queue, addr)
+		r.queue = slices.Insert(r.queue, i, addr)
+	}
+}
+
+func (r *run) drain() bool {
+	for len(r.queue) > 0 {
+		addr := r.queue[0]
+		r.queue = r.queue[1:]
+		b := r.blocks[addr]
+		b.visits++
+		if !r.block(addr, b.in.clone()) {
+			return false
+		}
+	}
+	return true
+}
+
+// block interprets from addr to the end of the block.
+func (r *run) block(addr uint64, s *state) bool {
+	a := r.a
+	code := a.code(r.span)
+	var in insn
+	for pc := addr; r.span.holds(pc); {
+		if pc != addr {
+			if _, leader := r.blocks[pc]; leader {
+				if !r.observe {
+					r.arrive(pc, s)
+				}
+				return true
+			}
+		}
+		if a.steps--; a.steps < 0 {
+			return false
+		}
+		r.visited[pc] = true
+		if !a.m.decode(code[pc-r.span.start:], pc, &in) {
+			return true
+		}
+		for i := range in.ops[:in.n] {
+			a.step(s, &in.ops[i], pc)
+		}
+		switch in.flow {
+		case flowJump:
+			if !r.leave(s, in.target, pc) {
+				r.follow(in.target, s)
+			}
+			return true
+		case flowBranch:
+			if !r.leave(s, in.target, pc) {
+				r.follow(in.target, s)
+			}
+		case flowCall:
+			r.call(s, constant(in.target), pc, a.m.pushed)
+		case flowCallIndirect, flowJumpIndirect:
+			v := r.callee(s, &in)
+			if in.flow == flowJumpIndirect {
+				if len(a.sinksOf(v)) > 0 {
+					r.call(s, v, pc, 0)
+				} else if r.switches == nil {
+					r.switches = s.clone()
+				} else if !r.observe {
+					r.switches.join(a.names, s, a.initial)
+				}
+				return true
+			}
+			r.call(s, v, pc, a.m.pushed)
+		case flowSyscall:
+			r.kernel(s, pc)
+		case flowReturn, flowStop:
+			return true
+		}
+		pc += uint64(in.length)
+	}
+	return true
+}
+
+func (r *run) follow(target uint64, s *state) {
+	if r.span.holds(target) && !r.observe {
+		r.arrive(target, s)
+	}
+}
+
+// leave handles a jump out of the function to a sink, as a tail call is.
+func (r *run) leave(s *state, target, pc uint64) bool {
+	if target == r.entry || len(r.a.sinksAt[target]) == 0 {
+		return false
+	}
+	t := s.clone()
+	r.call(t, constant(target), pc, 0)
+	return !r.span.holds(target)
+}
+
+func (r *run) callee(s *state, in *insn) value {
+	if !in.calleeMem {
+		return r.a.get(s, in.callee)
+	}
+	return r.a.load(s, r.a.address(s, &in.mem), 8)
+}
+
+// call models a call: what is passed to a sink is noted, then what a callee
+// may change is unknown.
+func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
+	a := r.a
+	entrySP := plus(s.regs[a.m.sp], -pushed)
+	for _, k := range a.sinksOf(callee) {
+		r.pass(s, k, pc, entrySP)
+	}
+	if name := a.calleeName(callee); name != "" {
+		a.libraryCall(s, name, pc)
+	} else if a.effects {
+		a.applyEffects(s, callee, pc)
+	}
+	if !r.observe {
+		if r.calls == nil {
+			r.calls = s.clone()
+			for i := range r.calls.regs {
+				if reg(i) != a.m.sp && !slices.Contains(a.m.preserved, reg(i)) {
+					r.calls.regs[i] = top
+				}
+			}
+		}
+	}
+	var kept [numRegs]value
+	for _, p := range a.m.preserved {
+		if !a.f.isGo {
+			kept[p] = s.regs[p]
+		}
+	}
+	kept[a.m.sp] = s.regs[a.m.sp]
+	kept[a.m.result] = a.names.symbol(origin{kind: symbolResult, pc: pc})
+	s.regs = kept
+	r.goState(s)
+}
+
+// pass notes what a call of sink k passes, and what the kernel writes back.
+func (r *run) pass(s *state, k *sink, pc uint64, entrySP value) {
+	a := r.a
+	g := sighting{pc: pc, sink: k, span: r.span, entry: r.entry}
+	g.number = a.eval(s, k.number, entrySP)
+	g.header = a.eval(s, k.header, entrySP)
+	g.data = a.eval(s, k.data, entrySP)
+	g.version = a.eval(s, k.version, entrySP)
+	if g.header.kind != kindTop {
+		_, g.writer, _ = s.load(g.header, 4, a.initial)
+	}
+	if a.isCapabilityCall(g.number) {
+		// A NULL data pointer, or a version that the kernel does not know, makes
+		// it write back the version that it prefers.
+		if g.data.isConst(0) || g.version.kind == kindConst && !knownHeader(g.version) {
+			s.store(g.header, 4, value{kind: kindKernel}, pc)
+		}
+	}
+	if r.observe {
+		r.note(g)
+	}
+}
+
+func (r *run) note(g sighting) {
+	n := r.a.names
+	for i := range r.seen {
+		if o := &r.seen[i]; o.pc == g.pc && o.sink == g.sink {
+			o.number, o.header = n.either(o.number, g.number), n.either(o.header, g.header)
+			o.data, o.version = n.either(o.data, g.data), n.either(o.version, g.version)
+			return
+		}
+	}
+	r.seen = append(r.seen, g)
+}
+
+// kernel models an instruction that enters the kernel.
+func (r *run) kernel(s *state, pc uint64) {
+	r.pass(s, r.a.inline, pc, s.regs[r.a.m.sp])
+	s.regs[r.a.m.result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
+	if r.a.m.pushed != 0 {
+		s.regs[1], s.regs[11] = top, top // rcx and r11
+	}
+}

@@ -1,0 +1,70 @@
+package elfcaps
+
+// Limits bound what one analysis may cost, whatever the file says. The zero
+// value of a field means its default.
+type Limits struct {
+	// FileSize is the largest file that is looked at, in bytes.
+	FileSize int64
+	// CodeBytes is the most executable bytes that are screened; a file with
+	// more is judged unknown. Every pass over the code costs at most this.
+	CodeBytes int64
+	// Symbols and Relocations are the most entries that are read of each table.
+	Symbols     int
+	Relocations int
+	// Sites is the most places of interest (kernel entries, calls) that one
+	// pass over the code may collect.
+	Sites int
+	// FunctionBytes is the longest function that is interpreted.
+	FunctionBytes int
+	// Steps is the most instructions that are interpreted in all.
+	Steps int
+	// Rounds is how many levels of callers are followed.
+	Rounds int
+}
+
+// Defaults of Limits. With them the peak of memory is below 32 MiB beside
+// the reader's own, and the time below a few seconds for any bytes.
+const (
+	DefaultFileSize      = 2 << 30
+	DefaultCodeBytes     = 512 << 20
+	DefaultSymbols       = 2 << 20
+	DefaultRelocations   = 4 << 20
+	DefaultSites         = 1 << 15
+	DefaultFunctionBytes = 1 << 18
+	DefaultSteps         = 4 << 20
+	DefaultRounds        = 8
+)
+
+// Bounds that no caller needs to change.
+const (
+	maxProgramHeaders = 256
+	maxSections       = 4096
+	maxNameTable      = 1 << 20 // bytes of section names that are read
+	maxDynamic        = 4096    // entries of the dynamic section
+	maxNeeded         = 256     // libraries
+	maxNote           = 1 << 16 // bytes of one note segment
+	maxName           = 512     // bytes of one symbol's or library's name
+	maxLiteral        = 4096    // bytes of one string read from data
+	maxSearchBytes    = 256 << 20
+	blockSize         = 32 << 10 // of the cache for random access
+	maxBlocks         = 128
+	chunkSize         = 256 << 10 // of sequential reads
+)
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.FileSize, DefaultFileSize)
+	setDefault(&l.CodeBytes, DefaultCodeBytes)
+	setDefault(&l.Symbols, DefaultSymbols)
+	setDefault(&l.Relocations, DefaultRelocations)
+	setDefault(&l.Sites, DefaultSites)
+	setDefault(&l.FunctionBytes, DefaultFunctionBytes)
+	setDefault(&l.Steps, DefaultSteps)
+	setDefault(&l.Rounds, DefaultRounds)
+	return l
+}
+
+func setDefault[T int | int64](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

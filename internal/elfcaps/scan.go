@@ -1,0 +1,344 @@
+package elfcaps
+
+// hit is one place of interest in the code and what it refers to.
+type hit struct{ pc, target uint64 }
+
+// query is what one pass over the code looks for.
+type query struct {
+	// first asks for kernel entries, uses of import slots and header constants.
+	first bool
+	// targets are addresses whose calls, jumps and takings are wanted.
+	targets map[uint64]bool
+	filter  *bloom
+	// fragments are ranges; jumps into their middle are wanted.
+	fragments []span
+	// points are places whose function's start is not known: the highest call
+	// target not above each is wanted.
+	points []uint64
+	limit  int
+}
+
+func newQuery(limit int) *query {
+	return &query{targets: map[uint64]bool{}, filter: new(bloom), limit: limit}
+}
+
+func (q *query) want(target uint64) {
+	q.targets[target] = true
+	q.filter.add(target)
+}
+
+// findings is what a pass found, in address order.
+type findings struct {
+	kernel []uint64
+	slots  []hit // uses of an import slot that are not in a stub
+	stubs  []hit // stub and slot
+	consts []uint64
+	calls  []hit
+	taken  map[uint64]bool
+	jumps  []hit
+	starts []uint64 // parallel to query.points
+	// overflow says that more was there than the limit allows.
+	overflow bool
+}
+
+func (f *findings) full(q *query) bool {
+	if len(f.kernel)+len(f.slots)+len(f.stubs)+len(f.calls)+len(f.jumps)+len(f.consts) < q.limit {
+		return false
+	}
+	f.overflow = true
+	return true
+}
+
+// transfer notes a call or jump.
+func (f *findings) transfer(q *query, pc, target uint64, call bool) {
+	if q.filter.may(target) && q.targets[target] {
+		f.calls = append(f.calls, hit{pc, target})
+	}
+	if !call {
+		for _, s := range q.fragments {
+			if target > s.start && target < s.end && !s.holds(pc) {
+				f.jumps = append(f.jumps, hit{pc, target})
+			}
+		}
+		return
+	}
+	for i, p := range q.points {
+		if target <= p && target > f.starts[i] {
+			f.starts[i] = target
+		}
+	}
+}
+
+func (f *findings) take(q *query, target uint64) {
+	if q.filter.may(target) && q.targets[target] {
+		f.taken[target] = true
+	}
+}
+
+// codeRanges are the ranges that hold instructions: executable sections, or
+// whole executable segments where sections are missing or leave out the entry
+// point. complete is false when there is more than the limit.
+func (f *File) codeRanges() (ranges []span, complete bool) {
+	entry := false
+	for _, s := range f.c.sections {
+		if s.kind != secProgbits || s.flags&(secFlagAlloc|secFlagExec) != secFlagAlloc|secFlagExec {
+			continue
+		}
+		if seg := f.mem.segmentOf(s.addr); seg == nil || !seg.exe || s.addr+s.size < s.addr {
+			continue
+		}
+		r := span{s.addr, s.addr + s.size}
+		entry = entry || r.holds(f.c.entry)
+		ranges = append(ranges, r)
+	}
+	if !entry && (f.c.entry != 0 || len(ranges) == 0) {
+		ranges = nil
+		for _, s := range f.mem.loads {
+			if s.exe {
+				ranges = append(ranges, span{s.vaddr, s.vaddr + s.filesz})
+			}
+		}
+	}
+	complete = true
+	left := uint64(f.limits.CodeBytes)
+	for i, r := range ranges {
+		n := min(r.end-r.start, left)
+		if n < r.end-r.start {
+			complete = false
+		}
+		ranges[i].end, left = r.start+n, left-n
+	}
+	return ranges, complete
+}
+
+// scan makes one pass over all code.
+func (f *File) scan(m *machine, q *query) findings {
+	out := findings{taken: map[uint64]bool{}, starts: make([]uint64, len(q.points))}
+	if f.buf == nil {
+		f.buf = make([]byte, chunkSize+scanOverlap+scanPadding)
+	}
+	for _, r := range f.code {
+		off, room := f.mem.inFile(r.start)
+		size := min(r.end-r.start, room)
+		var s scanner = &scannerAMD64{f: f}
+		if m.name == "arm64" {
+			s = &scannerARM64{f: f}
+		}
+		for done := uint64(0); done < size && !out.full(q); {
+			n := min(size-done, chunkSize)
+			total := min(size-done, n+scanOverlap)
+			b := f.buf[:total+scanPadding]
+			clear(b[total:])
+			if readFull(f.c.r, b[:total], int64(off+done)) != nil {
+				break
+			}
+			s.chunk(q, &out, b, int(n), r.start+done)
+			done += n
+		}
+	}
+	return out
+}
+
+// scanOverlap is how many bytes of the next chunk a scanner may look at.
+const scanOverlap = 64
+
+// scanPadding is how many zero bytes stand behind the last chunk.
+const scanPadding = 16
+
+// scanner looks at one chunk of code: n bytes at pc, with what follows in b.
+type scanner interface {
+	chunk(q *query, out *findings, b []byte, n int, pc uint64)
+}
+
+// scannerARM64 keeps what it saw before a chunk's start.
+type scannerARM64 struct {
+	f     *File
+	pages [32]struct {
+		pc, page uint64
+		bti      bool
+	}
+	last struct {
+		pc, start, slot uint64
+		reg             uint32
+	}
+	previous uint32
+}
+
+// classes of the top byte of an arm64 instruction.
+const (
+	classCall = 1 + iota
+	classJump
+	classCond
+	classTest
+	classAdrp
+	classLoad
+	classAdd
+	classSvc
+	classMovk
+	classBr
+	classLiteral
+)
+
+var arm64Classes = arm64ClassTable()
+
+func arm64ClassTable() (t [256]uint8) {
+	for i := range 4 {
+		t[0x94+i], t[0x14+i] = classCall, classJump
+	}
+	t[0x54], t[0x34], t[0x35], t[0xb4], t[0xb5] = classCond, classCond, classCond, classCond, classCond
+	t[0x36], t[0x37], t[0xb6], t[0xb7] = classTest, classTest, classTest, classTest
+	t[0x90], t[0xb0], t[0xd0], t[0xf0] = classAdrp, classAdrp, classAdrp, classAdrp
+	t[0x10], t[0x30], t[0x50], t[0x70] = classAdrp, classAdrp, classAdrp, classAdrp
+	t[0xf9], t[0x91], t[0xd4], t[0xd6] = classLoad, classAdd, classSvc, classBr
+	t[0x72], t[0xf2] = classMovk, classMovk
+	t[0x18], t[0x58], t[0x1c], t[0x5c] = classLiteral, classLiteral, classLiteral, classLiteral
+	return t
+}
+
+func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+	n &^= 3
+	for i := 0; i < n; i += 4 {
+		w := le.Uint32(b[i:])
+		at := pc + uint64(i)
+		switch arm64Classes[w>>24] {
+		case classCall:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), true)
+		case classJump:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), false)
+		case classCond:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
+		case classTest:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x3fff), 14)<<2), false)
+		case classAdrp:
+			imm := signExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
+			p := &s.pages[w&31]
+			p.pc, p.bti = at, s.previous == 0xd503245f
+			if w>>31 == 1 {
+				p.page = at&^0xfff + uint64(imm<<12)
+			} else {
+				p.page = at + uint64(imm)
+				out.take(q, p.page)
+			}
+		case classAdd:
+			if w>>22&1 == 0 {
+				out.take(q, s.pages[w>>5&31].page+uint64(w>>10&0xfff))
+			}
+		case classLoad:
+			if !q.first || w>>22&3 != 1 {
+				break
+			}
+			p := &s.pages[w>>5&31]
+			slot := p.page + uint64(w>>10&0xfff)<<3
+			if _, ok := s.f.dyn.imports[slot]; ok {
+				start := p.pc
+				if p.bti {
+					start -= 4
+				}
+				s.last.pc, s.last.start, s.last.slot, s.last.reg = at, start, slot, w&31
+				out.slots = append(out.slots, hit{at, slot})
+			}
+		case classBr:
+			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
+				out.slots = out.slots[:len(out.slots)-1]
+				out.stubs = append(out.stubs, hit{s.last.start, s.last.slot}, hit{s.last.start + 4, s.last.slot})
+			}
+		case classSvc:
+			if q.first && w&0xffe0001f == 0xd4000001 {
+				out.kernel = append(out.kernel, at)
+			}
+		case classMovk:
+			if hw := w >> 5 & 0xffff; q.first && w>>21&3 == 1 && (hw == 0x1998 || hw == 0x2007 || hw == 0x2008) {
+				out.consts = append(out.consts, at)
+			}
+		}
+		s.previous = w
+	}
+}
+
+// scannerAMD64 looks at every byte: what it finds is checked when the function
+// is decoded.
+type scannerAMD64 struct{ f *File }
+
+var amd64Classes = amd64ClassTable()
+
+const (
+	classNear   = 1 + iota // e8, e9
+	classEscape            // 0f
+	classFF
+	classMov // 8b
+	classLea // 8d
+	classHeader
+)
+
+func amd64ClassTable() (t [256]uint8) {
+	t[0xe8], t[0xe9], t[0x0f], t[0xff], t[0x8b], t[0x8d] = classNear, classNear, classEscape, classFF, classMov, classLea
+	t[0x30], t[0x26], t[0x22] = classHeader, classHeader, classHeader
+	return t
+}
+
+func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+	imports := s.f.dyn.imports
+	for i := 0; i < n; i++ {
+		class := amd64Classes[b[i]]
+		if class == 0 || i+8 > len(b) {
+			continue
+		}
+		at := pc + uint64(i)
+		relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[i+k:])))) }
+		switch class {
+		case classNear:
+			out.transfer(q, at, relative(1), b[i] == 0xe8)
+		case classEscape:
+			if b[i+1] == 0x05 && q.first {
+				out.kernel = append(out.kernel, at)
+			} else if b[i+1]&0xf0 == 0x80 {
+				out.transfer(q, at, relative(2), false)
+			}
+		case classFF:
+			if m := b[i+1]; q.first && (m == 0x15 || m == 0x25) {
+				slot := relative(2)
+				if _, ok := imports[slot]; !ok {
+					break
+				}
+				if m == 0x25 && s.stub(out, at, slot) {
+					break
+				}
+				out.slots = append(out.slots, hit{at, slot})
+			}
+		case classMov:
+			if q.first && b[i+1]&0xc7 == 0x05 {
+				if slot := relative(2); imports[slot] != "" {
+					out.slots = append(out.slots, hit{at, slot})
+				}
+			}
+		case classLea:
+			if b[i+1]&0xc7 == 0x05 {
+				out.take(q, relative(2))
+			}
+		case classHeader:
+			if q.first && knownHeader(constant(uint64(le.Uint32(b[i:])))) {
+				out.consts = append(out.consts, at)
+			}
+		}
+	}
+}
+
+// stub recognises a procedure linkage stub around the jump at at, with or
+// without a landing pad and a bound prefix.
+func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
+	in := false
+	for _, sec := range s.f.c.sections {
+		if len(sec.name) >= 4 && sec.name[:4] == ".plt" && at >= sec.addr && at-sec.addr < sec.size {
+			in = true
+		}
+	}
+	if !in && (len(s.f.c.sections) > 0 || at%8 > 5) {
+		return false
+	}
+	// The landing pad and the prefix come before; a target that is not one is
+	// never called.
+	for _, back := range []uint64{0, 1, 4, 5} {
+		out.stubs = append(out.stubs, hit{at - back, slot})
+	}
+	return true
+}

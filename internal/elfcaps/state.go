@@ -1,0 +1,264 @@
+package elfcaps
+
+import "slices"
+
+// cell is a piece of memory that the function has written.
+type cell struct {
+	// space is kindStack, kindConst (a global, off its address) or kindSymbol
+	// (what symbol id points at).
+	space kind
+	id    uint32
+	off   int64
+	width uint8
+	val   value
+	// pc is the instruction that wrote it.
+	pc uint64
+}
+
+const maxCells = 512
+
+// state is what is known at one point of a function.
+type state struct {
+	regs [numRegs]value
+	// cells are sorted by space, id and offset and do not overlap.
+	cells []cell
+}
+
+func (s *state) clone() *state {
+	return &state{regs: s.regs, cells: slices.Clone(s.cells)}
+}
+
+func cellLess(c *cell, space kind, id uint32, off int64) bool {
+	if c.space != space {
+		return c.space < space
+	}
+	if c.id != id {
+		return c.id < id
+	}
+	return c.off < off
+}
+
+// firstCell returns the index of the first cell not before the place.
+func (s *state) firstCell(space kind, id uint32, off int64) int {
+	lo, hi := 0, len(s.cells)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if cellLess(&s.cells[mid], space, id, off) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// place splits an address into where cells are kept.
+func place(addr value) (space kind, id uint32, off int64, ok bool) {
+	switch addr.kind {
+	case kindConst, kindStack, kindSymbol:
+		return addr.kind, addr.id, addr.off, true
+	}
+	return 0, 0, 0, false
+}
+
+// store writes width bytes. Addresses that are not known are ignored: an
+// object whose address is lost is not the header that a call passes by a known
+// one.
+func (s *state) store(addr value, width uint8, v value, pc uint64) {
+	space, id, off, ok := place(addr)
+	if !ok || width == 0 {
+		return
+	}
+	i := s.firstCell(space, id, off-7)
+	j := i
+	var before, after *cell
+	for ; j < len(s.cells); j++ {
+		c := &s.cells[j]
+		if c.space != space || c.id != id || c.off >= off+int64(width) {
+			break
+		}
+		if c.off+int64(c.width) <= off {
+			i = j + 1
+			continue
+		}
+		// Keep what of a constant or of unknown bytes stands out at the ends.
+		if c.off < off {
+			before = &cell{space, id, c.off, uint8(off - c.off), piece(*c, 0, uint8(off-c.off)), c.pc}
+		}
+		if end := c.off + int64(c.width); end > off+int64(width) {
+			n := uint8(end - off - int64(width))
+			after = &cell{space, id, off + int64(width), n, piece(*c, c.width-n, n), c.pc}
+		}
+	}
+	var put [3]cell
+	n := 0
+	if before != nil {
+		put[n] = *before
+		n++
+	}
+	put[n] = cell{space, id, off, width, cut(v, width), pc}
+	n++
+	if after != nil {
+		put[n] = *after
+		n++
+	}
+	if len(s.cells)-(j-i)+n > maxCells {
+		return
+	}
+	s.cells = slices.Replace(s.cells, i, j, put[:n]...)
+}
+
+// piece is n bytes of a cell from offset from.
+func piece(c cell, from, n uint8) value {
+	if c.val.kind == kindConst {
+		return cut(constant(uint64(c.val.off)>>(8*from)), n)
+	}
+	if from == 0 && c.width == n {
+		return c.val
+	}
+	if c.val.kind == kindKernel {
+		return c.val
+	}
+	return top
+}
+
+// load reads width bytes that the function wrote, with the instruction that
+// did. It returns false when it wrote none of them.
+func (s *state) load(addr value, width uint8, initial func(value, uint8) value) (v value, pc uint64, found bool) {
+	space, id, off, ok := place(addr)
+	if !ok {
+		return top, 0, false
+	}
+	i := s.firstCell(space, id, off-7)
+	covered := uint8(0)
+	var bits uint64
+	for ; i < len(s.cells) && covered < width; i++ {
+		c := &s.cells[i]
+		if c.space != space || c.id != id || c.off >= off+int64(width) {
+			break
+		}
+		if c.off+int64(c.width) <= off {
+			continue
+		}
+		found, pc = true, max(pc, c.pc)
+		if c.off <= off && c.off+int64(c.width) >= off+int64(width) {
+			if c.off == off && c.val.kind != kindConst && c.width >= width {
+				if c.width == width || c.val.kind == kindKernel || width == 4 && c.width == 8 && c.val.kind == kindSymbol {
+					return c.val, c.pc, true
+				}
+				return top, c.pc, true
+			}
+			return piece(*c, uint8(off-c.off), width), c.pc, true
+		}
+		at := off + int64(covered)
+		if c.off != at { // a gap: what was there before
+			if c.off < off {
+				p := piece(*c, uint8(off-c.off), uint8(c.off+int64(c.width)-off))
+				if p.kind != kindConst {
+					return top, c.pc, true
+				}
+				bits |= uint64(p.off)
+				covered = uint8(c.off + int64(c.width) - off)
+				continue
+			}
+			gap := uint8(c.off - at)
+			was := initial(value{space, id, at}, gap)
+			if was.kind != kindConst {
+				return top, c.pc, true
+			}
+			bits |= uint64(cut(was, gap).off) << (8 * covered)
+			covered += gap
+		}
+		if c.val.kind != kindConst {
+			return top, c.pc, true
+		}
+		bits |= uint64(c.val.off) << (8 * covered)
+		covered += c.width
+	}
+	if !found {
+		return top, 0, false
+	}
+	if covered < width {
+		rest := initial(value{space, id, off + int64(covered)}, width-covered)
+		if rest.kind != kindConst {
+			return top, pc, true
+		}
+		bits |= uint64(cut(rest, width-covered).off) << (8 * covered)
+	}
+	return cut(constant(bits), width), pc, true
+}
+
+// join makes s stand for itself and o; it says whether s changed.
+func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bool {
+	changed := false
+	for i := range s.regs {
+		if s.regs[i] != o.regs[i] {
+			if v := n.either(s.regs[i], o.regs[i]); v != s.regs[i] {
+				s.regs[i], changed = v, true
+			}
+		}
+	}
+	if slices.Equal(s.cells, o.cells) {
+		return changed
+	}
+	out := make([]cell, 0, max(len(s.cells), len(o.cells)))
+	i, j := 0, 0
+	for i < len(s.cells) || j < len(o.cells) {
+		switch {
+		case j >= len(o.cells) || i < len(s.cells) && cellBefore(&s.cells[i], &o.cells[j]):
+			c, same := unwritten(n, s.cells[i], initial)
+			changed = changed || !same
+			out = append(out, c)
+			i++
+		case i >= len(s.cells) || cellBefore(&o.cells[j], &s.cells[i]):
+			c, _ := unwritten(n, o.cells[j], initial)
+			out = append(out, c)
+			changed = true
+			j++
+		default:
+			a, b := s.cells[i], o.cells[j]
+			if a.width != b.width {
+				// Written in different pieces: keep the narrower width.
+				w := min(a.width, b.width)
+				pa, pb := piece(a, 0, w), piece(b, 0, w)
+				c := cell{a.space, a.id, a.off, w, n.either(pa, pb), min(a.pc, b.pc)}
+				if a.width > w || c.val != a.val {
+					changed = true
+				}
+				out = append(out, c)
+			} else {
+				if v := n.either(a.val, b.val); v != a.val {
+					a.val, changed = v, true
+				}
+				out = append(out, a)
+			}
+			i++
+			j++
+		}
+	}
+	// Pieces of different widths may overlap now: drop what begins inside.
+	kept := out[:0]
+	for _, c := range out {
+		if k := len(kept); k > 0 && kept[k-1].space == c.space && kept[k-1].id == c.id && kept[k-1].off+int64(kept[k-1].width) > c.off {
+			continue
+		}
+		kept = append(kept, c)
+	}
+	s.cells = kept[:min(len(kept), maxCells)]
+	return changed
+}
+
+func cellBefore(a, b *cell) bool { return cellLess(a, b.space, b.id, b.off) }
+
+// unwritten joins a cell with the memory that the other way left as it was. On
+// the stack that is memory not yet written, which no program reads.
+func unwritten(n *interner, c cell, initial func(value, uint8) value) (cell, bool) {
+	if c.space == kindStack && c.off < 0 {
+		return c, true
+	}
+	was := initial(value{c.space, c.id, c.off}, c.width)
+	v := n.either(c.val, was)
+	same := v == c.val
+	c.val = v
+	return c, same
+}

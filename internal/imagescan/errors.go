@@ -53,7 +53,7 @@ func classify(err error) report.FailureClass {
 	switch {
 	case errors.Is(err, errPanic):
 		return report.FailureInternal
-	case errors.Is(err, errBlocked):
+	case errors.Is(err, errBlocked), refusedRedirect(err):
 		return report.FailureBlocked
 	case errors.Is(err, imagefs.ErrTooLarge):
 		return report.FailureTooLarge
@@ -91,8 +91,12 @@ func classOfStatus(err *transport.Error) report.FailureClass {
 	return report.FailureRegistry
 }
 
-// failedVerification recognises go-containerregistry's error for content that
-// does not have its digest or size; the type is internal there.
+// failedVerification recognises go-containerregistry's errors for content that
+// does not have its digest or size; their types are internal there.
 func failedVerification(err error) bool {
-	return strings.Contains(err.Error(), "error verifying")
+	return strings.Contains(err.Error(), "error verifying") || strings.Contains(err.Error(), "does not match expected size")
 }
+
+// refusedRedirect recognises go-containerregistry's own refusal to follow a
+// redirect to a private address.
+func refusedRedirect(err error) bool { return strings.Contains(err.Error(), "SSRF protection") }

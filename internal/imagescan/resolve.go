@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -36,11 +37,14 @@ func (s *Scanner) parse(reference string) (name.Reference, error) {
 	return ref, nil
 }
 
-// remoteOptions are those of every request to a registry. Retries are left to
-// the caller of Scan: an admission request is better answered than retried.
+// retries are short: an admission request waits.
+var retries = remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
+
+// remoteOptions are those of every request to a registry.
 func (s *Scanner) remoteOptions(ctx context.Context, auth authn.Authenticator) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithAuth(auth), remote.WithTransport(s.options.Transport), remote.WithUserAgent(s.options.UserAgent),
+		remote.WithRetryBackoff(retries),
 	}
 }
 

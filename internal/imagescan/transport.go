@@ -33,6 +33,7 @@ const (
 	idleTimeout         = 90 * time.Second
 	maxIdlePerHost      = 8
 	maxResponseHeader   = 64 << 10
+	maxRedirects        = 10
 	defaultMaxIdleConns = 64
 )
 
@@ -89,7 +90,8 @@ func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn)
 	return nil
 }
 
-// schemeGuard refuses plain HTTP but to hosts that are named for it.
+// schemeGuard refuses plain HTTP but to hosts that are named for it, and ends
+// chains of redirects: go-containerregistry follows them without end.
 type schemeGuard struct {
 	plain []string
 	next  http.RoundTripper
@@ -101,6 +103,12 @@ func (g *schemeGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 			_ = r.Body.Close()
 		}
 		return nil, fmt.Errorf("%w: %s is plain HTTP, which is not allowed for it", errBlocked, r.URL.Host)
+	}
+	redirects := 0
+	for at := r; at.Response != nil && at.Response.Request != nil; at = at.Response.Request {
+		if redirects++; redirects > maxRedirects {
+			return nil, fmt.Errorf("more than %d redirects", maxRedirects)
+		}
 	}
 	return g.next.RoundTrip(r)
 }

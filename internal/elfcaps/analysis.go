@@ -54,7 +54,6 @@ type analysis struct {
 	opaques  []opaque
 	problems []finding
 	consts   []uint64
-	starts   map[uint64]uint64
 	overflow string
 }
 
@@ -81,7 +80,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, starts: map[uint64]uint64{}, effectMemo: map[uint64][]effect{},
+		handled: map[handledKey]bool{}, effectMemo: map[uint64][]effect{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}
@@ -223,23 +222,5 @@ func (a *analysis) functionOf(pc uint64) (s span, exact bool) {
 	if s, ok := a.unwind.find(pc); ok {
 		return s, true
 	}
-	if start, ok := a.starts[pc]; ok && start != 0 {
-		return span{start, a.guessEnd(pc)}, false
-	}
 	return span{}, false
-}
-
-const (
-	guessBack = 4096 // bytes before a place where its function may begin
-	guessOn   = 2048
-)
-
-// guessEnd is where a function without bounds is taken to end.
-func (a *analysis) guessEnd(pc uint64) uint64 {
-	for _, r := range a.f.code {
-		if r.holds(pc) {
-			return min(pc+guessOn, r.end)
-		}
-	}
-	return pc + uint64(a.m.longest)
 }

@@ -134,9 +134,13 @@ func (r *run) unreached(after []uint64) (uint64, bool) {
 	if !missing {
 		return 0, false
 	}
-	for _, addr := range after {
-		if b := r.blocks[addr]; r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) {
-			return addr, true
+	// What no jump goes to directly comes first: the rest may follow from it.
+	for _, direct := range []bool{false, true} {
+		for _, addr := range after {
+			b := r.blocks[addr]
+			if r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) && (b != nil) == direct {
+				return addr, true
+			}
 		}
 	}
 	return 0, false

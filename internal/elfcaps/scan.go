@@ -10,6 +10,8 @@ type query struct {
 	// targets are addresses whose calls, jumps and takings are wanted.
 	targets map[uint64]bool
 	filter  *bloom
+	// taking asks for places that take a target's address.
+	taking bool
 	// fragments are ranges; jumps into their middle are wanted.
 	fragments []span
 	// points are places whose function's start is not known: the highest call
@@ -111,16 +113,17 @@ func (f *File) codeRanges() (ranges []span, complete bool) {
 	return ranges, complete
 }
 
-// scan makes one pass over all code.
-func (f *File) scan(m *machine, q *query) findings {
+// scan makes one pass over the ranges of code.
+func (f *File) scan(m *machine, q *query, ranges []span) findings {
 	out := findings{taken: map[uint64]bool{}, starts: make([]uint64, len(q.points))}
 	if f.buf == nil {
 		f.buf = make([]byte, chunkSize+scanOverlap+scanPadding)
 	}
-	for _, r := range f.code {
+	amd64 := newScannerAMD64(f, q)
+	for _, r := range ranges {
 		off, room := f.mem.inFile(r.start)
 		size := min(r.end-r.start, room)
-		var s scanner = &scannerAMD64{f: f}
+		var s scanner = amd64
 		if m.name == "arm64" {
 			s = &scannerARM64{f: f}
 		}
@@ -141,6 +144,23 @@ func (f *File) scan(m *machine, q *query) findings {
 
 // scanOverlap is how many bytes of the next chunk a scanner may look at.
 const scanOverlap = 64
+
+// stubRanges splits the code into linkage stubs, where sections tell them
+// apart, and the rest.
+func (f *File) stubRanges() (stubs, rest []span) {
+	for _, r := range f.code {
+		in := false
+		for _, s := range f.c.sections {
+			in = in || s.addr == r.start && len(s.name) >= 4 && s.name[:4] == ".plt"
+		}
+		if in {
+			stubs = append(stubs, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	return stubs, rest
+}
 
 // scanPadding is how many zero bytes stand behind the last chunk.
 const scanPadding = 16
@@ -217,10 +237,12 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				p.page = at&^0xfff + uint64(imm<<12)
 			} else {
 				p.page = at + uint64(imm)
-				out.take(q, p.page)
+				if q.taking {
+					out.take(q, p.page)
+				}
 			}
 		case classAdd:
-			if w>>22&1 == 0 {
+			if q.taking && w>>22&1 == 0 {
 				out.take(q, s.pages[w>>5&31].page+uint64(w>>10&0xfff))
 			}
 		case classLoad:
@@ -256,69 +278,84 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 }
 
 // scannerAMD64 looks at every byte: what it finds is checked when the function
-// is decoded.
-type scannerAMD64 struct{ f *File }
+// is decoded. Pairs of bytes that begin something of interest are a bit each.
+type scannerAMD64 struct {
+	f     *File
+	pairs [1 << 10]uint64
+}
 
-var amd64Classes = amd64ClassTable()
-
-const (
-	classNear   = 1 + iota // e8, e9
-	classEscape            // 0f
-	classFF
-	classMov // 8b
-	classLea // 8d
-	classHeader
-)
-
-func amd64ClassTable() (t [256]uint8) {
-	t[0xe8], t[0xe9], t[0x0f], t[0xff], t[0x8b], t[0x8d] = classNear, classNear, classEscape, classFF, classMov, classLea
-	t[0x30], t[0x26], t[0x22] = classHeader, classHeader, classHeader
-	return t
+func newScannerAMD64(f *File, q *query) *scannerAMD64 {
+	s := &scannerAMD64{f: f}
+	mark := func(first, second int) {
+		i := first | second<<8
+		s.pairs[i>>6] |= 1 << (i & 63)
+	}
+	if len(q.targets)+len(q.fragments)+len(q.points) > 0 {
+		for i := range 256 {
+			mark(0xe8, i)
+			mark(0xe9, i)
+		}
+		for i := 0x80; i < 0x90; i++ {
+			mark(0x0f, i)
+		}
+	}
+	if q.taking {
+		for i := range 8 {
+			mark(0x8d, 0x05|i<<3)
+		}
+	}
+	if q.first {
+		mark(0x0f, 0x05)
+		mark(0xff, 0x15)
+		mark(0xff, 0x25)
+		for i := range 8 {
+			mark(0x8b, 0x05|i<<3)
+		}
+		mark(0x30, 0x03)
+		mark(0x26, 0x10)
+		mark(0x22, 0x05)
+	}
+	return s
 }
 
 func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
-	imports := s.f.dyn.imports
-	for i := 0; i < n; i++ {
-		class := amd64Classes[b[i]]
-		if class == 0 || i+8 > len(b) {
-			continue
+	pairs := &s.pairs
+	b = b[:n+scanPadding]
+	for i := 0; i < n; {
+		w := le.Uint64(b[i:])
+		for k := range 7 {
+			p := uint16(w >> (8 * k))
+			if pairs[p>>6]>>(p&63)&1 != 0 && i+k < n {
+				s.candidate(q, out, b[i+k:], pc+uint64(i+k))
+			}
 		}
-		at := pc + uint64(i)
-		relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[i+k:])))) }
-		switch class {
-		case classNear:
-			out.transfer(q, at, relative(1), b[i] == 0xe8)
-		case classEscape:
-			if b[i+1] == 0x05 && q.first {
-				out.kernel = append(out.kernel, at)
-			} else if b[i+1]&0xf0 == 0x80 {
-				out.transfer(q, at, relative(2), false)
-			}
-		case classFF:
-			if m := b[i+1]; q.first && (m == 0x15 || m == 0x25) {
-				slot := relative(2)
-				if _, ok := imports[slot]; !ok {
-					break
-				}
-				if m == 0x25 && s.stub(out, at, slot) {
-					break
-				}
-				out.slots = append(out.slots, hit{at, slot})
-			}
-		case classMov:
-			if q.first && b[i+1]&0xc7 == 0x05 {
-				if slot := relative(2); imports[slot] != "" {
-					out.slots = append(out.slots, hit{at, slot})
-				}
-			}
-		case classLea:
-			if b[i+1]&0xc7 == 0x05 {
-				out.take(q, relative(2))
-			}
-		case classHeader:
-			if q.first && knownHeader(constant(uint64(le.Uint32(b[i:])))) {
-				out.consts = append(out.consts, at)
-			}
+		i += 7
+	}
+}
+
+// candidate looks at bytes that begin with a marked pair.
+func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
+	relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[k:])))) }
+	switch b[0] {
+	case 0xe8, 0xe9:
+		out.transfer(q, at, relative(1), b[0] == 0xe8)
+	case 0x0f:
+		if b[1] == 0x05 {
+			out.kernel = append(out.kernel, at)
+		} else {
+			out.transfer(q, at, relative(2), false)
+		}
+	case 0x8d:
+		out.take(q, relative(2))
+	case 0xff, 0x8b:
+		slot := relative(2)
+		if s.f.dyn.imports[slot] == "" || b[0] == 0xff && b[1] == 0x25 && s.stub(out, at, slot) {
+			return
+		}
+		out.slots = append(out.slots, hit{at, slot})
+	default:
+		if knownHeader(constant(uint64(le.Uint32(b)))) {
+			out.consts = append(out.consts, at)
 		}
 	}
 }

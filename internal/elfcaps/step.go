@@ -82,6 +82,7 @@ func (a *analysis) initial(addr value, width uint8) value {
 
 // load reads memory.
 func (a *analysis) load(s *state, addr value, width uint8) value {
+	addr = a.mapped(addr)
 	return a.names.each(addr, func(at value) value {
 		if v, _, ok := s.load(at, width, a.initial); ok {
 			return v
@@ -272,4 +273,29 @@ func (a *analysis) libraryCall(s *state, name string, pc uint64) {
 			a.copy(s, x, y, z.off, pc)
 		}
 	}
+}
+
+// mapped drops those alternatives of an address that no memory is mapped at: a
+// flag that shared the register on another path.
+func (a *analysis) mapped(addr value) value {
+	if addr.kind != kindSet {
+		return addr
+	}
+	var out value
+	n := 0
+	for _, alt := range a.names.sets[addr.id] {
+		if alt.kind == kindConst && a.f.mem.segmentOf(uint64(alt.off)) == nil {
+			continue
+		}
+		if n == 0 {
+			out = alt
+		} else {
+			out = a.names.either(out, alt)
+		}
+		n++
+	}
+	if n == 0 {
+		return addr
+	}
+	return out
 }

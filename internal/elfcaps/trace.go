@@ -9,45 +9,71 @@ import (
 
 // trace finds every capability call of the file.
 func (a *analysis) trace() {
+	// Linkage stubs come first, so that the pass over the rest can look for
+	// calls of them as well.
+	stubs, rest := a.f.stubRanges()
+	if len(stubs) > 0 {
+		q := newQuery(a.limits.Sites)
+		q.first = true
+		hits := a.f.scan(a.m, q, stubs)
+		a.addStubs(hits)
+		a.note(hits)
+	}
 	q := newQuery(a.limits.Sites)
 	q.first = true
-	hits := a.f.scan(a.m, q)
-	a.consts = hits.consts
-	if hits.overflow {
-		a.overflow = "too many places that enter the kernel"
+	early := a.sinkTargets()
+	for _, t := range early {
+		q.want(t)
 	}
-	if !a.f.complete {
-		a.overflow = "more code than the limit"
-	}
-	for _, h := range hits.stubs {
-		name := a.f.dyn.imports[h.target]
-		a.stubs[h.pc] = name
-		if k := a.imports[name]; k != nil && !slices.Contains(a.sinksAt[h.pc], k) {
-			a.sinksAt[h.pc] = append(a.sinksAt[h.pc], k)
+	hits := a.f.scan(a.m, q, rest)
+	a.note(hits)
+	a.addStubs(hits)
+	for _, t := range early {
+		for _, k := range a.sinksAt[t] {
+			k.caller = true
 		}
 	}
-	a.staticNames()
-	var sites []uint64
-	sites = append(sites, hits.kernel...)
+	sites := hits.kernel
+	for _, h := range hits.calls {
+		sites = append(sites, h.pc)
+	}
 	for _, h := range hits.slots {
 		if a.imports[a.f.dyn.imports[h.target]] != nil {
 			sites = append(sites, h.pc)
 		}
 	}
-	fresh := a.sinkTargets()
-	a.visit(sites, nil)
+	a.visit(sites)
 	for round := 0; ; round++ {
-		// The first round looks for callers of stubs as well as of what the
-		// kernel entries made.
-		targets := append(fresh, a.newTargets(fresh)...)
+		targets := a.newTargets()
 		if len(targets) == 0 {
-			break
+			return
 		}
 		if round >= a.limits.Rounds {
 			a.overflow = "too many levels of callers"
-			break
+			return
 		}
-		fresh = a.round(targets)
+		a.round(targets)
+	}
+}
+
+func (a *analysis) note(hits findings) {
+	a.consts = append(a.consts, hits.consts...)
+	if hits.overflow {
+		a.overflow = "too many places that may enter the kernel"
+	}
+}
+
+// addStubs takes up linkage stubs. Each has a sink of its own, so that calls of
+// it are looked for once.
+func (a *analysis) addStubs(hits findings) {
+	for _, h := range hits.stubs {
+		name := a.f.dyn.imports[h.target]
+		a.stubs[h.pc] = name
+		if k := a.imports[name]; k != nil && len(a.sinksAt[h.pc]) == 0 {
+			own := *k
+			own.target = h.pc
+			a.sinksAt[h.pc] = []*sink{&own}
+		}
 	}
 }
 
@@ -61,17 +87,12 @@ func (a *analysis) sinkTargets() []uint64 {
 	return out
 }
 
-func (a *analysis) newTargets(known []uint64) []uint64 {
+// newTargets are those whose callers have not been looked for.
+func (a *analysis) newTargets() []uint64 {
 	var out []uint64
 	for t, sinks := range a.sinksAt {
-		if slices.Contains(known, t) {
-			continue
-		}
-		for _, k := range sinks {
-			if !k.caller {
-				out = append(out, t)
-				break
-			}
+		if slices.ContainsFunc(sinks, func(k *sink) bool { return !k.caller }) {
+			out = append(out, t)
 		}
 	}
 	slices.Sort(out)
@@ -79,7 +100,7 @@ func (a *analysis) newTargets(known []uint64) []uint64 {
 }
 
 // round looks for the callers of the targets and interprets them.
-func (a *analysis) round(targets []uint64) []uint64 {
+func (a *analysis) round(targets []uint64) {
 	q := newQuery(a.limits.Sites)
 	for _, t := range targets {
 		q.want(t)
@@ -90,16 +111,15 @@ func (a *analysis) round(targets []uint64) []uint64 {
 			k.caller = true // looked for
 		}
 	}
-	hits := a.f.scan(a.m, q)
+	hits := a.f.scan(a.m, q, a.f.code)
 	if hits.overflow {
-		a.overflow = "too many calls"
+		a.overflow = "too many calls that may enter the kernel"
 	}
-	_ = hits.taken
 	var sites []uint64
 	for _, h := range hits.calls {
 		sites = append(sites, h.pc)
 	}
-	a.visit(sites, targets)
+	a.visit(sites)
 	// A jump into the middle of a fragment is another entry of it.
 	for _, h := range hits.jumps {
 		for _, t := range targets {
@@ -110,7 +130,6 @@ func (a *analysis) round(targets []uint64) []uint64 {
 			}
 		}
 	}
-	return nil
 }
 
 // group is a function and the sites in it.
@@ -121,7 +140,7 @@ type group struct {
 }
 
 // visit interprets the functions that hold the sites.
-func (a *analysis) visit(sites, targets []uint64) {
+func (a *analysis) visit(sites []uint64) {
 	slices.Sort(sites)
 	sites = slices.Compact(sites)
 	var groups []group
@@ -171,78 +190,145 @@ func (a *analysis) locate(lost []uint64) []group {
 	}
 	q := newQuery(a.limits.Sites)
 	q.points = rest
-	hits := a.f.scan(a.m, q)
+	hits := a.f.scan(a.m, q, a.f.code)
 	for i, pc := range rest {
-		start := hits.starts[i]
-		if a.m.align == 4 {
-			start = max(start, a.afterReturn(pc))
-		}
-		if start == 0 || pc-start > guessBack {
+		s, ok := a.outline(pc, hits.starts[i])
+		if !ok {
 			continue // data, or nothing that is called
 		}
-		a.starts[pc] = start
-		s := span{start, a.guessEnd(pc)}
-		if n := len(groups); n > 0 && groups[n-1].span.start == start {
-			groups[n-1].span.end = s.end
+		if n := len(groups); n > 0 && groups[n-1].span == s {
 			groups[n-1].sites = append(groups[n-1].sites, pc)
 			continue
 		}
-		groups = append(groups, group{s, false, []uint64{pc}})
+		groups = append(groups, group{s, true, []uint64{pc}})
 	}
 	return groups
 }
 
-// afterReturn walks back from pc to where the function before ends.
-func (a *analysis) afterReturn(pc uint64) uint64 {
-	for at := pc - 4; at < pc && pc-at < guessBack; at -= 4 {
-		w, ok := a.f.mem.word(at, 4)
-		if !ok {
-			return 0
+// outline finds the bounds of the function that holds pc by decoding from from,
+// a call target below it: a function ends at an instruction that does not go
+// on and that no jump so far passes over.
+func (a *analysis) outline(pc, from uint64) (span, bool) {
+	if from == 0 || pc-from > uint64(a.limits.FunctionBytes) {
+		if a.m.align != 4 {
+			return span{}, false
 		}
-		if w == 0xd65f03c0 || w == 0 {
-			return at + 4
+		from = pc - min(pc, outlineBack)
+		for _, r := range a.f.code {
+			if r.holds(pc) {
+				from = max(from, r.start)
+			}
 		}
 	}
-	return 0
+	code := a.code(span{from, a.rangeEnd(pc)})
+	var in insn
+	start, furthest := from, from
+	padding := true
+	for at := 0; at < len(code); {
+		here := from + uint64(at)
+		if here > pc && start > pc {
+			return span{}, false
+		}
+		if !a.m.decode(code[at:], here, &in) {
+			if here >= pc {
+				return span{start, here}, start <= pc
+			}
+			at += a.m.align
+			start, furthest, padding = from+uint64(at), from+uint64(at), true
+			continue
+		}
+		at += in.length
+		next := from + uint64(at)
+		if padding {
+			if in.n == 0 && in.flow == flowNext && !landingPad(code[at-in.length:at]) {
+				start = next // nothing but filling between functions
+				continue
+			}
+			padding = false
+		}
+		switch in.flow {
+		case flowBranch, flowJump:
+			if in.target > furthest && in.target >= start && in.target-start < uint64(a.limits.FunctionBytes) {
+				if in.flow == flowBranch || in.target < next+jumpNear {
+					furthest = in.target
+				}
+			}
+		}
+		switch in.flow {
+		case flowJump, flowReturn, flowStop:
+			if next > furthest {
+				if next > pc {
+					return span{start, next}, true
+				}
+				start, furthest, padding = next, next, true
+			}
+		}
+	}
+	return span{start, from + uint64(len(code))}, start <= pc
 }
 
-// relevant decodes a function once, without interpreting it, and says whether
-// some site may be a capability call: a site needs no further look when its
-// number is set to another constant just before it, and nothing in the
-// function holds a capability number.
+const (
+	outlineBack = 4096 // bytes before a place to begin where no call target is near
+	jumpNear    = 256  // bytes that a jump forward within a function spans at most
+)
+
+// landingPad recognises endbr64 and the arm64 hints that begin a function.
+func landingPad(code []byte) bool {
+	if len(code) != 4 {
+		return false
+	}
+	switch le.Uint32(code) {
+	case 0xfa1e0ff3, 0xd503245f, 0xd503233f, 0xd503237f:
+		return true
+	}
+	return false
+}
+
+// rangeEnd is where code that may belong to the function at pc ends.
+func (a *analysis) rangeEnd(pc uint64) uint64 {
+	for _, r := range a.f.code {
+		if r.holds(pc) {
+			return min(pc+outlineOn, r.end)
+		}
+	}
+	return pc + uint64(a.m.longest)
+}
+
+const outlineOn = 64 << 10
+
+// relevant decodes a function without interpreting it and says whether some
+// site may be a capability call: one that has its number set to another
+// constant in the same stretch of code, with no jump to between, is not.
 func (a *analysis) relevant(g group) bool {
 	code := a.code(g.span)
 	var in insn
-	var last map[reg]value
-	last = map[reg]value{}
+	leaders := map[uint64]bool{}
+	a.sweep(g.span, code, &in, func(uint64) bool {
+		if (in.flow == flowJump || in.flow == flowBranch) && g.span.holds(in.target) {
+			leaders[in.target] = true
+		}
+		return true
+	})
+	last := map[reg]value{}
 	open := false
-	for at := 0; at < len(code); {
-		pc := g.span.start + uint64(at)
-		if !a.m.decode(code[at:], pc, &in) {
-			at += a.m.align
+	a.sweep(g.span, code, &in, func(pc uint64) bool {
+		if leaders[pc] {
 			clear(last)
-			continue
 		}
 		if _, ok := slices.BinarySearch(g.sites, pc); ok {
+			direct := in.flow == flowSyscall || in.flow == flowCall || in.flow == flowJump || in.flow == flowBranch
+			open = open || !direct
 			for _, k := range a.sinksHere(&in) {
 				r, ok := a.numberRegister(k)
 				v, known := last[r]
-				if !ok || !known || v.kind != kindConst {
-					open = true
-				}
-			}
-			if in.flow != flowSyscall && in.flow != flowCall && in.flow != flowJump && in.flow != flowBranch {
-				open = true
+				open = open || !ok || !known || a.m.isCapability(uint64(v.off))
 			}
 		}
-		for _, o := range in.ops[:in.n] {
-			switch o.code {
+		for i := range in.ops[:in.n] {
+			switch o := &in.ops[i]; o.code {
 			case opStore, opStoreImm, opFill, opCopy:
 			case opConst:
-				if a.m.isCapability(uint64(o.imm)) {
-					return true
-				}
-				last[o.dst] = constant(uint64(o.imm))
+				last[o.dst] = cut(constant(uint64(o.imm)), o.width)
 			default:
 				delete(last, o.dst)
 			}
@@ -250,9 +336,23 @@ func (a *analysis) relevant(g group) bool {
 		if in.flow != flowNext {
 			clear(last)
 		}
+		return !open
+	})
+	return open
+}
+
+// sweep decodes a span from start to end.
+func (a *analysis) sweep(s span, code []byte, in *insn, visit func(pc uint64) bool) {
+	for at := 0; at < len(code); {
+		if !a.m.decode(code[at:], s.start+uint64(at), in) {
+			at += a.m.align
+			continue
+		}
+		if !visit(s.start + uint64(at)) {
+			return
+		}
 		at += in.length
 	}
-	return open
 }
 
 // sinksHere are the sinks that an instruction reaches directly.

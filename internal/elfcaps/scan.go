@@ -1,5 +1,7 @@
 package elfcaps
 
+import "slices"
+
 // hit is one place of interest in the code and what it refers to.
 type hit struct{ pc, target uint64 }
 
@@ -64,8 +66,9 @@ func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 		}
 		return
 	}
-	for i, p := range q.points {
-		if target <= p && target > f.starts[i] {
+	if len(q.points) > 0 {
+		// Points are sorted: note the target at the first one not below it.
+		if i, _ := slices.BinarySearch(q.points, target); i < len(q.points) && target > f.starts[i] {
 			f.starts[i] = target
 		}
 	}
@@ -138,6 +141,9 @@ func (f *File) scan(m *machine, q *query, ranges []span) findings {
 			s.chunk(q, &out, b, int(n), r.start+done)
 			done += n
 		}
+	}
+	for i := 1; i < len(out.starts); i++ {
+		out.starts[i] = max(out.starts[i], out.starts[i-1])
 	}
 	return out
 }
@@ -257,7 +263,11 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 					start -= 4
 				}
 				s.last.pc, s.last.start, s.last.slot, s.last.reg = at, start, slot, w&31
-				out.slots = append(out.slots, hit{at, slot})
+				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+					out.slots = append(out.slots, hit{at, slot})
+				} else {
+					s.last.slot = 0
+				}
 			}
 		case classBr:
 			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
@@ -379,3 +389,29 @@ func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 	}
 	return true
 }
+
+// keeps says that no arm64 instruction from start to end writes r: what was put
+// in it before is still there, as far as a straight look tells.
+func (f *File) keeps(start, end uint64, r reg) bool {
+	if end-start > maxHoist {
+		return false
+	}
+	var in insn
+	for pc := start; pc < end; pc += 4 {
+		if !decodeARM64(f.mem.bytes(pc, 4), pc, &in) {
+			return false
+		}
+		if in.flow == flowCall && r < 19 {
+			return false
+		}
+		for i := range in.ops[:in.n] {
+			if o := &in.ops[i]; o.dst == r && o.code != opStore {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// maxHoist is how far, in bytes, an import slot's page may be computed ahead.
+const maxHoist = 32 << 10

@@ -1,6 +1,9 @@
 // Package inspect turns one ELF file into a complete report.Binary: it runs
 // elfcaps over the file and adds what package product knows of the program.
 // The webhook's image reader and the command line both enter here.
+//
+// It is not for finding files or judging policy. The file may be hostile; what
+// it costs is bounded by elfcaps.Limits.
 package inspect
 
 import (
@@ -8,28 +11,137 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/capvet/capvet/internal/elfcaps"
+	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // File analyses the ELF file of size bytes in r. path is used for the report's
-// Path and for recognising products by name; nothing is opened.
+// Path and for recognising products by name; nothing is opened. Errors wrap
+// those of elfcaps.Open or what r returned.
 func File(r io.ReaderAt, size int64, path string) (report.Binary, error) {
 	f, err := elfcaps.Open(r, size, elfcaps.Limits{})
 	if err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
 	}
-	x := f.Facts()
-	b := report.Binary{
-		Path: path, Size: size, Machine: x.Machine, Libc: x.Libc, Linkage: x.Linkage,
-		PIE: x.PIE, Stripped: x.Stripped, BuildID: x.BuildID,
-	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(r, 0, size)); err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
 	}
-	b.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	b.Capset = f.Capset()
+	x := f.Facts()
+	b := report.Binary{
+		Path: path, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, Machine: x.Machine, Libc: x.Libc,
+		Linkage: x.Linkage, PIE: x.PIE, Stripped: x.Stripped, BuildID: x.BuildID, Capset: f.Capset(),
+	}
+	m, basis, ok := recognise(f)
+	if !ok {
+		return b, nil
+	}
+	b.Product = &report.Product{Name: m.Product.Name, Version: m.Version, Basis: basis}
+	judge(&b, f, m)
 	return b, nil
+}
+
+// recognise finds the product, by a version symbol or by texts in the data.
+func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
+	matcher := product.NewMatcher()
+	f.SearchData(product.Overlap, func(_ uint64, data []byte) bool {
+		matcher.Chunk(data)
+		return true
+	})
+	for _, p := range product.All() {
+		if len(p.VersionSymbols) == 0 {
+			continue
+		}
+		symbols := f.Symbols(p.VersionSymbols...)
+		for _, name := range p.VersionSymbols {
+			s, found := symbols[name]
+			if !found {
+				continue
+			}
+			version := f.String(s.Addr)
+			if _, valid := product.ParseVersion(version); valid && len(version) < 64 {
+				return product.Match{Product: p, Version: version, Feature: matcher.Feature(p.Name)}, "symbol", true
+			}
+		}
+	}
+	m, ok = matcher.Result()
+	return m, "string", ok
+}
+
+// judge adds what the product's knowledge says to what the code says. Code
+// beats version; a disagreement is said.
+func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
+	c := &b.Capset
+	expected, known := m.Product.Expected(m.Version)
+	without := m.Feature == '-'
+	switch {
+	case c.ABI == report.ABIUnknown:
+		fallBack(c, f, m, expected, known && !without)
+	case c.ABI == report.ABINone && without:
+		c.Reason = fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
+	case known && c.ABI != expected && c.Reason == "":
+		c.Reason = disagreement(c.ABI, expected, m)
+	}
+	if c.ABI == report.ABINone || c.ABI == report.ABILibrary {
+		return
+	}
+	found := product.Found{Version: m.Version, Calls: c.Calls}
+	for name := range f.Symbols(m.Product.Functions...) {
+		found.Functions = append(found.Functions, name)
+	}
+	trigger := m.Product.Trigger(found)
+	b.Trigger = &trigger
+	if c.ABI.Legacy() {
+		b.Advice = m.Product.Legacy
+	}
+}
+
+// fallBack judges by a header object in the data, or by the version's range,
+// where code could not tell.
+func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected report.ABI, known bool) {
+	if name := m.Product.HeaderSymbol; name != "" {
+		if s, ok := f.Symbols(name)[name]; ok {
+			if v, ok := f.Word32(s.Addr); ok && report.ABIOfHeader(v) != report.ABIUnknown {
+				c.ABI, c.Basis = report.ABIOfHeader(v), report.BasisData
+				c.Reason = join(c.Reason, "the header object "+name+" says so")
+				return
+			}
+		}
+	}
+	if m.Feature == '-' {
+		c.ABI, c.Basis = report.ABINone, report.BasisData
+		c.Reason = join(c.Reason, fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature))
+		return
+	}
+	if known {
+		c.ABI, c.Basis = expected, report.BasisVersion
+		c.Reason = join(c.Reason, fmt.Sprintf("%s %s is known to", m.Product.Name, m.Version))
+	}
+}
+
+func join(parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, "; ")
+}
+
+// disagreement words a code verdict that is not what the version suggests.
+func disagreement(got, expected report.ABI, m product.Match) string {
+	name := m.Product.Name + " " + m.Version
+	switch {
+	case got == report.ABINone:
+		return fmt.Sprintf("%s is expected to use %s, but its code makes no capability call: perhaps built without the feature", name, expected)
+	case expected == report.ABINone:
+		return fmt.Sprintf("%s is expected to make no capability call, but its code does: perhaps a backport", name)
+	case expected.Legacy() && !got.Legacy():
+		return fmt.Sprintf("%s is expected to use %s, but its code uses %s: perhaps a backported fix", name, expected, got)
+	}
+	return fmt.Sprintf("%s is expected to use %s, but its code uses %s", name, expected, got)
 }

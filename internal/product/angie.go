@@ -1,0 +1,19 @@
+package product
+
+import "github.com/capvet/capvet/internal/report"
+
+// angie is Angie, which began as nginx 1.23.
+func angie() Product {
+	return Product{
+		Name:        "angie",
+		Executables: []string{"angie", "angie-debug"},
+		Words:       []string{"angie"},
+		Markers:     []Marker{{Text: "Angie version: Angie/"}},
+		Functions:   []string{"ngx_worker_process_init"},
+		Ranges: []Range{
+			{ABI: report.ABIV1},
+		},
+		Trigger: nginxTrigger,
+		Legacy:  nginxLegacy,
+	}
+}

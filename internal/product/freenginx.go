@@ -1,0 +1,19 @@
+package product
+
+import "github.com/capvet/capvet/internal/report"
+
+// freenginx is freenginx, which began as nginx 1.25.
+func freenginx() Product {
+	return Product{
+		Name:        "freenginx",
+		Executables: []string{"freenginx"},
+		Hints:       []string{"freenginx"},
+		Markers:     []Marker{{Text: "freenginx version: freenginx/"}},
+		Functions:   []string{"ngx_worker_process_init"},
+		Ranges: []Range{
+			{ABI: report.ABIV1},
+		},
+		Trigger: nginxTrigger,
+		Legacy:  nginxLegacy,
+	}
+}

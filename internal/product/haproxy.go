@@ -1,0 +1,58 @@
+package product
+
+import "github.com/capvet/capvet/internal/report"
+
+// haproxy: ranges and triggers from the project's git history (src/linuxcap.c:
+// added in 2.9-dev5, prepare_caps_from_permitted_set in 3.0-dev7, header v3 by
+// commits e2e756a67 and fba9ade89 in 3.1-dev2, which the 3.0 branch did not
+// take) and from Debian's arm64 packages.
+func haproxy() Product {
+	return Product{
+		Name:           "haproxy",
+		Executables:    []string{"haproxy", "hapee-lb"},
+		Hints:          []string{"haproxy", "hapee"},
+		VersionSymbols: []string{"haproxy_version"},
+		Markers: []Marker{
+			{Text: ", released 20", After: true, Also: "HAProxy"},
+		},
+		Feature:      "LINUX_CAP",
+		HeaderSymbol: "cap_hdr_haproxy",
+		Functions:    []string{haproxyAtStart, "prepare_caps_for_setuid", "finalize_caps_after_setuid"},
+		Ranges: []Range{
+			{Before: "2.9-dev5", ABI: report.ABINone},
+			{From: "2.9-dev5", Before: "3.1-dev2", ABI: report.ABIV1},
+			{From: "3.1-dev2", ABI: report.ABIV3},
+		},
+		Trigger: haproxyTrigger,
+		Legacy: "Harmless: the kernel logs one line once per boot; function, security and speed are unchanged, and coming from 2.8 LTS " +
+			"the message is expected. It is gone in HAProxy 3.1 and, as LTS, 3.2: production may wait for its next planned upgrade, test environments should try it now.",
+	}
+}
+
+// haproxyAtStart is the function that asks for the process's own capabilities.
+const haproxyAtStart = "prepare_caps_from_permitted_set"
+
+// haproxyAtStartSince is the first version that has it.
+const haproxyAtStartSince = "3.0-dev7"
+
+func haproxyTrigger(f Found) report.Trigger {
+	// The function is the only one of its version that calls capget, so that a
+	// file without symbols tells as well.
+	atStart := f.has(haproxyAtStart) || f.calls("capget")
+	if len(f.Calls) == 0 && !atStart {
+		since, _ := ParseVersion(haproxyAtStartSince)
+		v, ok := ParseVersion(f.Version)
+		atStart = ok && v.Compare(since) >= 0
+	}
+	if atStart {
+		return report.Trigger{
+			When: report.WhenStart,
+			Why: "runs at every start as a user other than root when the global section has no user or uid (the official images run as uid 99); " +
+				"as root, only with user or uid and setcap in global",
+		}
+	}
+	return report.Trigger{
+		When: report.WhenConditional,
+		Why:  "runs only when started as root with both user or uid and setcap in the global section",
+	}
+}

@@ -1,0 +1,20 @@
+package product
+
+import "github.com/capvet/capvet/internal/report"
+
+// openresty is OpenResty, whose version begins with that of the nginx within.
+func openresty() Product {
+	return Product{
+		Name:        "openresty",
+		Executables: []string{"openresty"},
+		Hints:       []string{"openresty"},
+		Markers:     []Marker{{Text: "nginx version: openresty/"}},
+		Functions:   []string{"ngx_worker_process_init"},
+		Ranges: []Range{
+			{Before: "1.13.8", ABI: report.ABINone},
+			{From: "1.13.8", ABI: report.ABIV1},
+		},
+		Trigger: nginxTrigger,
+		Legacy:  nginxLegacy,
+	}
+}

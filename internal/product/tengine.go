@@ -1,0 +1,20 @@
+package product
+
+import "github.com/capvet/capvet/internal/report"
+
+// tengine is Tengine, which took nginx 1.15 with its 2.3.0.
+func tengine() Product {
+	return Product{
+		Name:        "tengine",
+		Executables: []string{"tengine"},
+		Hints:       []string{"tengine"},
+		Markers:     []Marker{{Text: "Tengine version: Tengine/"}},
+		Functions:   []string{"ngx_worker_process_init"},
+		Ranges: []Range{
+			{Before: "2.3.0", ABI: report.ABINone},
+			{From: "2.3.0", ABI: report.ABIV1},
+		},
+		Trigger: nginxTrigger,
+		Legacy:  nginxLegacy,
+	}
+}

@@ -1,0 +1,77 @@
+package product
+
+import "cmp"
+
+// Version is a program's own version: numbers, and whether it comes before the
+// release of those numbers. What distributions append does not count.
+type Version struct {
+	numbers [4]int
+	stage   stage
+	// step is the number after -dev or -rc.
+	step int
+}
+
+// stage orders what comes before a release; the zero value comes first.
+type stage uint8
+
+const (
+	stageDev stage = iota
+	stageRC
+	stageRelease
+)
+
+const maxNumber = 1 << 20
+
+// ParseVersion reads versions such as 2.9-dev5, 3.0.11-1+deb13u4, 3.1-dev2,
+// 1.25.3.1 and 3.0.0-1.0.0-346.512. It reports false for what does not begin
+// with two numbers.
+func ParseVersion(s string) (Version, bool) {
+	v := Version{stage: stageRelease}
+	n := 0
+	for n < len(v.numbers) {
+		value, rest, ok := number(s)
+		if !ok {
+			break
+		}
+		v.numbers[n] = value
+		n++
+		s = rest
+		if len(s) < 2 || s[0] != '.' || s[1] < '0' || s[1] > '9' {
+			break
+		}
+		s = s[1:]
+	}
+	if n < 2 {
+		return Version{}, false
+	}
+	for _, pre := range []struct {
+		mark  string
+		stage stage
+	}{{"-dev", stageDev}, {"-rc", stageRC}, {"~dev", stageDev}, {"~rc", stageRC}} {
+		if len(s) >= len(pre.mark) && s[:len(pre.mark)] == pre.mark {
+			v.stage = pre.stage
+			v.step, _, _ = number(s[len(pre.mark):])
+		}
+	}
+	return v, true
+}
+
+// number reads the digits that s begins with.
+func number(s string) (value int, rest string, ok bool) {
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		value = min(value*10+int(s[i]-'0'), maxNumber)
+		i++
+	}
+	return value, s[i:], i > 0
+}
+
+// Compare orders versions: 3.1-dev2 before 3.1-rc1 before 3.1.
+func (v Version) Compare(o Version) int {
+	for i := range v.numbers {
+		if c := cmp.Compare(v.numbers[i], o.numbers[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(cmp.Compare(v.stage, o.stage), cmp.Compare(v.step, o.step))
+}

@@ -44,11 +44,10 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir})
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme:                 scheme,
 		Logger:                 log,
-		WebhookServer:          server,
+		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir}),
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 	})
@@ -67,6 +66,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	noPanicDenial := false // the handler answers its own panics; the library's answer to one refuses the Pod
 	server.Register(pathValidatePods, admission.WithDeadline(&webhookadmission.Webhook{
 		Handler:      &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now},

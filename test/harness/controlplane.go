@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -65,6 +67,7 @@ const startTimeout = 2 * time.Minute
 // StartControlPlane starts the binaries in the folder assets and keeps all
 // files of its own in the folder dir.
 func StartControlPlane(assets, dir string) (*ControlPlane, error) {
+	ctrl.SetLogger(logr.Discard()) // envtest's own; its errors are returned all the same
 	c := &ControlPlane{
 		dir:        dir,
 		Kubectl:    filepath.Join(assets, "kubectl"),

@@ -23,9 +23,11 @@ type Webhook struct {
 	// Log is the path of what it wrote.
 	Log string
 
-	process *exec.Cmd
-	ended   chan struct{}
-	err     error // of the process, once ended is closed
+	address  string // host:port of the reviews
+	caBundle []byte
+	process  *exec.Cmd
+	ended    chan struct{}
+	err      error // of the process, once ended is closed
 }
 
 // WebhookOptions say how to start a webhook.
@@ -72,7 +74,10 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 	if err != nil {
 		return nil, err
 	}
-	w := &Webhook{Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), ended: make(chan struct{})}
+	w := &Webhook{
+		address: address(0), caBundle: certificate,
+		Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), ended: make(chan struct{}),
+	}
 	log, err := os.Create(w.Log)
 	if err != nil {
 		return nil, err
@@ -101,6 +106,11 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 	return w, nil
 }
 
+// Repoint makes the API server ask w again, after another webhook was started.
+func (c *ControlPlane) Repoint(ctx context.Context, root string, w *Webhook) error {
+	return c.Install(ctx, root, "https://"+w.address, w.caBundle)
+}
+
 func (w *Webhook) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, webhookReadyTimeout)
 	defer cancel()
@@ -118,12 +128,22 @@ func (w *Webhook) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-w.ended:
-			return fmt.Errorf("the webhook ended before it was ready: %v; its log is %s", w.err, w.Log)
+			return fmt.Errorf("the webhook ended before it was ready: %v; its log ends with:\n%s", w.err, w.logTail())
 		case <-ctx.Done():
-			return fmt.Errorf("the webhook was not ready in time; its log is %s", w.Log)
+			return fmt.Errorf("the webhook was not ready in time; its log ends with:\n%s", w.logTail())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// logTail returns the end of the log.
+func (w *Webhook) logTail() string {
+	const most = 4 << 10
+	log, err := os.ReadFile(w.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-most):])
 }
 
 // Terminate sends SIGTERM and does not wait.

@@ -176,4 +176,3 @@ func auditAnnotations(t *testing.T, namespace, name string) map[string]string {
 	})
 	return annotations
 }
-

@@ -12,6 +12,8 @@ func decodeAMD64(code []byte, pc uint64, in *insn) bool {
 		x.oneByte(pc, in)
 	case x.space == 2:
 		x.twoByte(pc, in)
+	case x.space == 4 && x.op == 0x22 && x.opsize:
+		x.insert(in)
 	default:
 		x.unknown(in)
 	}
@@ -151,7 +153,13 @@ func (x *amd64Insn) oneByteOther(next uint64, in *insn) {
 		in.op(operation{code: opAdd, width: 8, dst: 4, a: 4, b: regNone, imm: 8})
 	case 0x8c:
 		x.killRM(in, 2)
-	case 0x98, 0x99, 0x9f, 0xe4, 0xe5, 0xec, 0xed, 0xa0, 0xa1:
+	case 0x98:
+		if x.w() { // cdqe
+			in.op(operation{code: opExtend, width: 4, dst: 0, a: 0, imm: 1})
+			return
+		}
+		in.kill(0)
+	case 0x99, 0x9f, 0xe4, 0xe5, 0xec, 0xed, 0xa0, 0xa1:
 		in.kill(0)
 		if x.op == 0x99 {
 			in.kill(2)
@@ -195,7 +203,16 @@ func (x *amd64Insn) oneByteOther(next uint64, in *insn) {
 	case 0xf6, 0xf7:
 		switch x.modrm >> 3 & 7 {
 		case 2, 3:
-			x.killRM(in, width)
+			if x.isMem() || width < 4 {
+				x.killRM(in, width)
+				return
+			}
+			r := reg(x.rm())
+			if x.modrm>>3&7 == 2 {
+				in.op(operation{code: opXor, width: width, dst: r, a: r, b: regNone, imm: -1})
+			} else {
+				in.op(operation{code: opSub, width: width, dst: r, a: regZero, b: r})
+			}
 		case 4, 5, 6, 7:
 			in.kill(0)
 			in.kill(2)
@@ -242,6 +259,10 @@ const regScratch reg = 16
 func (x *amd64Insn) arithmetic(in *insn) {
 	kind, form, width := x.op>>3, x.op&7, x.width()
 	if kind == 7 {
+		return
+	}
+	if kind == 3 && (form == 1 || form == 3) && !x.isMem() && x.reg() == x.rm() && width >= 4 {
+		in.op(operation{code: opFlag, width: width, dst: reg(x.rm()), imm: 1}) // the carry, spread out
 		return
 	}
 	code := amd64Arithmetic[kind]
@@ -302,6 +323,17 @@ func (x *amd64Insn) arithmeticImmediate(in *insn, width uint8) {
 	}
 	code := amd64Arithmetic[kind]
 	imm := x.accumulatorImm(&code)
+	if (kind == 2 || kind == 3) && !x.isMem() && width >= 4 { // with carry: one more, or one less, or not
+		dst := reg(x.rm())
+		carry := int64(1)
+		if kind == 3 {
+			imm, carry = -imm, -1
+		}
+		in.op(operation{code: opAdd, width: width, dst: dst, a: dst, b: regNone, imm: imm})
+		in.op(operation{code: opAdd, width: width, dst: regScratch, a: dst, b: regNone, imm: carry})
+		in.op(operation{code: opEither, width: width, dst: dst, a: dst, b: regScratch})
+		return
+	}
 	if width < 4 {
 		x.killRM(in, width)
 		return

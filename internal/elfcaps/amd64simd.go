@@ -43,8 +43,12 @@ func (x *amd64Insn) twoByte(pc uint64, in *insn) {
 		if x.rep && x.modrm >= 0xc8 && x.modrm < 0xd0 {
 			in.kill(reg(x.rm())) // rdssp; otherwise endbr or a nop
 		}
-	case b >= 0x90 && b <= 0x9f:
-		x.killRM(in, 1)
+	case b >= 0x90 && b <= 0x9f && !x.vex: // setcc: what is above is zero where it is used
+		if x.isMem() {
+			x.killRM(in, 1)
+			return
+		}
+		in.op(operation{code: opFlag, width: 8, dst: reg(x.rm())})
 	case b == 0xb0 || b == 0xb1: // cmpxchg
 		in.kill(0)
 		x.killRM(in, width)
@@ -149,9 +153,15 @@ func (x *amd64Insn) vector(in *insn) {
 	case (b == 0xef || b == 0x57) && x.zeroes():
 		in.op(operation{code: opConst, width: 8, dst: lo})
 		in.op(operation{code: opConst, width: 8, dst: hi})
-	case b == 0x6c && x.opsize && !x.vex && !x.isMem(): // punpcklqdq
+	case b == 0x6c && x.opsize && !x.isMem(): // punpcklqdq
+		x.otherSource(in, lo)
 		in.op(operation{code: opMov, width: 8, dst: hi, a: rlo})
-	case b == 0x62 && x.opsize && !x.vex && !x.isMem(): // punpckldq: only the low half is kept
+	case b == 0x62 && x.opsize && !x.isMem(): // punpckldq: only the low half is kept
+		if x.vex {
+			in.op(operation{code: opJoinLo, width: 8, dst: lo, a: vectorLow(uint32(x.vvvv)), b: rlo})
+			in.kill(hi)
+			return
+		}
 		in.op(operation{code: opJoinLo, width: 8, dst: lo, a: lo, b: rlo})
 		in.kill(hi)
 	case b == 0x70 && x.opsize && !x.isMem() && x.imm == 0: // broadcast of the low word
@@ -182,4 +192,43 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// otherSource copies the low half of the first source of a three-operand
+// instruction to where a two-operand one has it.
+func (x *amd64Insn) otherSource(in *insn, lo reg) {
+	if x.vex && x.vvvv != x.reg() {
+		in.op(operation{code: opMov, width: 8, dst: lo, a: vectorLow(uint32(x.vvvv))})
+	}
+}
+
+// insert is pinsrd and pinsrq.
+func (x *amd64Insn) insert(in *insn) {
+	lo, hi := vectorLow(uint32(x.reg())), vectorHigh(uint32(x.reg()))
+	src := reg(x.rm())
+	width := uint8(4)
+	if x.w() {
+		width = 8
+	}
+	if x.isMem() {
+		src = regScratch
+		in.op(x.mem(opLoad, width, src))
+	}
+	if x.vex && x.vvvv != x.reg() {
+		in.op(operation{code: opMov, width: 8, dst: lo, a: vectorLow(uint32(x.vvvv))})
+		in.op(operation{code: opMov, width: 8, dst: hi, a: vectorHigh(uint32(x.vvvv))})
+	}
+	switch {
+	case width == 8 && x.imm&1 == 0:
+		in.op(operation{code: opMov, width: 8, dst: lo, a: src})
+	case width == 8:
+		in.op(operation{code: opMov, width: 8, dst: hi, a: src})
+	case x.imm&3 == 1:
+		in.op(operation{code: opJoinLo, width: 8, dst: lo, a: lo, b: src})
+	case x.imm&3 == 3:
+		in.op(operation{code: opJoinLo, width: 8, dst: hi, a: hi, b: src})
+	default:
+		in.kill(lo)
+		in.kill(hi)
+	}
 }

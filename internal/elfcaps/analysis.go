@@ -36,9 +36,11 @@ type analysis struct {
 	goTable *goTable
 	steps   int
 	// effects turns on following what callees write through pointers.
-	effects    bool
-	effectMemo map[uint64][]effect
-	depth      int
+	effects   bool
+	summaries map[uint64]*summary
+	depth     int
+	// globals are header versions that code stores at fixed addresses.
+	globals map[uint64]value
 
 	inline  *sink
 	imports map[string]*sink
@@ -50,8 +52,10 @@ type analysis struct {
 	codeSpan span
 	codeBuf  []byte
 
-	found    []finding
-	opaques  []opaque
+	found   []finding
+	opaques []opaque
+	// retry are sightings to look at again with effects.
+	retry    []sighting
 	problems []finding
 	consts   []uint64
 	overflow string
@@ -72,7 +76,9 @@ type finding struct {
 	root    uint64
 	writer  uint64
 	probe   bool
-	inner   span // the function that holds pc
+	inner   span  // the function that holds pc
+	place   value // of the header
+	version value
 }
 
 func newAnalysis(f *File, m *machine) *analysis {
@@ -80,7 +86,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, effectMemo: map[uint64][]effect{},
+		handled: map[handledKey]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]value{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}

@@ -208,11 +208,8 @@ func arm64Register(w uint32, in *insn) {
 		}
 		in.op(operation{code: code, width: width, shift: amount, dst: rd, a: rn, b: rm})
 	case w>>21&0xff == 0b11010100: // conditional select
-		if w>>30&1 == 0 && w>>10&3 == 0 {
-			in.op(operation{code: opEither, width: width, dst: rd, a: rn, b: rm})
-			return
-		}
-		in.kill(rd)
+		change := int64(w>>30&1)<<1 | int64(w>>10&1)
+		in.op(operation{code: opEither, width: width, dst: rd, a: rn, b: rm, imm: change})
 	case w>>21&0xff == 0b11010010: // conditional compare writes flags only
 	default:
 		in.kill(rd)

@@ -61,6 +61,19 @@ func (a *analysis) functionNames() map[uint64]string {
 
 // conclude settles what the rounds left open.
 func (a *analysis) conclude() {
+	// A header in a global that other code fills.
+	for i := range a.found {
+		x := &a.found[i]
+		if x.abi != report.ABIUnknown || x.place.kind != kindConst {
+			continue
+		}
+		if v, ok := a.globals[uint64(x.place.off)]; ok {
+			x.abi = report.ABINone
+			for _, alt := range a.names.alternatives(v) {
+				x.abi = report.WorseABI(x.abi, report.ABIOfHeader(uint32(alt.off)))
+			}
+		}
+	}
 	// A program that asks the kernel which version it prefers and then passes
 	// one from memory passes what it was told.
 	probes := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABINegotiated })

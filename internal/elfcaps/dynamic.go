@@ -217,23 +217,39 @@ func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found
 	return value, found
 }
 
-// relocatedTo says whether some slot in data is filled with addr, so that code
-// may reach it through a pointer.
-func (f *File) relocatedTo(wanted map[uint64]bool) map[uint64]bool {
+// pointersTo returns the slots in data that hold one of the addresses once
+// loaded, so that code may reach it through a pointer.
+func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]bool {
 	found := map[uint64]bool{}
-	for _, v := range f.dyn.pointers {
+	for place, v := range f.dyn.pointers {
 		if wanted[v] {
-			found[v] = true
+			found[place] = true
 		}
 	}
 	kind := kindsOf(f.c.machine).relative
 	for _, t := range f.dyn.relative {
 		_ = f.c.each(t.off, 24, t.count, func(_ int, e []byte) bool {
 			if v := le.Uint64(e[16:]); wanted[v] && uint32(le.Uint64(e[8:])) == kind {
-				found[v] = true
+				found[le.Uint64(e)] = true
 			}
-			return true
+			return len(found) < maxPointers
+		})
+	}
+	if f.c.kind == typeExec || f.dyn.tags[dtRelr] != 0 {
+		// Addresses stand in the data as they are.
+		f.SearchData(8, func(addr uint64, b []byte) bool {
+			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
+				if v := le.Uint64(b[i:]); v != 0 && wanted[v] {
+					found[addr+uint64(i)] = true
+				}
+			}
+			return len(found) < maxPointers
 		})
 	}
 	return found
 }
+
+const (
+	dtRelr      = 36
+	maxPointers = 1 << 10
+)

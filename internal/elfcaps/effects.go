@@ -1,14 +1,68 @@
 package elfcaps
 
-// effect is what a callee writes through a pointer argument.
-type effect struct {
-	arg reg
-	off int64
-	val value
+// summary is what a function leaves behind: the state at its returns, in terms
+// of its own entry.
+type summary struct {
+	exit *state
 }
 
-func (a *analysis) applyEffects(s *state, callee value, pc uint64) {}
+const (
+	maxSummaryBytes = 4 << 10 // of a callee whose effects are followed
+	maxSummaryDepth = 2
+	maxSummaryCells = 64
+)
 
-// staticNames makes sinks of functions that symbols name where their code alone
-// would not say so.
+// summarise interprets a callee for what it writes and returns, nil when that
+// is not worth it.
+func (a *analysis) summarise(target uint64) *summary {
+	if s, ok := a.summaries[target]; ok {
+		return s
+	}
+	a.summaries[target] = nil
+	where, _ := a.functionOf(target)
+	if where.end == 0 {
+		if groups := a.locate([]uint64{target}); len(groups) > 0 {
+			where = groups[0].span
+		}
+	}
+	if where.start != target || where.end-where.start > maxSummaryBytes || a.depth >= maxSummaryDepth {
+		return nil
+	}
+	a.depth++
+	r, ok := a.follow(where, target, nil)
+	a.depth--
+	if !ok || r.exit == nil {
+		return nil
+	}
+	s := &summary{r.exit}
+	a.summaries[target] = s
+	return s
+}
+
+// applyEffects carries what a callee writes through pointers and into globals,
+// and what it returns, into the caller's state. It returns the result.
+func (a *analysis) applyEffects(s *state, callee value, entrySP value) (result value, ok bool) {
+	if callee.kind != kindConst || !a.f.mem.executable(uint64(callee.off)) {
+		return top, false
+	}
+	k := a.summarise(uint64(callee.off))
+	if k == nil {
+		return top, false
+	}
+	before := s.clone()
+	for i, c := range k.exit.cells {
+		if i >= maxSummaryCells {
+			break
+		}
+		at := value{c.space, c.id, c.off}
+		if c.space == kindStack && c.off < 0 {
+			continue
+		}
+		s.store(a.eval(before, at, entrySP), c.width, a.eval(before, c.val, entrySP), c.pc)
+	}
+	return a.eval(before, k.exit.regs[a.m.result], entrySP), true
+}
+
+// staticNames makes sinks of functions that a table of symbols or of Go names
+// where their code alone would not say so.
 func (a *analysis) staticNames() {}

@@ -26,6 +26,7 @@ type run struct {
 	a      *analysis
 	span   span
 	entry  uint64
+	code   []byte
 	blocks map[uint64]*block
 	queue  []uint64
 	// watched are the places that must be reached.
@@ -36,6 +37,8 @@ type run struct {
 	switches, calls *state
 	observe         bool
 	seen            []sighting
+	// exit is the join of the states at returns.
+	exit *state
 }
 
 type block struct {
@@ -46,10 +49,19 @@ type block struct {
 // interpret follows every path of the function from entry and returns what the
 // calls of known sinks pass. It gives up, returning false, when a limit is met.
 func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sighting, bool) {
+	r, ok := a.follow(where, entry, watched)
+	if !ok {
+		return nil, false
+	}
+	return r.seen, true
+}
+
+func (a *analysis) follow(where span, entry uint64, watched []uint64) (*run, bool) {
 	if where.end-where.start > uint64(a.limits.FunctionBytes) {
 		return nil, false
 	}
 	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, visited: map[uint64]bool{}}
+	r.code = slices.Clone(a.code(where))
 	after := r.leaders()
 	start := &state{}
 	for i := range start.regs {
@@ -90,7 +102,7 @@ func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sigh
 			return nil, false
 		}
 	}
-	return r.seen, true
+	return r, true
 }
 
 // goState puts Go's zero register in place.
@@ -103,7 +115,7 @@ func (r *run) goState(s *state) {
 // leaders decodes the function from start to end to find where blocks begin,
 // and returns the addresses that follow an instruction which does not go on.
 func (r *run) leaders() (after []uint64) {
-	code := r.a.code(r.span)
+	code := r.code
 	var in insn
 	for at := 0; at < len(code); {
 		pc := r.span.start + uint64(at)
@@ -183,7 +195,6 @@ func (r *run) drain() bool {
 // block interprets from addr to the end of the block.
 func (r *run) block(addr uint64, s *state) bool {
 	a := r.a
-	code := a.code(r.span)
 	var in insn
 	for pc := addr; r.span.holds(pc); {
 		if pc != addr {
@@ -198,7 +209,7 @@ func (r *run) block(addr uint64, s *state) bool {
 			return false
 		}
 		r.visited[pc] = true
-		if !a.m.decode(code[pc-r.span.start:], pc, &in) {
+		if !a.m.decode(r.code[min(pc-r.span.start, uint64(len(r.code))):], pc, &in) {
 			return true
 		}
 		for i := range in.ops[:in.n] {
@@ -231,12 +242,27 @@ func (r *run) block(addr uint64, s *state) bool {
 			r.call(s, v, pc, a.m.pushed)
 		case flowSyscall:
 			r.kernel(s, pc)
-		case flowReturn, flowStop:
+		case flowReturn:
+			r.leaveWith(s)
+			return true
+		case flowStop:
 			return true
 		}
 		pc += uint64(in.length)
 	}
 	return true
+}
+
+// leaveWith notes the state at a return, and header versions left in globals.
+func (r *run) leaveWith(s *state) {
+	if !r.observe {
+		return
+	}
+	if r.exit == nil {
+		r.exit = s.clone()
+		return
+	}
+	r.exit.join(r.a.names, s, r.a.initial)
 }
 
 func (r *run) follow(target uint64, s *state) {
@@ -270,10 +296,13 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	for _, k := range a.sinksOf(callee) {
 		r.pass(s, k, pc, entrySP)
 	}
+	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
 	if name := a.calleeName(callee); name != "" {
 		a.libraryCall(s, name, pc)
-	} else if a.effects {
-		a.applyEffects(s, callee, pc)
+	} else if a.effects && len(a.sinksOf(callee)) == 0 {
+		if v, ok := a.applyEffects(s, callee, entrySP); ok && v.kind != kindTop {
+			result = v
+		}
 	}
 	if !r.observe {
 		if r.calls == nil {
@@ -292,7 +321,7 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		}
 	}
 	kept[a.m.sp] = s.regs[a.m.sp]
-	kept[a.m.result] = a.names.symbol(origin{kind: symbolResult, pc: pc})
+	kept[a.m.result] = result
 	s.regs = kept
 	r.goState(s)
 }

@@ -12,6 +12,8 @@ type query struct {
 	// targets are addresses whose calls, jumps and takings are wanted.
 	targets map[uint64]bool
 	filter  *bloom
+	// slots are addresses of data whose use is wanted, as that of import slots.
+	slots map[uint64]bool
 	// taking asks for places that take a target's address.
 	taking bool
 	// fragments are ranges; jumps into their middle are wanted.
@@ -142,6 +144,9 @@ func (f *File) scan(m *machine, q *query, ranges []span) findings {
 			done += n
 		}
 	}
+	if m.align == 1 {
+		f.shortJumps(q, &out)
+	}
 	for i := 1; i < len(out.starts); i++ {
 		out.starts[i] = max(out.starts[i], out.starts[i-1])
 	}
@@ -252,12 +257,16 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				out.take(q, s.pages[w>>5&31].page+uint64(w>>10&0xfff))
 			}
 		case classLoad:
-			if !q.first || w>>22&3 != 1 {
+			if !q.first && q.slots == nil || w>>22&3 != 1 {
 				break
 			}
 			p := &s.pages[w>>5&31]
 			slot := p.page + uint64(w>>10&0xfff)<<3
-			if _, ok := s.f.dyn.imports[slot]; ok {
+			if q.slots[slot] {
+				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+					out.slots = append(out.slots, hit{at, slot})
+				}
+			} else if _, ok := s.f.dyn.imports[slot]; ok && q.first {
 				start := p.pc
 				if p.bti {
 					start -= 4
@@ -314,13 +323,15 @@ func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 			mark(0x8d, 0x05|i<<3)
 		}
 	}
-	if q.first {
-		mark(0x0f, 0x05)
+	if q.first || q.slots != nil {
 		mark(0xff, 0x15)
 		mark(0xff, 0x25)
 		for i := range 8 {
 			mark(0x8b, 0x05|i<<3)
 		}
+	}
+	if q.first {
+		mark(0x0f, 0x05)
 		mark(0x30, 0x03)
 		mark(0x26, 0x10)
 		mark(0x22, 0x05)
@@ -359,7 +370,11 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 		out.take(q, relative(2))
 	case 0xff, 0x8b:
 		slot := relative(2)
-		if s.f.dyn.imports[slot] == "" || b[0] == 0xff && b[1] == 0x25 && s.stub(out, at, slot) {
+		if q.slots[slot] {
+			out.slots = append(out.slots, hit{at, slot})
+			return
+		}
+		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && b[1] == 0x25 && s.stub(out, at, slot) {
 			return
 		}
 		out.slots = append(out.slots, hit{at, slot})
@@ -415,3 +430,18 @@ func (f *File) keeps(start, end uint64, r reg) bool {
 
 // maxHoist is how far, in bytes, an import slot's page may be computed ahead.
 const maxHoist = 32 << 10
+
+// shortJumps looks for the two-byte jumps of amd64 around each target, which
+// the pass over all code leaves out.
+func (f *File) shortJumps(q *query, out *findings) {
+	for t := range q.targets {
+		first := t - min(t, 130)
+		b := f.mem.bytes(first, 260)
+		for i := 0; i+1 < len(b); i++ {
+			pc := first + uint64(i)
+			if (b[i] == 0xeb || b[i]&0xf0 == 0x70) && pc+2+uint64(int64(int8(b[i+1]))) == t {
+				out.calls = append(out.calls, hit{pc, t})
+			}
+		}
+	}
+}

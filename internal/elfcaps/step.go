@@ -123,7 +123,7 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		v := n.each(a.get(s, o.a), func(x value) value {
 			return n.each(b, func(y value) value { return plus(arith(o.code, x, y, o.width), imm) })
 		})
-		a.set(s, o.dst, cut(v, o.width))
+		a.set(s, o.dst, n.each(v, func(v value) value { return cut(v, o.width) }))
 	case opShl, opShr, opSar:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value { return shift(o, v) }))
 	case opJoinLo:
@@ -134,7 +134,25 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		}
 		a.set(s, o.dst, top)
 	case opEither:
-		a.set(s, o.dst, n.either(a.get(s, o.a), a.get(s, o.b)))
+		b := n.each(a.get(s, o.b), func(v value) value {
+			switch o.imm {
+			case 1:
+				return plus(v, 1)
+			case 2:
+				return arith(opXor, v, constant(^uint64(0)), 8)
+			case 3:
+				return arith(opSub, constant(0), v, 8)
+			}
+			return v
+		})
+		v := n.either(a.get(s, o.a), b)
+		a.set(s, o.dst, n.each(v, func(v value) value { return cut(v, o.width) }))
+	case opFlag:
+		other := uint64(1)
+		if o.imm == 1 {
+			other = ^uint64(0)
+		}
+		a.set(s, o.dst, n.either(constant(0), cut(constant(other), o.width)))
 	case opExtend:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value {
 			if v.kind != kindConst {
@@ -167,6 +185,9 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 // hold afterwards.
 func (a *analysis) storeEach(s *state, addr value, width uint8, v value, pc uint64) {
 	if addr.kind != kindSet {
+		if addr.kind == kindConst && width >= 4 {
+			a.noteGlobal(uint64(addr.off), v)
+		}
 		s.store(addr, width, v, pc)
 		return
 	}
@@ -299,3 +320,22 @@ func (a *analysis) mapped(addr value) value {
 	}
 	return out
 }
+
+// noteGlobal remembers header versions that code stores in globals: another
+// function may pass them on.
+func (a *analysis) noteGlobal(addr uint64, v value) {
+	for _, alt := range a.names.alternatives(v) {
+		if !knownHeader(cut(alt, 4)) {
+			return
+		}
+	}
+	v = a.names.each(v, func(x value) value { return cut(x, 4) })
+	if have, ok := a.globals[addr]; ok {
+		v = a.names.either(have, v)
+	} else if len(a.globals) >= maxGlobals {
+		return
+	}
+	a.globals[addr] = v
+}
+
+const maxGlobals = 1 << 10

@@ -37,24 +37,62 @@ func (a *analysis) trace() {
 	for _, h := range hits.calls {
 		sites = append(sites, h.pc)
 	}
+	var forced []uint64
 	for _, h := range hits.slots {
 		if a.imports[a.f.dyn.imports[h.target]] != nil {
-			sites = append(sites, h.pc)
+			forced = append(forced, h.pc)
 		}
 	}
-	a.visit(sites)
+	a.visit(sites, false)
+	a.visit(forced, true)
 	for round := 0; ; round++ {
 		targets := a.newTargets()
 		if len(targets) == 0 {
-			return
+			break
 		}
 		if round >= a.limits.Rounds {
 			a.overflow = "too many levels of callers"
-			return
+			break
 		}
 		a.round(targets)
 	}
+	a.throughPointers()
+	for level := 0; level < a.limits.Rounds && len(a.retry)+len(a.newTargets()) > 0; level++ {
+		a.again()
+		if targets := a.newTargets(); len(targets) > 0 {
+			a.round(targets)
+		}
+	}
 }
+
+// throughPointers looks at the code that loads a pointer to a sink from data,
+// and at the code that builds a header version without a sink in reach.
+func (a *analysis) throughPointers() {
+	wanted := map[uint64]bool{}
+	for t := range a.sinksAt {
+		if _, stub := a.stubs[t]; !stub || a.f.c.kind == typeExec {
+			wanted[t] = true
+		}
+	}
+	if len(wanted) > 0 {
+		if slots := a.f.pointersTo(wanted); len(slots) > 0 {
+			q := newQuery(a.limits.Sites)
+			q.slots = slots
+			var sites []uint64
+			for _, h := range a.f.scan(a.m, q, a.f.code).slots {
+				sites = append(sites, h.pc)
+			}
+			a.visit(sites, true)
+		}
+	}
+	if len(a.sinksAt) > 0 || len(a.found) > 0 {
+		a.visit(slices.Clone(a.consts[:min(len(a.consts), maxConstSites)]), true)
+	}
+}
+
+// maxConstSites is how many places that build a header version are looked at
+// for their own sake.
+const maxConstSites = 64
 
 func (a *analysis) note(hits findings) {
 	a.consts = append(a.consts, hits.consts...)
@@ -119,7 +157,7 @@ func (a *analysis) round(targets []uint64) {
 	for _, h := range hits.calls {
 		sites = append(sites, h.pc)
 	}
-	a.visit(sites)
+	a.visit(sites, false)
 	// A jump into the middle of a fragment is another entry of it.
 	for _, h := range hits.jumps {
 		for _, t := range targets {
@@ -139,8 +177,9 @@ type group struct {
 	sites []uint64
 }
 
-// visit interprets the functions that hold the sites.
-func (a *analysis) visit(sites []uint64) {
+// visit interprets the functions that hold the sites; forced, without asking
+// whether the sites themselves need it.
+func (a *analysis) visit(sites []uint64, forced bool) {
 	slices.Sort(sites)
 	sites = slices.Compact(sites)
 	var groups []group
@@ -159,7 +198,10 @@ func (a *analysis) visit(sites []uint64) {
 	}
 	groups = append(groups, a.locate(lost)...)
 	for _, g := range groups {
-		if a.relevant(g) {
+		switch {
+		case forced:
+			a.enter(g.span, g.span.start, nil)
+		case a.relevant(g):
 			a.enter(g.span, g.span.start, g.sites)
 		}
 	}
@@ -436,6 +478,11 @@ func (a *analysis) resolve(g sighting) {
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
+	if abi == report.ABIUnknown && !a.effects && !out.probe && !a.allPassed(g.version) {
+		// Look again, following what callees write.
+		a.retry = append(a.retry, g)
+		return
+	}
 	if passed && (abi == report.ABIUnknown) {
 		a.addSink(g)
 		return
@@ -443,8 +490,34 @@ func (a *analysis) resolve(g sighting) {
 	if abi == report.ABIUnknown && out.probe {
 		abi = report.ABINegotiated
 	}
-	out.abi, out.header = abi, a.describe(g)
+	out.abi, out.header, out.place, out.version = abi, a.describe(g), g.header, g.version
 	a.found = append(a.found, out)
+}
+
+// allPassed says that only callers decide the version.
+func (a *analysis) allPassed(v value) bool {
+	return a.fromEntry(v)
+}
+
+// again interprets functions whose header was not read once more, following
+// what their callees write and return.
+func (a *analysis) again() {
+	todo := a.retry
+	a.retry = nil
+	a.effects = true
+	for _, g := range todo {
+		seen, ok := a.interpret(g.span, g.entry, []uint64{g.pc})
+		if !ok {
+			a.resolve(g)
+			continue
+		}
+		for _, n := range seen {
+			if n.pc == g.pc && n.sink == g.sink {
+				a.resolve(n)
+			}
+		}
+	}
+	a.effects = false
 }
 
 // addSink makes the function that holds g a sink for its callers.

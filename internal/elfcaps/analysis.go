@@ -59,6 +59,8 @@ type analysis struct {
 	problems []finding
 	consts   []uint64
 	overflow string
+	// possible says that the file has some way into the kernel at all.
+	possible bool
 }
 
 type handledKey struct {

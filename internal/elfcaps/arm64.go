@@ -109,6 +109,8 @@ func arm64Immediate(w uint32, pc uint64, in *insn) {
 			if op == 0 {
 				o.imm = 1
 			}
+		case op == 1 && width == 8 && immr != 0 && immr <= 32 && imms < immr: // bfi into the upper half
+			o.code = opKeepLow
 		default:
 			o.code = opKill
 		}

@@ -18,6 +18,9 @@ func (a *analysis) summarise(target uint64) *summary {
 	if s, ok := a.summaries[target]; ok {
 		return s
 	}
+	if a.depth >= maxSummaryDepth {
+		return nil
+	}
 	a.summaries[target] = nil
 	where, _ := a.functionOf(target)
 	if where.end == 0 {
@@ -25,11 +28,11 @@ func (a *analysis) summarise(target uint64) *summary {
 			where = groups[0].span
 		}
 	}
-	if where.start != target || where.end-where.start > maxSummaryBytes || a.depth >= maxSummaryDepth {
+	if where.start != target || where.end-where.start > maxSummaryBytes {
 		return nil
 	}
 	a.depth++
-	r, ok := a.follow(where, target, nil)
+	r, ok := a.follow(where, target, nil, false)
 	a.depth--
 	if !ok || r.exit == nil {
 		return nil
@@ -40,14 +43,15 @@ func (a *analysis) summarise(target uint64) *summary {
 }
 
 // applyEffects carries what a callee writes through pointers and into globals,
-// and what it returns, into the caller's state. It returns the result.
-func (a *analysis) applyEffects(s *state, callee value, entrySP value) (result value, ok bool) {
+// and what it leaves in registers, into the caller's state. Compilers know which
+// registers a local callee leaves alone, and use them across the call.
+func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [numRegs]value, ok bool) {
 	if callee.kind != kindConst || !a.f.mem.executable(uint64(callee.off)) {
-		return top, false
+		return after, false
 	}
 	k := a.summarise(uint64(callee.off))
 	if k == nil {
-		return top, false
+		return after, false
 	}
 	before := s.clone()
 	for i, c := range k.exit.cells {
@@ -60,7 +64,10 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (result v
 		}
 		s.store(a.eval(before, at, entrySP), c.width, a.eval(before, c.val, entrySP), c.pc)
 	}
-	return a.eval(before, k.exit.regs[a.m.result], entrySP), true
+	for r := range after {
+		after[r] = a.eval(before, k.exit.regs[r], entrySP)
+	}
+	return after, true
 }
 
 // staticNames makes sinks of functions that a table of symbols or of Go names

@@ -31,6 +31,8 @@ type run struct {
 	queue  []uint64
 	// watched are the places that must be reached.
 	watched []uint64
+	// all asks for everything to be reached.
+	all     bool
 	visited map[uint64]bool
 	// switches is the join of the states at indirect jumps, calls of those at
 	// calls.
@@ -49,18 +51,18 @@ type block struct {
 // interpret follows every path of the function from entry and returns what the
 // calls of known sinks pass. It gives up, returning false, when a limit is met.
 func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sighting, bool) {
-	r, ok := a.follow(where, entry, watched)
+	r, ok := a.follow(where, entry, watched, watched == nil)
 	if !ok {
 		return nil, false
 	}
 	return r.seen, true
 }
 
-func (a *analysis) follow(where span, entry uint64, watched []uint64) (*run, bool) {
+func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) (*run, bool) {
 	if where.end-where.start > uint64(a.limits.FunctionBytes) {
 		return nil, false
 	}
-	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, visited: map[uint64]bool{}}
+	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, all: all, visited: map[uint64]bool{}}
 	r.code = slices.Clone(a.code(where))
 	after := r.leaders()
 	start := &state{}
@@ -142,7 +144,7 @@ func (r *run) leaders() (after []uint64) {
 // unreached returns the first address that control does not seem to reach,
 // while a watched place has not been reached.
 func (r *run) unreached(after []uint64) (uint64, bool) {
-	missing := slices.ContainsFunc(r.watched, func(pc uint64) bool { return !r.visited[pc] })
+	missing := r.all || slices.ContainsFunc(r.watched, func(pc uint64) bool { return !r.visited[pc] })
 	if !missing {
 		return 0, false
 	}
@@ -293,16 +295,25 @@ func (r *run) callee(s *state, in *insn) value {
 func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	a := r.a
 	entrySP := plus(s.regs[a.m.sp], -pushed)
-	for _, k := range a.sinksOf(callee) {
+	sinks := a.sinksOf(callee)
+	for _, k := range sinks {
 		r.pass(s, k, pc, entrySP)
 	}
+	if len(sinks) == 0 && callee.kind != kindConst && r.observe {
+		// A call through a pointer that was not read: what it passes may still
+		// leave no doubt.
+		k := a.imports["syscall"]
+		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) && knownHeader(a.eval(s, k.version, entrySP)) {
+			r.pass(s, k, pc, entrySP)
+		}
+	}
 	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
+	var after [numRegs]value
+	ok := false
 	if name := a.calleeName(callee); name != "" {
 		a.libraryCall(s, name, pc)
-	} else if a.effects && len(a.sinksOf(callee)) == 0 {
-		if v, ok := a.applyEffects(s, callee, entrySP); ok && v.kind != kindTop {
-			result = v
-		}
+	} else if a.effects && len(sinks) == 0 {
+		after, ok = a.applyEffects(s, callee, entrySP)
 	}
 	if !r.observe {
 		if r.calls == nil {
@@ -315,6 +326,12 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		}
 	}
 	var kept [numRegs]value
+	if ok {
+		kept = after
+		if kept[a.m.result].kind != kindTop {
+			result = kept[a.m.result]
+		}
+	}
 	for _, p := range a.m.preserved {
 		if !a.f.isGo {
 			kept[p] = s.regs[p]

@@ -38,6 +38,7 @@ const (
 	opSar                    // dst = a >> imm, arithmetic
 	opInsert                 // dst = dst with 16 bits at shift replaced by imm
 	opJoinLo                 // dst = low 32 bits of a, and those of b above
+	opKeepLow                // dst keeps its low 32 bits, those above are unknown
 	opFlag                   // dst = 0 or 1, or 0 or -1 when imm is 1
 	opEither                 // dst = a or b
 	opExtend                 // dst = a cut to width bytes, sign-extended when imm is 1

@@ -116,6 +116,9 @@ func piece(c cell, from, n uint8) value {
 	if from == 0 && c.width == n {
 		return c.val
 	}
+	if from == 0 && n <= 4 && c.val.kind == kindLow {
+		return cut(c.val, n)
+	}
 	if c.val.kind == kindKernel {
 		return c.val
 	}
@@ -143,6 +146,9 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 		found, pc = true, max(pc, c.pc)
 		if c.off <= off && c.off+int64(c.width) >= off+int64(width) {
 			if c.off == off && c.val.kind != kindConst && c.width >= width {
+				if c.val.kind == kindLow && width <= 4 {
+					return cut(c.val, width), c.pc, true
+				}
 				if c.width == width || c.val.kind == kindKernel || width == 4 && c.width == 8 && c.val.kind == kindSymbol {
 					return c.val, c.pc, true
 				}

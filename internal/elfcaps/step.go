@@ -39,6 +39,9 @@ func shifted(v value, n uint8) value {
 		return v
 	}
 	if v.kind != kindConst {
+		if n >= 32 {
+			return low(0)
+		}
 		return top
 	}
 	return constant(uint64(v.off) << (n & 63))
@@ -103,15 +106,15 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		a.set(s, o.dst, cut(constant(uint64(o.imm)), o.width))
 	case opInsert:
 		v := n.each(a.get(s, o.dst), func(v value) value {
+			if v.kind == kindLow && o.shift < 32 {
+				return low(uint64(v.off)&^(0xffff<<o.shift) | uint64(o.imm)<<o.shift)
+			}
 			if v.kind != kindConst {
 				return top
 			}
 			bits := uint64(v.off)&^(0xffff<<o.shift) | uint64(o.imm)<<o.shift
 			return cut(constant(bits), o.width)
 		})
-		if v.kind == kindTop && o.shift == 16 && o.width == 4 {
-			v = top
-		}
 		a.set(s, o.dst, v)
 	case opAdd, opSub, opAnd, opOr, opXor, opAndNot, opOrNot:
 		b := constant(uint64(o.imm))
@@ -126,8 +129,19 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		a.set(s, o.dst, n.each(v, func(v value) value { return cut(v, o.width) }))
 	case opShl, opShr, opSar:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value { return shift(o, v) }))
+	case opKeepLow:
+		a.set(s, o.dst, n.each(a.get(s, o.dst), func(v value) value {
+			if v.kind != kindConst && v.kind != kindLow {
+				return top
+			}
+			return low(uint64(v.off))
+		}))
 	case opJoinLo:
-		lo, hi := a.get(s, o.a), a.get(s, o.b)
+		lo, hi := cut(a.get(s, o.a), 4), cut(a.get(s, o.b), 4)
+		if lo.kind == kindConst && hi.kind != kindConst {
+			a.set(s, o.dst, low(uint64(lo.off)))
+			return
+		}
 		if lo.kind == kindConst && hi.kind == kindConst {
 			a.set(s, o.dst, constant(uint64(uint32(lo.off))|uint64(hi.off)<<32))
 			return
@@ -155,7 +169,7 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		a.set(s, o.dst, n.either(constant(0), cut(constant(other), o.width)))
 	case opExtend:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value {
-			if v.kind != kindConst {
+			if v = cut(v, o.width); v.kind != kindConst {
 				if o.width >= 4 {
 					return v
 				}
@@ -201,6 +215,9 @@ func shift(o *operation, v value) value {
 		return v
 	}
 	if v.kind != kindConst {
+		if o.code == opShl && o.width == 8 && o.imm >= 32 {
+			return low(0)
+		}
 		return top
 	}
 	n := uint(o.imm) & 63
@@ -296,6 +313,10 @@ func (a *analysis) libraryCall(s *state, name string, pc uint64) {
 	}
 }
 
+// lowestAddress is below what any program has mapped once it runs
+// (vm.mmap_min_addr is at least this nearly everywhere).
+const lowestAddress = 4096
+
 // mapped drops those alternatives of an address that no memory is mapped at: a
 // flag that shared the register on another path.
 func (a *analysis) mapped(addr value) value {
@@ -305,7 +326,7 @@ func (a *analysis) mapped(addr value) value {
 	var out value
 	n := 0
 	for _, alt := range a.names.sets[addr.id] {
-		if alt.kind == kindConst && a.f.mem.segmentOf(uint64(alt.off)) == nil {
+		if alt.kind == kindConst && (uint64(alt.off) < lowestAddress || a.f.mem.segmentOf(uint64(alt.off)) == nil) {
 			continue
 		}
 		if n == 0 {

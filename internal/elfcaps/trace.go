@@ -43,6 +43,10 @@ func (a *analysis) trace() {
 			forced = append(forced, h.pc)
 		}
 	}
+	a.possible = len(sites)+len(a.sinksAt) > 0
+	for _, name := range a.f.dyn.imports {
+		a.possible = a.possible || a.imports[name] != nil
+	}
 	a.visit(sites, false)
 	a.visit(forced, true)
 	for round := 0; ; round++ {
@@ -85,7 +89,7 @@ func (a *analysis) throughPointers() {
 			a.visit(sites, true)
 		}
 	}
-	if len(a.sinksAt) > 0 || len(a.found) > 0 {
+	if a.possible {
 		a.visit(slices.Clone(a.consts[:min(len(a.consts), maxConstSites)]), true)
 	}
 }
@@ -444,6 +448,8 @@ func (a *analysis) resolve(g sighting) {
 		case a.fromEntry(g.number):
 			a.addSink(g)
 		case !slices.ContainsFunc(numbers, func(v value) bool { return v.kind != kindConst }):
+		case !a.effects:
+			a.retry = append(a.retry, g)
 		default:
 			a.opaques = append(a.opaques, opaque{g, "the system call's number was not read"})
 		}

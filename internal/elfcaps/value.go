@@ -12,6 +12,7 @@ const (
 	kindSymbol             // symbol id, plus off
 	kindSet                // one of the alternatives of set id
 	kindKernel             // what the kernel wrote back as its preferred version
+	kindLow                // the low 32 bits are off, those above unknown
 )
 
 // value is an abstract value. It is comparable.
@@ -24,6 +25,9 @@ type value struct {
 var top = value{}
 
 func constant(v uint64) value { return value{kind: kindConst, off: int64(v)} }
+
+// low is a value of which only the low 32 bits are known.
+func low(v uint64) value { return value{kind: kindLow, off: int64(uint32(v))} }
 
 func (v value) isConst(n uint64) bool { return v.kind == kindConst && uint64(v.off) == n }
 
@@ -167,6 +171,9 @@ func (n *interner) each(v value, f func(value) value) value {
 
 // cut keeps width bytes of v.
 func cut(v value, width uint8) value {
+	if v.kind == kindLow && width <= 4 {
+		v.kind = kindConst
+	}
 	if width >= 8 || v.kind != kindConst {
 		return v
 	}
@@ -179,6 +186,8 @@ func plus(v value, n int64) value {
 	case kindConst, kindStack, kindSymbol:
 		v.off += n
 		return v
+	case kindLow:
+		return low(uint64(v.off + n))
 	}
 	if n == 0 {
 		return v
@@ -210,6 +219,10 @@ func arith(code opcode, a, b value, width uint8) value {
 			return top
 		}
 		return cut(constant(r), width)
+	}
+	if (a.kind == kindLow || b.kind == kindLow) && (a.kind == kindLow || a.kind == kindConst) && (b.kind == kindLow || b.kind == kindConst) {
+		r := arith(code, constant(uint64(uint32(a.off))), constant(uint64(uint32(b.off))), 8)
+		return cut(low(uint64(r.off)), width)
 	}
 	switch {
 	case code == opAdd && b.kind == kindConst, code == opOr && b.isConst(0), code == opXor && b.isConst(0):

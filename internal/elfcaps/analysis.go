@@ -48,6 +48,8 @@ type analysis struct {
 	stubs   map[uint64]string
 	// handled are the pairs of call site and sink that are done with.
 	handled map[handledKey]bool
+	// entered are the functions that were interpreted, by start.
+	entered map[uint64]bool
 
 	codeSpan span
 	codeBuf  []byte
@@ -88,7 +90,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]value{},
+		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]value{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}

@@ -24,9 +24,7 @@ func (a *analysis) summarise(target uint64) *summary {
 	a.summaries[target] = nil
 	where, _ := a.functionOf(target)
 	if where.end == 0 {
-		if groups := a.locate([]uint64{target}); len(groups) > 0 {
-			where = groups[0].span
-		}
+		where, _ = a.outline(target, target)
 	}
 	if where.start != target || where.end-where.start > maxSummaryBytes {
 		return nil

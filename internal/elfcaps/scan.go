@@ -3,7 +3,11 @@ package elfcaps
 import "slices"
 
 // hit is one place of interest in the code and what it refers to.
-type hit struct{ pc, target uint64 }
+type hit struct {
+	pc, target uint64
+	// from is where the address was computed, when that is elsewhere.
+	from uint64
+}
 
 // query is what one pass over the code looks for.
 type query struct {
@@ -58,12 +62,12 @@ func (f *findings) full(q *query) bool {
 // transfer notes a call or jump.
 func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 	if q.filter.may(target) && q.targets[target] {
-		f.calls = append(f.calls, hit{pc, target})
+		f.calls = append(f.calls, hit{pc: pc, target: target})
 	}
 	if !call {
 		for _, s := range q.fragments {
 			if target > s.start && target < s.end && !s.holds(pc) {
-				f.jumps = append(f.jumps, hit{pc, target})
+				f.jumps = append(f.jumps, hit{pc: pc, target: target})
 			}
 		}
 		return
@@ -264,7 +268,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			slot := p.page + uint64(w>>10&0xfff)<<3
 			if q.slots[slot] {
 				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
-					out.slots = append(out.slots, hit{at, slot})
+					out.slots = append(out.slots, hit{at, slot, p.pc})
 				}
 			} else if _, ok := s.f.dyn.imports[slot]; ok && q.first {
 				start := p.pc
@@ -273,7 +277,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				}
 				s.last.pc, s.last.start, s.last.slot, s.last.reg = at, start, slot, w&31
 				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
-					out.slots = append(out.slots, hit{at, slot})
+					out.slots = append(out.slots, hit{at, slot, p.pc})
 				} else {
 					s.last.slot = 0
 				}
@@ -281,7 +285,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 		case classBr:
 			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
 				out.slots = out.slots[:len(out.slots)-1]
-				out.stubs = append(out.stubs, hit{s.last.start, s.last.slot}, hit{s.last.start + 4, s.last.slot})
+				out.stubs = append(out.stubs, hit{pc: s.last.start, target: s.last.slot}, hit{pc: s.last.start + 4, target: s.last.slot})
 			}
 		case classSvc:
 			if q.first && w&0xffe0001f == 0xd4000001 {
@@ -371,13 +375,13 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 	case 0xff, 0x8b:
 		slot := relative(2)
 		if q.slots[slot] {
-			out.slots = append(out.slots, hit{at, slot})
+			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
 		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && b[1] == 0x25 && s.stub(out, at, slot) {
 			return
 		}
-		out.slots = append(out.slots, hit{at, slot})
+		out.slots = append(out.slots, hit{pc: at, target: slot})
 	default:
 		if knownHeader(constant(uint64(le.Uint32(b)))) {
 			out.consts = append(out.consts, at)
@@ -400,7 +404,7 @@ func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 	// The landing pad and the prefix come before; a target that is not one is
 	// never called.
 	for _, back := range []uint64{0, 1, 4, 5} {
-		out.stubs = append(out.stubs, hit{at - back, slot})
+		out.stubs = append(out.stubs, hit{pc: at - back, target: slot})
 	}
 	return true
 }
@@ -440,7 +444,7 @@ func (f *File) shortJumps(q *query, out *findings) {
 		for i := 0; i+1 < len(b); i++ {
 			pc := first + uint64(i)
 			if (b[i] == 0xeb || b[i]&0xf0 == 0x70) && pc+2+uint64(int64(int8(b[i+1]))) == t {
-				out.calls = append(out.calls, hit{pc, t})
+				out.calls = append(out.calls, hit{pc: pc, target: t})
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func (a *analysis) trace() {
 	}
 	var forced []uint64
 	for _, h := range hits.slots {
-		if a.imports[a.f.dyn.imports[h.target]] != nil {
+		if a.imports[a.f.dyn.imports[h.target]] != nil && a.together(h) {
 			forced = append(forced, h.pc)
 		}
 	}
@@ -69,6 +69,18 @@ func (a *analysis) trace() {
 	}
 }
 
+// together says that an address is computed in the function that uses it.
+func (a *analysis) together(h hit) bool {
+	if h.from == 0 || h.pc-h.from < nearby {
+		return true
+	}
+	where, _ := a.functionOf(h.pc)
+	return where.end == 0 || where.holds(h.from)
+}
+
+// nearby is a distance in bytes that needs no further look.
+const nearby = 16
+
 // throughPointers looks at the code that loads a pointer to a sink from data,
 // and at the code that builds a header version without a sink in reach.
 func (a *analysis) throughPointers() {
@@ -84,13 +96,21 @@ func (a *analysis) throughPointers() {
 			q.slots = slots
 			var sites []uint64
 			for _, h := range a.f.scan(a.m, q, a.f.code).slots {
-				sites = append(sites, h.pc)
+				if a.together(h) {
+					sites = append(sites, h.pc)
+				}
 			}
 			a.visit(sites, true)
 		}
 	}
 	if a.possible {
-		a.visit(slices.Clone(a.consts[:min(len(a.consts), maxConstSites)]), true)
+		var sites []uint64
+		for _, pc := range a.consts[:min(len(a.consts), maxConstSites)] {
+			if where, _ := a.functionOf(pc); where.end == 0 || !a.entered[where.start] {
+				sites = append(sites, pc)
+			}
+		}
+		a.visit(sites, true)
 	}
 }
 
@@ -421,6 +441,7 @@ func (a *analysis) numberRegister(k *sink) (reg, bool) {
 
 // enter interprets a function and takes up what its calls pass.
 func (a *analysis) enter(s span, entry uint64, sites []uint64) {
+	a.entered[s.start] = true
 	seen, ok := a.interpret(s, entry, sites)
 	if !ok {
 		for _, pc := range sites {

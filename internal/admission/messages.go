@@ -35,10 +35,10 @@ func warnings(findings []policy.Finding) []string {
 		lines = append(lines, fmt.Sprintf("and %d more findings in this Pod; the audit annotation %q lists them", more, annotationFindings))
 	}
 	for _, f := range shown {
-		lines = append(lines, advice(f))
+		lines = append(lines, advice(f)...)
 	}
 	for _, f := range shown {
-		lines = append(lines, evidence(f))
+		lines = append(lines, evidence(f)...)
 	}
 	lines = warningLines(lines)
 	return lines[:min(len(lines), maxWarnings)]
@@ -52,8 +52,7 @@ func denial(findings []policy.Finding) string {
 		if i == 0 || f.Policy != findings[i-1].Policy {
 			sentences = append(sentences, verdict(f.Action)+" by "+f.Policy)
 		}
-		for _, sentence := range []string{headline(f), advice(f), evidence(f)} {
-			sentence = strings.TrimSuffix(sentence, ".")
+		for _, sentence := range slices.Concat([]string{headline(f)}, advice(f), evidence(f)) {
 			if sentence != "" && !slices.Contains(sentences, sentence) {
 				sentences = append(sentences, sentence)
 			}
@@ -117,28 +116,29 @@ func failureText(class report.FailureClass) string {
 	return "capvet failed on it"
 }
 
-// advice says what to do about a finding; empty when there is nothing to say.
-func advice(f policy.Finding) string {
-	if f.Binary != nil {
-		return f.Binary.Advice
+// advice says what to do about a finding, a sentence each, the fix first.
+func advice(f policy.Finding) []string {
+	if f.Binary == nil {
+		return nil
 	}
-	return ""
+	return strings.Split(strings.TrimSuffix(f.Binary.Advice, "."), ". ")
 }
 
-// evidence says what a finding rests on; empty when there is nothing to say.
-func evidence(f policy.Finding) string {
+// evidence says what a finding rests on.
+func evidence(f policy.Finding) []string {
 	switch {
 	case f.Binary != nil:
 		return binaryEvidence(f.Binary)
 	case f.Gap != nil:
-		return strings.TrimSuffix(fmt.Sprintf("not read: %s (%s): %s", shorten(f.Gap.Where), f.Gap.Reason, f.Gap.Detail), ": ")
+		return []string{strings.TrimSuffix(fmt.Sprintf("not read: %s (%s): %s", shorten(f.Gap.Where), f.Gap.Reason, f.Gap.Detail), ": ")}
 	case f.Image.Failure != nil && f.Image.Failure.Class != report.FailureTimeout:
-		return f.Image.Failure.Detail
+		return []string{f.Image.Failure.Detail}
 	}
-	return ""
+	return nil
 }
 
-func binaryEvidence(b *report.Binary) string {
+// binaryEvidence says which call decides the verdict, and when it runs.
+func binaryEvidence(b *report.Binary) []string {
 	text := shorten(b.Path)
 	call := slices.IndexFunc(b.Capset.Calls, func(c report.Call) bool { return c.ABI == b.Capset.ABI })
 	switch {
@@ -155,10 +155,11 @@ func binaryEvidence(b *report.Binary) string {
 	case b.Capset.Reason != "":
 		text += ": " + b.Capset.Reason
 	}
+	lines := []string{text}
 	if b.Trigger != nil && b.Trigger.Why != "" {
-		text += "; " + b.Trigger.Why
+		lines = append(lines, "it "+b.Trigger.Why)
 	}
-	return text
+	return lines
 }
 
 // program names a binary as a person knows it.

@@ -24,8 +24,8 @@ func haproxy() Product {
 			{From: "3.1-dev2", ABI: report.ABIV3},
 		},
 		Trigger: haproxyTrigger,
-		Legacy: "Harmless: the kernel logs one line once per boot; function, security and speed are unchanged, and coming from 2.8 LTS " +
-			"the message is expected. It is gone in HAProxy 3.1 and, as LTS, 3.2: production may wait for its next planned upgrade, test environments should try it now.",
+		Legacy: "Fixed in HAProxy 3.1 and, as LTS, 3.2; harmless until then: one line in the kernel's log per boot, nothing else changes. " +
+			"Production may wait for its next planned upgrade, tests can move now; coming from 2.8 LTS the line is expected.",
 	}
 }
 
@@ -47,8 +47,8 @@ func haproxyTrigger(f Found) report.Trigger {
 	if atStart {
 		return report.Trigger{
 			When: report.WhenStart,
-			Why: "runs at every start as a user other than root when the global section has no user or uid (the official images run as uid 99); " +
-				"as root, only with user or uid and setcap in global",
+			Why: "runs at every start as non-root, unless global has user or uid (official images: at every start); " +
+				"as root only with user or uid and setcap",
 		}
 	}
 	return report.Trigger{

@@ -109,16 +109,26 @@ func readDynamic(c *container, m *memory, limits Limits) dynamic {
 }
 
 func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
-	wanted := map[uint32]string{}
-	d.symbols.each(c, func(i int, s symbol) bool {
-		if s.defined {
-			return true
+	type resolved struct {
+		name string
+		addr uint64
+		ok   bool
+	}
+	known := map[uint32]resolved{}
+	lookup := func(index uint32) resolved {
+		v, seen := known[index]
+		if seen || len(known) >= maxSymbolicRelocations {
+			return v
 		}
-		if name := d.symbols.name(m, s); modelled(name) {
-			wanted[uint32(i)] = name
+		if s, ok := d.symbols.at(c, int(index)); ok && index != 0 {
+			v = resolved{addr: s.addr, ok: s.defined}
+			if name := d.symbols.name(m, s); !s.defined && modelled(name) {
+				v.name = name
+			}
 		}
-		return true
-	})
+		known[index] = v
+		return v
+	}
 	kinds := kindsOf(c.machine)
 	for _, tags := range [][2]uint64{{dtRela, dtRelaSz}, {dtJmpRel, dtPltRelSz}} {
 		off, room := m.inFile(d.tags[tags[0]])
@@ -142,13 +152,11 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 				previous = place
 				t.run++
 			case kinds.irelative, kinds.absolute, kinds.globDat, kinds.jumpSlot:
-				index := uint32(info >> 32)
-				if name, ok := wanted[index]; ok {
-					d.imports[place] = name
-				} else if index != 0 && len(d.pointers) < maxSymbolicRelocations {
-					if s, ok := d.symbols.at(c, int(index)); ok && s.defined {
-						d.pointers[place] = s.addr + addend
-					}
+				v := lookup(uint32(info >> 32))
+				if v.name != "" {
+					d.imports[place] = v.name
+				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
+					d.pointers[place] = v.addr + addend
 				}
 			}
 			return true

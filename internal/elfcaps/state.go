@@ -135,6 +135,13 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 	i := s.firstCell(space, id, off-7)
 	covered := uint8(0)
 	var bits uint64
+	// partly is what is known when the rest is not.
+	partly := func() value {
+		if width == 8 && covered >= 4 {
+			return low(bits)
+		}
+		return top
+	}
 	for ; i < len(s.cells) && covered < width; i++ {
 		c := &s.cells[i]
 		if c.space != space || c.id != id || c.off >= off+int64(width) {
@@ -170,13 +177,13 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 			gap := uint8(c.off - at)
 			was := initial(value{space, id, at}, gap)
 			if was.kind != kindConst {
-				return top, c.pc, true
+				return partly(), c.pc, true
 			}
 			bits |= uint64(cut(was, gap).off) << (8 * covered)
 			covered += gap
 		}
 		if c.val.kind != kindConst {
-			return top, c.pc, true
+			return partly(), c.pc, true
 		}
 		bits |= uint64(c.val.off) << (8 * covered)
 		covered += c.width
@@ -187,7 +194,7 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 	if covered < width {
 		rest := initial(value{space, id, off + int64(covered)}, width-covered)
 		if rest.kind != kindConst {
-			return top, pc, true
+			return partly(), pc, true
 		}
 		bits |= uint64(cut(rest, width-covered).off) << (8 * covered)
 	}

@@ -5,6 +5,9 @@ type symbolTable struct {
 	off     uint64
 	count   int
 	entsize uint64
+	// room is how many entries could follow off within its segment: an index
+	// of a relocation may lie beyond what the hash table counts.
+	room uint64
 	// Names lie at a virtual address (.dynsym) or at a file offset (.symtab).
 	namesAddr, namesOff, namesSize uint64
 }
@@ -62,7 +65,8 @@ func dynamicSymbols(c *container, m *memory, tags map[uint64]uint64, limits Limi
 	if names, first := tags[dtStrTab], tags[dtSymTab]; count == 0 && names > first {
 		count = (names - first) / t.entsize
 	}
-	t.count = int(min(count, room/t.entsize, uint64(limits.Symbols)))
+	t.room = min(room/t.entsize, uint64(limits.Symbols))
+	t.count = int(min(count, t.room))
 	return t
 }
 
@@ -125,7 +129,7 @@ func (t symbolTable) each(c *container, f func(i int, s symbol) bool) {
 }
 
 func (t symbolTable) at(c *container, i int) (symbol, bool) {
-	if i < 0 || i >= t.count {
+	if i < 0 || uint64(i) >= max(t.room, uint64(t.count)) {
 		return symbol{}, false
 	}
 	var s symbol

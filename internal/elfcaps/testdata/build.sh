@@ -1,0 +1,27 @@
+#!/bin/sh
+# Builds the fixtures of this folder from src/. Each is named
+# MACHINE_CASE_ABI_FLAGS; ABI is the verdict that it must get.
+# Made with gcc 12.2 and gcc-aarch64-linux-gnu 12.2 (Debian bookworm) and
+# musl-tools 1.2.3. Other compilers make other bytes: SHA256SUMS says which
+# were committed.
+set -eu
+cd "$(dirname "$0")"
+rm -rf bin && mkdir bin
+small="-w -Wl,-z,max-page-size=4096 -Wl,-z,noseparate-code -Wl,--build-id=none -fno-ident -s"
+for src in src/*.c; do
+  name=$(basename "$src" .c)
+  gcc $small -O2 "$src" -o "bin/amd64_${name}_O2"
+  aarch64-linux-gnu-gcc $small -O2 "$src" -o "bin/arm64_${name}_O2"
+done
+for name in two_levels_v1 helper_fills_v1 either_v1 return_struct_v1; do
+  gcc $small -O0 "src/$name.c" -o "bin/amd64_${name}_O0"
+  aarch64-linux-gnu-gcc $small -O0 "src/$name.c" -o "bin/arm64_${name}_O0"
+done
+for name in heap_v1 ctx_struct_v3 switch_v1; do
+  gcc $small -O2 -fno-plt -march=x86-64-v3 "src/$name.c" -o "bin/amd64_${name}_noplt"
+  aarch64-linux-gnu-gcc $small -O2 -fno-plt -mbranch-protection=standard "src/$name.c" -o "bin/arm64_${name}_noplt"
+done
+for name in bss_init_elsewhere_v1 libc_capset_v2 static_none; do
+  musl-gcc $small -Os -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu "src/$name.c" -o "bin/amd64_${name}_musl"
+done
+sha256sum bin/* > SHA256SUMS

@@ -67,7 +67,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
-	noPanicDenial := false // the handler answers its own panics; the library's answer to one refuses the Pod
+	noPanicDenial := false           // the handler answers its own panics; the library's answer to one refuses the Pod
 	server.Register(pathValidatePods, admission.WithDeadline(&webhookadmission.Webhook{
 		Handler:      &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now},
 		RecoverPanic: &noPanicDenial,

@@ -62,6 +62,7 @@ type Answer struct {
 // Outcome is how a request ended.
 type Outcome string
 
+// Outcomes.
 const (
 	OutcomeSkipped  Outcome = "skipped"  // nothing to judge: no new image, or no policy
 	OutcomeClean    Outcome = "clean"    // judged, nothing found

@@ -91,7 +91,7 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 			continue
 		}
 		next := path.Join(at, part)
-		layer, e, ok = t.visible(next, len(t.layers))
+		_, e, ok = t.visible(next, len(t.layers))
 		switch {
 		case !ok && len(rest) == 0:
 			return "", 0, Entry{}, false

@@ -30,6 +30,7 @@ type Image struct {
 // Rule names the part of a policy that a finding comes from.
 type Rule string
 
+// Rules.
 const (
 	RuleLegacy    Rule = "action"      // a binary uses a legacy ABI
 	RuleUnknown   Rule = "onUnknown"   // it could not be told whether one does

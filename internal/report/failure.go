@@ -4,6 +4,7 @@ package report
 // care. Policies name these classes under onScanError.
 type FailureClass string
 
+// Classes of failures.
 const (
 	FailureTimeout      FailureClass = "timeout"      // the time allowed ran out
 	FailureUnauthorized FailureClass = "unauthorized" // no credential was accepted

@@ -5,6 +5,7 @@ package report
 // _LINUX_CAPABILITY_VERSION_1 to _3 of linux/capability.h.
 type ABI string
 
+// ABIs, the worst first.
 const (
 	ABIV1         ABI = "v1"         // legacy, 32-bit sets; the kernel logs it
 	ABIV2         ABI = "v2"         // deprecated; the kernel logs it
@@ -63,6 +64,7 @@ func ABIOfHeader(version uint32) ABI {
 // Basis is what a verdict rests on.
 type Basis string
 
+// Bases.
 const (
 	BasisCode    Basis = "code"    // call sites and the headers they pass
 	BasisData    Basis = "data"    // a header object in the file
@@ -73,6 +75,7 @@ const (
 // When says when a binary's calls run.
 type When string
 
+// Times.
 const (
 	WhenStart       When = "start"       // at every start
 	WhenConditional When = "conditional" // only with some configuration
@@ -82,6 +85,7 @@ const (
 // Libc is a C library.
 type Libc string
 
+// C libraries.
 const (
 	LibcGlibc   Libc = "glibc"
 	LibcMusl    Libc = "musl"
@@ -92,6 +96,7 @@ const (
 // Linkage is how an executable is linked.
 type Linkage string
 
+// Linkages.
 const (
 	LinkageDynamic Linkage = "dynamic"
 	LinkageStatic  Linkage = "static"

@@ -22,7 +22,7 @@ import (
 
 // ErrUnavailable says that Debian's packages cannot be had here: no mirror, no
 // network, or no such package. Callers go on with fixtures, or skip.
-var ErrUnavailable = errors.New("Debian packages are unavailable")
+var ErrUnavailable = errors.New("no Debian packages can be had here")
 
 // ErrNoApt is the ErrUnavailable of a machine without apt-get and dpkg-deb.
 var ErrNoApt = fmt.Errorf("%w: there is no apt-get and dpkg-deb", ErrUnavailable)

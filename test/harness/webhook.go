@@ -128,7 +128,7 @@ func (w *Webhook) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-w.ended:
-			return fmt.Errorf("the webhook ended before it was ready: %v; its log ends with:\n%s", w.err, w.logTail())
+			return fmt.Errorf("the webhook ended before it was ready: %w; its log ends with:\n%s", w.err, w.logTail())
 		case <-ctx.Done():
 			return fmt.Errorf("the webhook was not ready in time; its log ends with:\n%s", w.logTail())
 		case <-time.After(50 * time.Millisecond):

@@ -93,7 +93,7 @@ func awaitPolicy(t *testing.T, namespace, policy string) {
 		if len(p.warnings()) > 0 || denied(err) {
 			return nil
 		}
-		return fmt.Errorf("policy %s does not show yet: %v", policy, err)
+		return fmt.Errorf("policy %s does not show yet: %w", policy, err)
 	})
 }
 

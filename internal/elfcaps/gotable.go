@@ -3,6 +3,7 @@ package elfcaps
 import (
 	"bytes"
 	"sort"
+	"strings"
 )
 
 // goTable finds function bounds and names in the line table of a Go program,
@@ -58,6 +59,9 @@ func readGoTable(f *File, addr uint64) *goTable {
 	switch magic {
 	case goMagic118, goMagic120:
 		t.text, _ = f.pointerAt(addr + 8 + 16)
+		if !f.mem.executable(t.text) {
+			t.text = 0
+		}
 		if s, ok := f.c.section(".text"); ok && t.text == 0 {
 			t.text = s.addr
 		}
@@ -75,7 +79,27 @@ func readGoTable(f *File, addr uint64) *goTable {
 		return nil
 	}
 	t.count = int(nfunc)
+	if t.text == 0 && t.width == 4 {
+		t.text = t.textFromEntry()
+	}
 	return t
+}
+
+// textFromEntry works out what entries are relative to where the table does not
+// say: the file's entry point is _rt0_MACHINE_linux.
+func (t *goTable) textFromEntry() uint64 {
+	for i := range t.count {
+		if b := t.f.mem.bytes(t.nameAddr(i), 5); string(b) == "_rt0_" && strings.HasSuffix(t.f.mem.cString(t.nameAddr(i)), "_linux") {
+			return t.f.c.entry - t.start(i)
+		}
+	}
+	return 0
+}
+
+func (t *goTable) nameAddr(i int) uint64 {
+	off, _ := t.f.mem.word(t.functab+uint64(i)*2*t.width+t.width, int(t.width))
+	name, _ := t.f.mem.word(t.funcs+off+t.width, 4)
+	return t.names + name
 }
 
 func (t *goTable) start(i int) uint64 {
@@ -96,9 +120,7 @@ func (t *goTable) find(addr uint64) (span, string, bool) {
 	if !r.holds(addr) {
 		return span{}, "", false
 	}
-	off, _ := t.f.mem.word(t.functab+uint64(i)*2*t.width+t.width, int(t.width))
-	name, _ := t.f.mem.word(t.funcs+off+t.width, 4)
-	return r, t.f.mem.cString(t.names + name), true
+	return r, t.f.mem.cString(t.nameAddr(i)), true
 }
 
 // find returns up to limit addresses in the segment's file content where the

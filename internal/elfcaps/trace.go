@@ -275,11 +275,13 @@ func (a *analysis) locate(lost []uint64) []group {
 // a call target below it: a function ends at an instruction that does not go
 // on and that no jump so far passes over.
 func (a *analysis) outline(pc, from uint64) (span, bool) {
+	// A call target begins a function, even with an instruction that fills.
+	padding := false
 	if from == 0 || pc-from > uint64(a.limits.FunctionBytes) {
 		if a.m.align != 4 {
 			return span{}, false
 		}
-		from = pc - min(pc, outlineBack)
+		from, padding = pc-min(pc, outlineBack), true
 		for _, r := range a.f.code {
 			if r.holds(pc) {
 				from = max(from, r.start)
@@ -289,7 +291,7 @@ func (a *analysis) outline(pc, from uint64) (span, bool) {
 	code := a.code(span{from, a.rangeEnd(pc)})
 	var in insn
 	start, furthest := from, from
-	padding := true
+	called := false // the instruction before is a call
 	for at := 0; at < len(code); {
 		here := from + uint64(at)
 		if here > pc && start > pc {
@@ -311,7 +313,15 @@ func (a *analysis) outline(pc, from uint64) (span, bool) {
 				continue
 			}
 			padding = false
+		} else if called && here >= furthest && in.n == 0 && in.flow == flowNext && !landingPad(code[at-in.length:at]) {
+			// Filling after a call that does not return.
+			if here > pc {
+				return span{start, here}, true
+			}
+			start, furthest, padding = next, next, true
+			continue
 		}
+		called = in.flow == flowCall
 		switch in.flow {
 		case flowBranch, flowJump:
 			if in.target > furthest && in.target >= start && in.target-start < uint64(a.limits.FunctionBytes) {

@@ -39,7 +39,7 @@ test-integration: ## against a real kube-apiserver, etcd and registry
 
 .PHONY: test-corpus
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, and on a labelled corpus where there is one
-	$(GO_TEST) -tags corpus -timeout 20m ./test/corpus/... ./test/debian/...
+	$(GO_TEST) -tags corpus -timeout 20m ./test/corpus/... ./test/debian/... ./test/testimage/...
 
 .PHONY: fuzz
 FUZZTIME ?= 20s

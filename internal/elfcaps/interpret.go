@@ -172,6 +172,8 @@ func (r *run) arrive(addr uint64, s *state) {
 	}
 	if b.in == nil {
 		b.in = s.clone()
+	} else if was, is := b.in.regs[r.a.m.sp], s.regs[r.a.m.sp]; was != is && was.kind == kindStack && is.kind == kindStack {
+		return // no program comes to one place with two depths of stack: this way goes past a call that does not return
 	} else if b.visits >= maxVisits || !b.in.join(r.a.names, s, r.a.initial) {
 		return
 	}

@@ -49,7 +49,7 @@ func main() {
 
 // run carries out one command line and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+	root := newRootCommand() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -84,6 +84,6 @@ Exit codes: 0 nothing legacy, 3 legacy use found, 1 something failed, 2 usage.`,
 		Args: cobra.NoArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newInspectCommand(), newScanCommand()) //nolint:contextcheck // cobra hands the context to the command
+	root.AddCommand(newInspectCommand(), newScanCommand())
 	return root
 }

@@ -1,6 +1,11 @@
 package elfcaps
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+
+	"github.com/capvet/capvet/internal/report"
+)
 
 // hit is one place of interest in the code and what it refers to.
 type hit struct {
@@ -300,92 +305,92 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 	}
 }
 
-// scannerAMD64 looks at every byte: what it finds is checked when the function
-// is decoded. Pairs of bytes that begin something of interest are a bit each.
+// scannerAMD64 looks for bytes that begin something of interest, wherever they
+// stand: what it finds is checked when the function is decoded. Looking for one
+// byte at a time is several times as fast as looking at each byte.
 type scannerAMD64 struct {
-	f     *File
-	pairs [1 << 10]uint64
+	f *File
+	// leads are the bytes to look for.
+	leads []byte
 }
 
 func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 	s := &scannerAMD64{f: f}
-	mark := func(first, second int) {
-		i := first | second<<8
-		s.pairs[i>>6] |= 1 << (i & 63)
+	transfers := len(q.targets)+len(q.fragments)+len(q.points) > 0
+	if transfers {
+		s.leads = append(s.leads, 0xe8, 0xe9)
 	}
-	if len(q.targets)+len(q.fragments)+len(q.points) > 0 {
-		for i := range 256 {
-			mark(0xe8, i)
-			mark(0xe9, i)
-		}
-		for i := 0x80; i < 0x90; i++ {
-			mark(0x0f, i)
-		}
+	if transfers || q.first {
+		s.leads = append(s.leads, 0x0f)
 	}
 	if q.taking {
-		for i := range 8 {
-			mark(0x8d, 0x05|i<<3)
-		}
+		s.leads = append(s.leads, 0x8d)
 	}
-	if q.first || q.slots != nil {
-		mark(0xff, 0x15)
-		mark(0xff, 0x25)
-		for i := range 8 {
-			mark(0x8b, 0x05|i<<3)
-		}
-	}
-	if q.first {
-		mark(0x0f, 0x05)
-		mark(0x30, 0x03)
-		mark(0x26, 0x10)
-		mark(0x22, 0x05)
+	if q.first && len(f.dyn.imports) > 0 || q.slots != nil {
+		s.leads = append(s.leads, 0xff, 0x8b)
 	}
 	return s
 }
 
 func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
-	pairs := &s.pairs
-	b = b[:n+scanPadding]
-	for i := 0; i < n; {
-		w := le.Uint64(b[i:])
-		for k := range 7 {
-			p := uint16(w >> (8 * k))
-			if pairs[p>>6]>>(p&63)&1 != 0 && i+k < n {
-				s.candidate(q, out, b[i+k:], pc+uint64(i+k))
+	for _, lead := range s.leads {
+		for i := 0; i < n; i++ {
+			k := bytes.IndexByte(b[i:n], lead)
+			if k < 0 {
+				break
 			}
+			i += k
+			s.candidate(q, out, b[i:], pc+uint64(i))
 		}
-		i += 7
+	}
+	if !q.first {
+		return
+	}
+	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
+		var want [4]byte
+		le.PutUint32(want[:], version)
+		for i := 0; i < n; i++ {
+			k := bytes.Index(b[i:n+3], want[:])
+			if k < 0 {
+				break
+			}
+			i += k
+			out.consts = append(out.consts, pc+uint64(i))
+		}
 	}
 }
 
-// candidate looks at bytes that begin with a marked pair.
+// candidate looks at bytes that begin with one of the leads.
 func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
+	_ = b[scanPadding-8]
 	relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[k:])))) }
-	switch b[0] {
+	switch second := b[1]; b[0] {
 	case 0xe8, 0xe9:
 		out.transfer(q, at, relative(1), b[0] == 0xe8)
 	case 0x0f:
-		if b[1] == 0x05 {
+		switch {
+		case second == 0x05 && q.first:
 			out.kernel = append(out.kernel, at)
-		} else {
+		case second&0xf0 == 0x80:
 			out.transfer(q, at, relative(2), false)
 		}
 	case 0x8d:
-		out.take(q, relative(2))
+		if second&0xc7 == 0x05 {
+			out.take(q, relative(2))
+		}
 	case 0xff, 0x8b:
+		if b[0] == 0xff && second != 0x15 && second != 0x25 || b[0] == 0x8b && second&0xc7 != 0x05 {
+			return
+		}
 		slot := relative(2)
 		if q.slots[slot] {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
-		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && b[1] == 0x25 && s.stub(out, at, slot) {
+		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
 			return
 		}
 		out.slots = append(out.slots, hit{pc: at, target: slot})
-	default:
-		if knownHeader(constant(uint64(le.Uint32(b)))) {
-			out.consts = append(out.consts, at)
-		}
 	}
 }
 

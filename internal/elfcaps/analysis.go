@@ -60,6 +60,7 @@ type analysis struct {
 	retry    []sighting
 	problems []finding
 	consts   []uint64
+	marks    *callMarks
 	overflow string
 	// possible says that the file has some way into the kernel at all.
 	possible bool
@@ -76,7 +77,6 @@ type finding struct {
 	syscall string
 	abi     report.ABI
 	via     string
-	header  string
 	root    uint64
 	writer  uint64
 	probe   bool

@@ -28,35 +28,36 @@ func (f *File) Capset() report.Capset {
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.pc == y.pc && x.syscall == y.syscall && x.abi == y.abi
 	})
-	names := a.functionNames()
+	functions, data := a.symbolNames()
 	for _, x := range a.found {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: names[x.pc], Address: fmt.Sprintf("%#x", x.pc),
-			Via: x.via, Header: x.header,
+			Syscall: x.syscall, ABI: x.abi, Function: functions[x.pc], Address: fmt.Sprintf("%#x", x.pc),
+			Via: x.via, Header: a.describe(x.place, data),
 		})
 	}
 	a.reason(&out)
 	return out
 }
 
-// functionNames names the functions that hold the calls.
-func (a *analysis) functionNames() map[uint64]string {
-	want := map[uint64]Symbol{}
+// symbolNames names the functions that hold the calls, and the headers in data.
+func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]Symbol) {
+	data = map[uint64]Symbol{}
 	for _, x := range a.found {
-		want[x.pc] = Symbol{}
-	}
-	if len(want) > 0 {
-		a.f.nameOf(want)
-	}
-	out := map[uint64]string{}
-	for pc, s := range want {
-		out[pc] = s.Name
-		if _, name, ok := a.goTable.find(pc); ok && s.Name == "" {
-			out[pc] = name
+		data[x.pc] = Symbol{}
+		if x.place.kind == kindConst {
+			data[uint64(x.place.off)] = Symbol{}
 		}
 	}
-	return out
+	a.f.nameOf(data)
+	functions = map[uint64]string{}
+	for _, x := range a.found {
+		functions[x.pc] = data[x.pc].Name
+		if _, name, ok := a.goTable.find(x.pc); ok && functions[x.pc] == "" {
+			functions[x.pc] = name
+		}
+	}
+	return functions, data
 }
 
 // conclude settles what the rounds left open.

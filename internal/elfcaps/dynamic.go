@@ -31,6 +31,9 @@ type dynamic struct {
 	// imports are the slots that the loader fills with an imported function
 	// that matters here.
 	imports map[uint64]string
+	// loadable are those of them that code may load itself: the others are for
+	// linkage stubs alone.
+	loadable map[uint64]bool
 	// pointers are slots that the loader fills with the address of a symbol
 	// defined in this file.
 	pointers map[uint64]uint64
@@ -60,7 +63,7 @@ func kindsOf(machine string) relocationKinds {
 // readDynamic reads the dynamic section of a 64-bit little-endian file, and of
 // others the names of libraries and the symbols.
 func readDynamic(c *container, m *memory, limits Limits) dynamic {
-	d := dynamic{tags: map[uint64]uint64{}, imports: map[uint64]string{}, pointers: map[uint64]uint64{}}
+	d := dynamic{tags: map[uint64]uint64{}, imports: map[uint64]string{}, loadable: map[uint64]bool{}, pointers: map[uint64]uint64{}}
 	var needed []uint64
 	for _, s := range c.segments {
 		if s.kind != segDynamic {
@@ -155,6 +158,7 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 				v := lookup(uint32(info >> 32))
 				if v.name != "" {
 					d.imports[place] = v.name
+					d.loadable[place] = kind != kinds.jumpSlot
 				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
 					d.pointers[place] = v.addr + addend
 				}

@@ -30,7 +30,9 @@ type query struct {
 	// points are places whose function's start is not known: the highest call
 	// target not above each is wanted.
 	points []uint64
-	limit  int
+	// marks takes down every call target.
+	marks *callMarks
+	limit int
 }
 
 func newQuery(limit int) *query {
@@ -77,6 +79,7 @@ func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 		}
 		return
 	}
+	q.marks.set(target)
 	if len(q.points) > 0 {
 		// Points are sorted: note the target at the first one not below it.
 		if i, _ := slices.BinarySearch(q.points, target); i < len(q.points) && target > f.starts[i] {
@@ -281,7 +284,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 					start -= 4
 				}
 				s.last.pc, s.last.start, s.last.slot, s.last.reg = at, start, slot, w&31
-				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+				if at-p.pc <= 8 || s.f.dyn.loadable[slot] && s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 				} else {
 					s.last.slot = 0
@@ -316,7 +319,7 @@ type scannerAMD64 struct {
 
 func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 	s := &scannerAMD64{f: f}
-	transfers := len(q.targets)+len(q.fragments)+len(q.points) > 0
+	transfers := len(q.targets)+len(q.fragments)+len(q.points) > 0 || q.marks != nil
 	if transfers {
 		s.leads = append(s.leads, 0xe8, 0xe9)
 	}

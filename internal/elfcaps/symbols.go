@@ -1,5 +1,10 @@
 package elfcaps
 
+import (
+	"maps"
+	"slices"
+)
+
 // symbolTable is one table of symbols and where its names are.
 type symbolTable struct {
 	off     uint64
@@ -212,19 +217,25 @@ func (f *File) Symbols(names ...string) map[string]Symbol {
 	return found
 }
 
-// nameOf returns for each address the symbol that covers it.
+// nameOf fills in, for each address, the symbol that covers it.
 func (f *File) nameOf(addrs map[uint64]Symbol) {
+	if len(addrs) == 0 {
+		return
+	}
+	sorted := slices.Sorted(maps.Keys(addrs))
+	last := sorted[len(sorted)-1]
 	for _, t := range f.tables() {
 		t.each(f.c, func(_ int, s symbol) bool {
-			if !s.defined || !s.function && !s.object || s.addr == 0 {
+			if s.addr > last || s.addr == 0 || !s.defined || !s.function && !s.object {
 				return true
 			}
-			for a, have := range addrs {
-				if a < s.addr || a-s.addr >= max(s.size, 1) || have.Name != "" {
+			i, _ := slices.BinarySearch(sorted, s.addr)
+			for ; i < len(sorted) && sorted[i]-s.addr < max(s.size, 1); i++ {
+				if addrs[sorted[i]].Name != "" {
 					continue
 				}
 				if name := t.name(f.mem, s); name != "" && name[0] != '$' {
-					addrs[a] = Symbol{Name: name, Addr: s.addr, Size: s.size}
+					addrs[sorted[i]] = Symbol{Name: name, Addr: s.addr, Size: s.size}
 				}
 			}
 			return true

@@ -21,11 +21,15 @@ func (a *analysis) trace() {
 	}
 	q := newQuery(a.limits.Sites)
 	q.first = true
+	if a.unwind.count == 0 && a.goTable == nil {
+		q.marks = newCallMarks(a.m, a.f.code)
+	}
 	early := a.sinkTargets()
 	for _, t := range early {
 		q.want(t)
 	}
 	hits := a.f.scan(a.m, q, rest)
+	a.marks = q.marks
 	a.note(hits)
 	a.addStubs(hits)
 	for _, t := range early {
@@ -254,11 +258,18 @@ func (a *analysis) locate(lost []uint64) []group {
 	if len(rest) == 0 {
 		return groups
 	}
-	q := newQuery(a.limits.Sites)
-	q.points = rest
-	hits := a.f.scan(a.m, q, a.f.code)
+	starts := make([]uint64, len(rest))
+	if a.marks != nil {
+		for i, pc := range rest {
+			starts[i] = a.marks.last(pc)
+		}
+	} else {
+		q := newQuery(a.limits.Sites)
+		q.points = rest
+		starts = a.f.scan(a.m, q, a.f.code).starts
+	}
 	for i, pc := range rest {
-		s, ok := a.outline(pc, hits.starts[i])
+		s, ok := a.outline(pc, starts[i])
 		if !ok {
 			continue // data, or nothing that is called
 		}
@@ -527,7 +538,7 @@ func (a *analysis) resolve(g sighting) {
 	if abi == report.ABIUnknown && out.probe {
 		abi = report.ABINegotiated
 	}
-	out.abi, out.header, out.place, out.version = abi, a.describe(g), g.header, g.version
+	out.abi, out.place, out.version = abi, g.header, g.version
 	a.found = append(a.found, out)
 }
 
@@ -595,14 +606,12 @@ func (a *analysis) wrapperName(k *sink, entry uint64) string {
 	return ""
 }
 
-// describe says where the header is.
-func (a *analysis) describe(g sighting) string {
-	switch h := g.header; h.kind {
+// describe says where a header is; names are of addresses in data.
+func (a *analysis) describe(h value, names map[uint64]Symbol) string {
+	switch h.kind {
 	case kindStack:
 		return "stack"
 	case kindConst:
-		names := map[uint64]Symbol{uint64(h.off): {}}
-		a.f.nameOf(names)
 		if n := names[uint64(h.off)].Name; n != "" {
 			return "data " + n
 		}

@@ -205,7 +205,15 @@ type scannerARM64 struct {
 		reg             uint32
 	}
 	previous uint32
+	// halves are what moves of 16 bits have put into each register.
+	halves [32]struct {
+		pc    uint64
+		value uint32
+	}
 }
+
+// maxHalves is how far apart, in bytes, the moves that make one constant are.
+const maxHalves = 64
 
 // classes of the top byte of an arm64 instruction.
 const (
@@ -233,7 +241,7 @@ func arm64ClassTable() (t [256]uint8) {
 	t[0x90], t[0xb0], t[0xd0], t[0xf0] = classAdrp, classAdrp, classAdrp, classAdrp
 	t[0x10], t[0x30], t[0x50], t[0x70] = classAdrp, classAdrp, classAdrp, classAdrp
 	t[0xf9], t[0x91], t[0xd4], t[0xd6] = classLoad, classAdd, classSvc, classBr
-	t[0x72], t[0xf2] = classMovk, classMovk
+	t[0x72], t[0xf2], t[0x52], t[0xd2] = classMovk, classMovk, classMovk, classMovk
 	t[0x18], t[0x58], t[0x1c], t[0x5c] = classLiteral, classLiteral, classLiteral, classLiteral
 	return t
 }
@@ -300,8 +308,18 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				out.kernel = append(out.kernel, at)
 			}
 		case classMovk:
-			if hw := w >> 5 & 0xffff; q.first && w>>21&3 == 1 && (hw == 0x1998 || hw == 0x2007 || hw == 0x2008) {
-				out.consts = append(out.consts, at)
+			// The two halves of a header version, in either order.
+			if hw := w >> 21 & 3; q.first && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
+				h := &s.halves[w&31]
+				if w>>29&3 == 2 {
+					h.value = 0
+				}
+				shift := 16 * hw
+				h.value = h.value&^(0xffff<<shift) | w>>5&0xffff<<shift
+				if w>>29&3 == 3 && report.ABIOfHeader(h.value) != report.ABIUnknown && at-h.pc <= maxHalves {
+					out.consts = append(out.consts, at)
+				}
+				h.pc = at
 			}
 		}
 		s.previous = w

@@ -203,6 +203,7 @@ type scannerARM64 struct {
 	last struct {
 		pc, start, slot uint64
 		reg             uint32
+		listed          bool // among the findings' slots
 	}
 	previous uint32
 	// halves are what moves of 16 bits have put into each register.
@@ -291,16 +292,17 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				if p.bti {
 					start -= 4
 				}
-				s.last.pc, s.last.start, s.last.slot, s.last.reg = at, start, slot, w&31
-				if at-p.pc <= 8 || s.f.dyn.loadable[slot] && s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+				s.last.pc, s.last.start, s.last.slot, s.last.reg, s.last.listed = at, start, slot, w&31, false
+				if s.f.dyn.loadable[slot] && s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
-				} else {
-					s.last.slot = 0
+					s.last.listed = true
 				}
 			}
 		case classBr:
 			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
-				out.slots = out.slots[:len(out.slots)-1]
+				if s.last.listed {
+					out.slots = out.slots[:len(out.slots)-1]
+				}
 				out.stubs = append(out.stubs, hit{pc: s.last.start, target: s.last.slot}, hit{pc: s.last.start + 4, target: s.last.slot})
 			}
 		case classSvc:

@@ -54,7 +54,7 @@ func TestWarning(t *testing.T) {
 			t.Errorf("breaks the API server's rules: %q", w)
 		}
 	}
-	if len(warnings) == 0 || len(warnings) > 4 || total > 4096 {
+	if len(warnings) == 0 || len(warnings) > 5 || total > 4096 {
 		t.Errorf("%d warnings of %d runes: %q", len(warnings), total, warnings)
 	}
 

@@ -98,6 +98,14 @@ func (a *analysis) reason(out *report.Capset) {
 			return
 		}
 	}
+	if out.ABI == report.ABINone && len(out.Calls) == 0 && len(a.opaques) > 0 && len(a.consts) > 0 {
+		// Some call's number was not read, and some code builds a header
+		// version: they may belong together.
+		o := a.opaques[0]
+		out.ABI = report.ABIUnknown
+		out.Reason = fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.pc, o.why, a.consts[0])
+		return
+	}
 	if out.ABI == report.ABINone && len(out.Calls) == 0 {
 		if lib := a.f.capabilityLibrary(); lib != "" {
 			out.ABI, out.Reason = report.ABILibrary, "only through "+lib

@@ -3,6 +3,7 @@ package elfcaps
 // summary is what a function leaves behind: the state at its returns, in terms
 // of its own entry.
 type summary struct {
+	// exit is nil when the function never returns.
 	exit *state
 }
 
@@ -32,7 +33,7 @@ func (a *analysis) summarise(target uint64) *summary {
 	a.depth++
 	r, ok := a.follow(where, target, nil, false)
 	a.depth--
-	if !ok || r.exit == nil {
+	if !ok || r.exit == nil && r.leaves {
 		return nil
 	}
 	s := &summary{r.exit}
@@ -49,6 +50,9 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 	}
 	k := a.summarise(uint64(callee.off))
 	if k == nil {
+		return after, false
+	}
+	if k.exit == nil {
 		return after, false
 	}
 	before := s.clone()
@@ -71,3 +75,12 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 // staticNames makes sinks of functions that a table of symbols or of Go names
 // where their code alone would not say so.
 func (a *analysis) staticNames() {}
+
+// returns says that a call may come back, as far as is known.
+func (a *analysis) returns(callee value) bool {
+	if !a.effects || callee.kind != kindConst {
+		return true
+	}
+	k, ok := a.summaries[uint64(callee.off)]
+	return !ok || k == nil || k.exit != nil
+}

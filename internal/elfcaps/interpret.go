@@ -41,6 +41,8 @@ type run struct {
 	seen            []sighting
 	// exit is the join of the states at returns.
 	exit *state
+	// leaves says that some way goes on in another function.
+	leaves bool
 }
 
 type block struct {
@@ -231,9 +233,13 @@ func (r *run) block(addr uint64, s *state) bool {
 			}
 		case flowCall:
 			r.call(s, constant(in.target), pc, a.m.pushed)
+			if !a.returns(constant(in.target)) {
+				return true
+			}
 		case flowCallIndirect, flowJumpIndirect:
 			v := r.callee(s, &in)
 			if in.flow == flowJumpIndirect {
+				r.leaves = true
 				if len(a.sinksOf(v)) > 0 {
 					r.call(s, v, pc, 0)
 				} else if r.switches == nil {
@@ -270,7 +276,9 @@ func (r *run) leaveWith(s *state) {
 }
 
 func (r *run) follow(target uint64, s *state) {
-	if r.span.holds(target) && !r.observe {
+	if !r.span.holds(target) {
+		r.leaves = true
+	} else if !r.observe {
 		r.arrive(target, s)
 	}
 }
@@ -280,6 +288,7 @@ func (r *run) leave(s *state, target, pc uint64) bool {
 	if target == r.entry || len(r.a.sinksAt[target]) == 0 {
 		return false
 	}
+	r.leaves = true
 	t := s.clone()
 	r.call(t, constant(target), pc, 0)
 	return !r.span.holds(target)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/capvet/capvet/test/fixtures"
+	"github.com/capvet/capvet/test/testimage"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"capvet": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScript runs testdata/script: command lines beside what they print. Each
+// script finds the project's own fixture executables, images of them, and in
+// $REGISTRY a registry that holds those.
+func TestScript(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	legacy, fixed := imageOf(t, "3.0"), imageOf(t, "3.2")
+	for tag, image := range map[string]v1.Image{"3.0": legacy, "3.2": fixed} {
+		ref, err := name.ParseReference(host + "/haproxy:" + tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("REGISTRY", host)
+			env.Setenv("HOME", env.WorkDir) // no credentials of whoever runs the tests
+			return writeInputs(env.WorkDir, legacy, fixed)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// exits runs a command and checks its exit code: exits CODE COMMAND ARG...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := err.(interface{ ExitCode() int }) //nolint:errorlint // testscript returns the process's error as it is
+		if !ok {
+			ts.Fatalf("%s did not run: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func imageOf(t *testing.T, line string) v1.Image {
+	t.Helper()
+	spec, _, err := testimage.HAProxy{Line: line, Arch: "arm64", Fixtures: true}.Official(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := testimage.Build(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// writeInputs fills a script's folder.
+func writeInputs(dir string, legacy, fixed v1.Image) error {
+	for file, read := range map[string]func(string) ([]byte, error){"haproxy30": fixtures.HAProxy30, "haproxy32": fixtures.HAProxy32} {
+		content, err := read("arm64")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			return err
+		}
+	}
+	index, err := testimage.Index(legacy)
+	if err != nil {
+		return err
+	}
+	if _, err := layout.Write(filepath.Join(dir, "layout"), index); err != nil {
+		return err
+	}
+	tag, err := name.NewTag("example.com/haproxy:3.2")
+	if err != nil {
+		return err
+	}
+	if err := tarball.WriteToFile(filepath.Join(dir, "image.tar"), tag, fixed); err != nil {
+		return err
+	}
+	return syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600)
+}

@@ -397,3 +397,15 @@ func (r *run) kernel(s *state, pc uint64) {
 		s.regs[1], s.regs[11] = top, top // rcx and r11
 	}
 }
+
+// instruction says that an instruction begins at pc when the function is decoded
+// from its start.
+func (r *run) instruction(pc uint64) bool {
+	var in insn
+	found := false
+	r.a.sweep(r.span, r.code, &in, func(at uint64) bool {
+		found = at == pc
+		return at < pc
+	})
+	return found
+}

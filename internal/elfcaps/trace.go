@@ -463,14 +463,19 @@ func (a *analysis) numberRegister(k *sink) (reg, bool) {
 // enter interprets a function and takes up what its calls pass.
 func (a *analysis) enter(s span, entry uint64, sites []uint64) {
 	a.entered[s.start] = true
-	seen, ok := a.interpret(s, entry, sites)
+	r, ok := a.follow(s, entry, sites, sites == nil)
 	if !ok {
 		for _, pc := range sites {
-			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "the function is too long to follow"})
+			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "the function of a call is too long to follow"})
 		}
 		return
 	}
-	for _, g := range seen {
+	for _, pc := range sites {
+		if !r.visited[pc] && r.instruction(pc) {
+			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "a call is reached in no way that was followed"})
+		}
+	}
+	for _, g := range r.seen {
 		key := handledKey{g.pc, entry, g.sink}
 		if a.handled[key] {
 			continue

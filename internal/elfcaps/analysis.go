@@ -39,6 +39,8 @@ type analysis struct {
 	effects   bool
 	summaries map[uint64]*summary
 	depth     int
+	// sinks is how many were added while tracing.
+	sinks int
 	// globals are header versions that code stores at fixed addresses.
 	globals map[uint64]value
 

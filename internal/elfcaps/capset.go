@@ -87,6 +87,9 @@ func (a *analysis) conclude() {
 
 // reason adds what calls alone do not say.
 func (a *analysis) reason(out *report.Capset) {
+	if a.overflow == "" && (a.steps < 0 || a.f.work < 0) {
+		a.overflow = "more work than the limits allow"
+	}
 	if a.overflow != "" {
 		out.ABI = report.WorseABI(out.ABI, report.ABIUnknown)
 		out.Reason = a.overflow

@@ -219,6 +219,9 @@ func (f *File) pointerAt(addr uint64) (uint64, bool) {
 const maxUnsortedRelocations = 1 << 12
 
 func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found bool) {
+	if !f.spend(min(t.count, maxUnsortedRelocations)) {
+		return 0, false
+	}
 	kind := kindsOf(f.c.machine).relative
 	_ = f.c.each(t.off, 24, min(t.count, maxUnsortedRelocations), func(_ int, e []byte) bool {
 		if le.Uint64(e) == addr && uint32(le.Uint64(e[8:])) == kind {

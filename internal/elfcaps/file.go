@@ -22,6 +22,14 @@ type File struct {
 	// complete is false when there is more code than may be read.
 	complete bool
 	buf      []byte
+	// work is what is left of Limits.Work.
+	work int
+}
+
+// spend takes n from the work that is left and says whether there was enough.
+func (f *File) spend(n int) bool {
+	f.work -= n
+	return f.work >= 0
 }
 
 // Facts are what the file says of itself.
@@ -52,7 +60,7 @@ func Open(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{c: c, mem: newMemory(c), limits: limits}
+	f := &File{c: c, mem: newMemory(c), limits: limits, work: limits.Work}
 	f.dyn = readDynamic(c, f.mem, limits)
 	var unstripped bool
 	f.symtab, unstripped = staticSymbols(c, limits)

@@ -34,6 +34,8 @@ type run struct {
 	// all asks for everything to be reached.
 	all     bool
 	visited map[uint64]bool
+	// pass is how far unreached has come.
+	pass int
 	// switches is the join of the states at indirect jumps, calls of those at
 	// calls.
 	switches, calls *state
@@ -121,7 +123,7 @@ func (r *run) goState(s *state) {
 func (r *run) leaders() (after []uint64) {
 	code := r.code
 	var in insn
-	for at := 0; at < len(code); {
+	for at := 0; at < len(code) && r.a.f.spend(1); {
 		pc := r.span.start + uint64(at)
 		if !r.a.m.decode(code[at:], pc, &in) {
 			at += r.a.m.align
@@ -146,17 +148,21 @@ func (r *run) leaders() (after []uint64) {
 // unreached returns the first address that control does not seem to reach,
 // while a watched place has not been reached.
 func (r *run) unreached(after []uint64) (uint64, bool) {
-	missing := r.all || slices.ContainsFunc(r.watched, func(pc uint64) bool { return !r.visited[pc] })
-	if !missing {
+	for len(r.watched) > 0 && r.visited[r.watched[0]] {
+		r.watched = r.watched[1:]
+	}
+	if !r.all && len(r.watched) == 0 {
 		return 0, false
 	}
 	// What no jump goes to directly comes first: the rest may follow from it.
-	for _, direct := range []bool{false, true} {
-		for _, addr := range after {
-			b := r.blocks[addr]
-			if r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) && (b != nil) == direct {
-				return addr, true
-			}
+	// Nothing that was reached is ever unreached again, so that each pass goes
+	// over the addresses once.
+	for ; r.pass < 2*len(after); r.pass++ {
+		addr := after[r.pass%len(after)]
+		direct := r.pass >= len(after)
+		b := r.blocks[addr]
+		if r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) && (b != nil) == direct {
+			return addr, true
 		}
 	}
 	return 0, false
@@ -179,8 +185,7 @@ func (r *run) arrive(addr uint64, s *state) {
 	} else if b.visits >= maxVisits || !b.in.join(r.a.names, s, r.a.initial) {
 		return
 	}
-	if !slices.Contains(r.queue, addr) {
-		i, _ := slices.BinarySearch(r.queue, addr)
+	if i, queued := slices.BinarySearch(r.queue, addr); !queued {
 		r.queue = slices.Insert(r.queue, i, addr)
 	}
 }
@@ -308,14 +313,14 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	entrySP := plus(s.regs[a.m.sp], -pushed)
 	sinks := a.sinksOf(callee)
 	for _, k := range sinks {
-		r.pass(s, k, pc, entrySP)
+		r.sight(s, k, pc, entrySP)
 	}
 	if len(sinks) == 0 && callee.kind != kindConst && r.observe {
 		// A call through a pointer that was not read: what it passes may still
 		// leave no doubt.
 		k := a.imports["syscall"]
 		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) && knownHeader(a.eval(s, k.version, entrySP)) {
-			r.pass(s, k, pc, entrySP)
+			r.sight(s, k, pc, entrySP)
 		}
 	}
 	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
@@ -354,8 +359,8 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	r.goState(s)
 }
 
-// pass notes what a call of sink k passes, and what the kernel writes back.
-func (r *run) pass(s *state, k *sink, pc uint64, entrySP value) {
+// sight notes what a call of sink k passes, and what the kernel writes back.
+func (r *run) sight(s *state, k *sink, pc uint64, entrySP value) {
 	a := r.a
 	g := sighting{pc: pc, sink: k, span: r.span, entry: r.entry}
 	g.number = a.eval(s, k.number, entrySP)
@@ -391,7 +396,7 @@ func (r *run) note(g sighting) {
 
 // kernel models an instruction that enters the kernel.
 func (r *run) kernel(s *state, pc uint64) {
-	r.pass(s, r.a.inline, pc, s.regs[r.a.m.sp])
+	r.sight(s, r.a.inline, pc, s.regs[r.a.m.sp])
 	s.regs[r.a.m.result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
 	if r.a.m.pushed != 0 {
 		s.regs[1], s.regs[11] = top, top // rcx and r11

@@ -18,6 +18,11 @@ type Limits struct {
 	FunctionBytes int
 	// Steps is the most instructions that are interpreted in all.
 	Steps int
+	// Work bounds everything else that repeats: instructions that are decoded
+	// without being interpreted, symbols compared, relocations searched.
+	Work int
+	// Wrappers is the most functions whose callers are looked for.
+	Wrappers int
 	// Rounds is how many levels of callers are followed.
 	Rounds int
 }
@@ -31,7 +36,9 @@ const (
 	DefaultRelocations   = 4 << 20
 	DefaultSites         = 1 << 15
 	DefaultFunctionBytes = 1 << 18
-	DefaultSteps         = 4 << 20
+	DefaultSteps         = 1 << 20
+	DefaultWork          = 64 << 20
+	DefaultWrappers      = 1 << 10
 	DefaultRounds        = 8
 )
 
@@ -59,6 +66,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Sites, DefaultSites)
 	setDefault(&l.FunctionBytes, DefaultFunctionBytes)
 	setDefault(&l.Steps, DefaultSteps)
+	setDefault(&l.Work, DefaultWork)
+	setDefault(&l.Wrappers, DefaultWrappers)
 	setDefault(&l.Rounds, DefaultRounds)
 	return l
 }

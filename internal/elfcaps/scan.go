@@ -72,7 +72,7 @@ func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 		f.calls = append(f.calls, hit{pc: pc, target: target})
 	}
 	if !call {
-		for _, s := range q.fragments {
+		for _, s := range q.fragments[:min(len(q.fragments), maxFragments)] {
 			if target > s.start && target < s.end && !s.holds(pc) {
 				f.jumps = append(f.jumps, hit{pc: pc, target: target})
 			}
@@ -164,6 +164,9 @@ func (f *File) scan(m *machine, q *query, ranges []span) findings {
 	}
 	return out
 }
+
+// maxFragments is how many ranges one pass watches for jumps into them.
+const maxFragments = 64
 
 // scanOverlap is how many bytes of the next chunk a scanner may look at.
 const scanOverlap = 64
@@ -440,7 +443,7 @@ func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 // keeps says that no arm64 instruction from start to end writes r: what was put
 // in it before is still there, as far as a straight look tells.
 func (f *File) keeps(start, end uint64, r reg) bool {
-	if end-start > maxHoist {
+	if end-start > maxHoist || !f.spend(int(end-start)/4) {
 		return false
 	}
 	var in insn

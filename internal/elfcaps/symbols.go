@@ -230,7 +230,7 @@ func (f *File) nameOf(addrs map[uint64]Symbol) {
 				return true
 			}
 			i, _ := slices.BinarySearch(sorted, s.addr)
-			for ; i < len(sorted) && sorted[i]-s.addr < max(s.size, 1); i++ {
+			for ; i < len(sorted) && sorted[i]-s.addr < max(s.size, 1) && f.spend(1); i++ {
 				if addrs[sorted[i]].Name != "" {
 					continue
 				}

@@ -9,6 +9,9 @@ import (
 
 // trace finds every capability call of the file.
 func (a *analysis) trace() {
+	if !a.f.complete {
+		a.overflow = "more code than the limit"
+	}
 	// Linkage stubs come first, so that the pass over the rest can look for
 	// calls of them as well.
 	stubs, rest := a.f.stubRanges()
@@ -303,7 +306,7 @@ func (a *analysis) outline(pc, from uint64) (span, bool) {
 	var in insn
 	start, furthest := from, from
 	called := false // the instruction before is a call
-	for at := 0; at < len(code); {
+	for at := 0; at < len(code) && a.f.spend(1); {
 		here := from + uint64(at)
 		if here > pc && start > pc {
 			return span{}, false
@@ -425,12 +428,12 @@ func (a *analysis) relevant(g group) bool {
 		}
 		return !open
 	})
-	return open
+	return open || a.f.work < 0
 }
 
 // sweep decodes a span from start to end.
 func (a *analysis) sweep(s span, code []byte, in *insn, visit func(pc uint64) bool) {
-	for at := 0; at < len(code); {
+	for at := 0; at < len(code) && a.f.spend(1); {
 		if !a.m.decode(code[at:], s.start+uint64(at), in) {
 			at += a.m.align
 			continue
@@ -592,6 +595,10 @@ func (a *analysis) addSink(g sighting) {
 			k.via = n
 		}
 	}
+	if a.sinks++; a.sinks > a.limits.Wrappers {
+		a.overflow = "too many functions whose callers decide"
+		return
+	}
 	a.sinksAt[k.target] = append(a.sinksAt[k.target], k)
 }
 
@@ -644,7 +651,7 @@ func (f *File) covering(addrs []uint64) []span {
 				return true
 			}
 			i, _ := slices.BinarySearch(addrs, s.addr)
-			for ; i < len(addrs) && addrs[i]-s.addr < s.size; i++ {
+			for ; i < len(addrs) && addrs[i]-s.addr < s.size && f.spend(1); i++ {
 				out[i] = span{s.addr, s.addr + s.size}
 			}
 			return true

@@ -1,0 +1,213 @@
+package product
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+func TestCompare(t *testing.T) {
+	ascending := []string{
+		"1.13.8", "2.8.0", "2.9-dev4", "2.9-dev5", "2.9-dev10", "2.9-rc1", "2.9.0", "3.0-dev6", "3.0-dev7-a1b2c3", "3.0.0", "3.0.11-1+deb13u4",
+		"3.1-dev1", "3.1-dev2", "3.1.0", "3.2.26-1", "3.5-dev1",
+	}
+	for i := range ascending {
+		for j := range ascending {
+			a, okA := ParseVersion(ascending[i])
+			b, okB := ParseVersion(ascending[j])
+			if !okA || !okB {
+				t.Fatalf("%s, %s: not versions", ascending[i], ascending[j])
+			}
+			if got := a.Compare(b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("%s against %s: %d", ascending[i], ascending[j], got)
+			}
+		}
+	}
+	for _, same := range [][2]string{{"3.0", "3.0.0"}, {"3.0.11-1+deb13u4", "3.0.11"}, {"3.0.0-1.0.0-346.512", "3.0.0"}} {
+		a, _ := ParseVersion(same[0])
+		b, _ := ParseVersion(same[1])
+		if a.Compare(b) != 0 {
+			t.Errorf("%s and %s differ", same[0], same[1])
+		}
+	}
+	for _, bad := range []string{"", "3", "x3.0", "3.", "v3.0", ".."} {
+		if v, ok := ParseVersion(bad); ok {
+			t.Errorf("%q is taken for %v", bad, v)
+		}
+	}
+}
+
+func TestExpected(t *testing.T) {
+	byName := map[string]Product{}
+	for _, p := range All() {
+		byName[p.Name] = p
+	}
+	for _, c := range []struct {
+		product, version string
+		want             report.ABI
+	}{
+		{"haproxy", "2.6.12-1+deb12u3", report.ABINone},
+		{"haproxy", "2.8.15", report.ABINone},
+		{"haproxy", "2.9-dev4", report.ABINone},
+		{"haproxy", "2.9-dev5", report.ABIV1},
+		{"haproxy", "2.9.0", report.ABIV1},
+		{"haproxy", "3.0.11-1+deb13u4", report.ABIV1},
+		{"haproxy", "3.1-dev1", report.ABIV1},
+		{"haproxy", "3.1-dev2", report.ABIV3},
+		{"haproxy", "3.2.26-1", report.ABIV3},
+		{"haproxy", "3.5-dev0", report.ABIV3},
+		{"nginx", "1.13.7", report.ABINone},
+		{"nginx", "1.13.8", report.ABIV1},
+		{"nginx", "1.31.0", report.ABIV1},
+		{"openresty", "1.25.3.1", report.ABIV1},
+		{"tengine", "2.2.3", report.ABINone},
+		{"tengine", "3.1.0", report.ABIV1},
+		{"angie", "1.5.0", report.ABIV1},
+		{"freenginx", "1.27.1", report.ABIV1},
+	} {
+		got, ok := byName[c.product].Expected(c.version)
+		if !ok || got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.product, c.version, got, c.want)
+		}
+	}
+	if got, ok := byName["haproxy"].Expected("unreleased"); ok {
+		t.Errorf("no version is expected to use %s", got)
+	}
+}
+
+// TestAll holds what every product's data must keep to.
+func TestAll(t *testing.T) {
+	for _, p := range All() {
+		if p.Name == "" || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || p.Legacy == "" || p.Trigger == nil {
+			t.Errorf("%s lacks something", p.Name)
+		}
+		if p.Ranges[0].From != "" || p.Ranges[len(p.Ranges)-1].Before != "" {
+			t.Errorf("%s: the ranges leave out an end", p.Name)
+		}
+		for i := 1; i < len(p.Ranges); i++ {
+			if p.Ranges[i].From != p.Ranges[i-1].Before {
+				t.Errorf("%s: a gap before %s", p.Name, p.Ranges[i].From)
+			}
+		}
+		for _, k := range p.Markers {
+			if len(k.Text)+maxVersion > Overlap || len(k.Also) > Overlap {
+				t.Errorf("%s: marker %q does not fit the overlap", p.Name, k.Text)
+			}
+		}
+		for _, e := range p.Executables {
+			if !IsExecutable(e) {
+				t.Errorf("%s is not taken for an executable", e)
+			}
+		}
+	}
+	if IsExecutable("halog") || IsExecutable("/usr/sbin/haproxy") {
+		t.Error("too much is taken for an executable")
+	}
+}
+
+func TestHinted(t *testing.T) {
+	for text, want := range map[string]bool{
+		"docker.io/library/haproxy:3.0":            true,
+		"registry.k8s.io/ingress-NGINX/controller": true,
+		"HAPROXY_VERSION=3.0.11":                   true,
+		"openresty/openresty:alpine":               true,
+		"docker.angie.software/angie:1.5":          true,
+		"tangier/postgres":                         false,
+		"library/redis:7":                          false,
+		"":                                         false,
+	} {
+		if got := Hinted(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestMatcher(t *testing.T) {
+	for _, c := range []struct {
+		name, data            string
+		wantName, wantVersion string
+		wantFeature           byte
+	}{
+		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy", "3.0.11-1+deb13u4", '-'},
+		{"haproxy with the feature", "\x002.9-dev5, released 2023/09/08\x00the HAProxy team\x00 +LINUX_CAP ", "haproxy", "2.9-dev5", '+'},
+		{"another program that was released", "\x003.0.1, released 2026/01/02\x00", "", "", 0},
+		{"nginx", "\x00nginx version: nginx/1.22.1\n\x00", "nginx", "1.22.1", 0},
+		{"openresty", "\x00nginx version: openresty/1.25.3.1\n\x00", "openresty", "1.25.3.1", 0},
+		{"tengine", "Tengine version: Tengine/3.1.0\x00nginx version: nginx/1.24.0\x00", "tengine", "3.1.0", 0},
+		{"angie", "Angie version: Angie/1.5.0\x00", "angie", "1.5.0", 0},
+		{"freenginx", "freenginx version: freenginx/1.27.1\x00", "freenginx", "1.27.1", 0},
+		{"a format without a version", "nginx version: nginx/%s\x00", "", "", 0},
+		{"nothing", "\x00\x00", "", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := NewMatcher()
+			m.Chunk([]byte(c.data))
+			got, ok := m.Result()
+			if ok != (c.wantName != "") || got.Product.Name != c.wantName || got.Version != c.wantVersion || got.Feature != c.wantFeature {
+				t.Errorf("got %s %s %q", got.Product.Name, got.Version, got.Feature)
+			}
+		})
+	}
+}
+
+func TestTrigger(t *testing.T) {
+	capget := []report.Call{{Syscall: "capget"}, {Syscall: "capset"}}
+	capset := []report.Call{{Syscall: "capset"}}
+	for _, c := range []struct {
+		name  string
+		p     Product
+		found Found
+		want  report.When
+	}{
+		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart},
+		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart},
+		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional},
+		{"by version alone", haproxy(), Found{Version: "3.0.11"}, report.WhenStart},
+		{"by an older version alone", haproxy(), Found{Version: "2.9.0"}, report.WhenConditional},
+		{"nginx", nginx(), Found{Version: "1.22.1", Calls: capget}, report.WhenConditional},
+	} {
+		got := c.p.Trigger(c.found)
+		if got.When != c.want || got.Why == "" || strings.HasSuffix(got.Why, ".") {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// FuzzMatcher: chunks of a file, wherever they are cut, give the same result.
+func FuzzMatcher(f *testing.F) {
+	f.Add([]byte("\x003.0.11, released 2026/01/02\x00HAProxy\x00-LINUX_CAP\x00"), 20)
+	f.Add([]byte("nginx version: nginx/1.22.1\n"), 10)
+	f.Add([]byte("99999999999999999999.1-dev99999999999, released 20HAProxy"), 3)
+	f.Fuzz(func(t *testing.T, data []byte, at int) {
+		whole := NewMatcher()
+		whole.Chunk(data)
+		got, ok := whole.Result()
+		if ok {
+			if _, valid := ParseVersion(got.Version); !valid || len(got.Version) > maxVersion {
+				t.Errorf("version %q", got.Version)
+			}
+			got.Product.Expected(got.Version)
+		}
+		if at < 0 || at > len(data) || len(data) > Overlap {
+			return
+		}
+		cut := NewMatcher()
+		cut.Chunk(data[:at])
+		cut.Chunk(data) // all of it fits the overlap
+		if _, again := cut.Result(); ok && !again {
+			t.Error("a cut loses the product")
+		}
+		Hinted(string(data))
+	})
+}
+
+func TestVersionString(t *testing.T) {
+	v, _ := ParseVersion("3.1-dev2")
+	want := Version{numbers: [4]int{3, 1}, stage: stageDev, step: 2}
+	if diff := cmp.Diff(want, v, cmp.AllowUnexported(Version{})); diff != "" {
+		t.Error(diff)
+	}
+}

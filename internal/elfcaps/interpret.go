@@ -34,6 +34,8 @@ type run struct {
 	// all asks for everything to be reached.
 	all     bool
 	visited map[uint64]bool
+	// useful are the blocks to interpret, nil for all.
+	useful map[uint64]bool
 	// pass is how far unreached has come.
 	pass int
 	// switches is the join of the states at indirect jumps, calls of those at
@@ -123,6 +125,8 @@ func (r *run) goState(s *state) {
 func (r *run) leaders() (after []uint64) {
 	code := r.code
 	var in insn
+	var o outlineBlocks
+	o.starts = append(o.starts, r.span.start, r.entry)
 	for at := 0; at < len(code) && r.a.f.spend(1); {
 		pc := r.span.start + uint64(at)
 		if !r.a.m.decode(code[at:], pc, &in) {
@@ -130,16 +134,29 @@ func (r *run) leaders() (after []uint64) {
 			continue
 		}
 		at += in.length
+		next := r.span.start + uint64(at)
+		end := blockEnd{pc: pc, target: in.target, next: next}
 		switch in.flow {
 		case flowJump, flowBranch:
 			if r.span.holds(in.target) && len(r.blocks) < maxBlocksOfOne {
 				r.blocks[in.target] = &block{}
+				o.starts = append(o.starts, in.target)
 			}
+			end.goesOn = in.flow == flowBranch
+		case flowJumpIndirect:
+			end.away = true
+		case flowReturn, flowStop:
+		default:
+			continue
 		}
-		switch in.flow {
-		case flowJump, flowJumpIndirect, flowReturn, flowStop:
-			after = append(after, r.span.start+uint64(at))
+		if !end.goesOn {
+			after = append(after, next)
 		}
+		o.starts = append(o.starts, next)
+		o.ends = append(o.ends, end)
+	}
+	if len(r.watched) > 0 && !r.all {
+		r.useful = o.useful(r.span, r.watched)
 	}
 	r.blocks[r.entry] = &block{}
 	return after
@@ -161,7 +178,7 @@ func (r *run) unreached(after []uint64) (uint64, bool) {
 		addr := after[r.pass%len(after)]
 		direct := r.pass >= len(after)
 		b := r.blocks[addr]
-		if r.span.holds(addr) && !r.visited[addr] && (b == nil || b.in == nil) && (b != nil) == direct {
+		if r.span.holds(addr) && !r.visited[addr] && (r.useful == nil || r.useful[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
 			return addr, true
 		}
 	}
@@ -170,6 +187,9 @@ func (r *run) unreached(after []uint64) (uint64, bool) {
 
 // arrive joins s into the block at addr and queues it if that changed it.
 func (r *run) arrive(addr uint64, s *state) {
+	if r.useful != nil && !r.useful[addr] {
+		return
+	}
 	b := r.blocks[addr]
 	if b == nil {
 		if len(r.blocks) >= maxBlocksOfOne {

@@ -1,0 +1,84 @@
+package elfcaps
+
+import "slices"
+
+// outlineBlocks is what one pass over a function's instructions tells of its
+// blocks.
+type outlineBlocks struct {
+	starts []uint64 // where blocks begin, sorted at the end
+	// ends are the instructions that end blocks, in order of address.
+	ends []blockEnd
+}
+
+type blockEnd struct {
+	pc, target   uint64
+	next         uint64 // the address after it
+	goesOn, away bool   // to the next instruction; to a place that is not known
+}
+
+// useful returns the starts of those blocks from which some watched place can be
+// reached: the rest needs no interpretation.
+func (o *outlineBlocks) useful(where span, watched []uint64) map[uint64]bool {
+	slices.Sort(o.starts)
+	o.starts = slices.Compact(o.starts)
+	blockOf := func(pc uint64) int {
+		i, exact := slices.BinarySearch(o.starts, pc)
+		if !exact {
+			i--
+		}
+		return i
+	}
+	preds := make([][]int32, len(o.starts))
+	edge := func(from, to int) {
+		if from >= 0 && to >= 0 && to < len(preds) {
+			preds[to] = append(preds[to], int32(from))
+		}
+	}
+	var queue []int32
+	seen := make([]bool, len(o.starts))
+	add := func(i int) {
+		if i >= 0 && !seen[i] {
+			seen[i] = true
+			queue = append(queue, int32(i))
+		}
+	}
+	ended := make([]bool, len(o.starts))
+	for _, e := range o.ends {
+		i := blockOf(e.pc)
+		if i < 0 {
+			continue
+		}
+		ended[i] = true
+		if e.goesOn {
+			edge(i, blockOf(e.next))
+		}
+		if where.holds(e.target) {
+			edge(i, blockOf(e.target))
+		}
+		if e.away {
+			add(i)
+		}
+	}
+	for i, done := range ended {
+		if !done {
+			edge(i, i+1)
+		}
+	}
+	for _, pc := range watched {
+		add(blockOf(pc))
+	}
+	for len(queue) > 0 {
+		i := queue[0]
+		queue = queue[1:]
+		for _, p := range preds[i] {
+			add(int(p))
+		}
+	}
+	out := make(map[uint64]bool, len(o.starts))
+	for i, s := range o.starts {
+		if seen[i] {
+			out[s] = true
+		}
+	}
+	return out
+}

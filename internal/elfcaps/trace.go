@@ -561,15 +561,31 @@ func (a *analysis) again() {
 	todo := a.retry
 	a.retry = nil
 	a.effects = true
-	for _, g := range todo {
-		seen, ok := a.interpret(g.span, g.entry, []uint64{g.pc})
-		if !ok {
-			a.resolve(g)
-			continue
+	for len(todo) > 0 {
+		// All sightings of one function at once.
+		first := todo[0]
+		var same, rest []sighting
+		var watched []uint64
+		for _, g := range todo {
+			if g.entry == first.entry && g.span == first.span {
+				same = append(same, g)
+				watched = append(watched, g.pc)
+			} else {
+				rest = append(rest, g)
+			}
 		}
-		for _, n := range seen {
-			if n.pc == g.pc && n.sink == g.sink {
-				a.resolve(n)
+		todo = rest
+		slices.Sort(watched)
+		seen, ok := a.interpret(first.span, first.entry, slices.Compact(watched))
+		for _, g := range same {
+			if !ok {
+				a.resolve(g)
+				continue
+			}
+			for _, n := range seen {
+				if n.pc == g.pc && n.sink == g.sink {
+					a.resolve(n)
+				}
 			}
 		}
 	}

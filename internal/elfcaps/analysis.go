@@ -13,11 +13,11 @@ type sink struct {
 	number, header, version, data value
 	// via is how the kernel is entered, root the instruction that does it or
 	// calls out of the file.
-	via    string
-	root   uint64
-	where  span
-	depth  int
-	caller bool // some caller was found
+	via   string
+	root  uint64
+	where span
+	// looked says that its callers were looked for.
+	looked bool
 }
 
 // opaque is a call whose system call number could not be read.
@@ -60,7 +60,6 @@ type analysis struct {
 	opaques []opaque
 	// retry are sightings to look at again with effects.
 	retry    []sighting
-	problems []finding
 	consts   []uint64
 	marks    *callMarks
 	overflow string

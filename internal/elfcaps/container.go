@@ -94,13 +94,13 @@ type segment struct {
 
 // section is one section header whose file range lies within the file.
 type section struct {
-	name               string
-	kind               uint32
-	flags              uint64
-	addr, off, size    uint64
-	link               uint32
-	entsize            uint64
-	nameOffset, _align uint32
+	name            string
+	kind            uint32
+	flags           uint64
+	addr, off, size uint64
+	link            uint32
+	entsize         uint64
+	nameOffset      uint32
 }
 
 // container is the ELF file's frame: every range in it has been checked

@@ -72,10 +72,6 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 	return after, true
 }
 
-// staticNames makes sinks of functions that a table of symbols or of Go names
-// where their code alone would not say so.
-func (a *analysis) staticNames() {}
-
 // returns says that a call may come back, as far as is known.
 func (a *analysis) returns(callee value) bool {
 	if !a.effects || callee.kind != kindConst {

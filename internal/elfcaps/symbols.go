@@ -242,15 +242,3 @@ func (f *File) nameOf(addrs map[uint64]Symbol) {
 		})
 	}
 }
-
-// exported says which of the addresses are functions that other files may call.
-func (f *File) exported(addrs map[uint64]bool) map[uint64]bool {
-	found := map[uint64]bool{}
-	f.dyn.symbols.each(f.c, func(_ int, s symbol) bool {
-		if s.defined && s.global && addrs[s.addr] {
-			found[s.addr] = true
-		}
-		return true
-	})
-	return found
-}

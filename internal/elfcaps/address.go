@@ -1,0 +1,141 @@
+package elfcaps
+
+// address computes the address of a memory operation.
+func (a *analysis) address(s *state, o *operation) value {
+	base := a.get(s, o.a)
+	disp := o.imm
+	if o.code == opStoreImm {
+		disp = o.disp
+	}
+	if o.b == regNone {
+		return a.names.each(base, func(v value) value { return plus(v, disp) })
+	}
+	index := shifted(a.get(s, o.b), o.shift)
+	if base.kind == kindSet || index.kind == kindSet {
+		return top
+	}
+	return plus(arith(opAdd, base, index, 8), disp)
+}
+
+func shifted(v value, n uint8) value {
+	if n == 0 {
+		return v
+	}
+	if v.kind != kindConst {
+		if n >= 32 {
+			return low(0)
+		}
+		return top
+	}
+	return constant(uint64(v.off) << (n & 63))
+}
+
+// initial is what width bytes at addr hold before the function runs.
+func (a *analysis) initial(addr value, width uint8) value {
+	switch addr.kind {
+	case kindConst:
+		if name, ok := a.f.dyn.imports[uint64(addr.off)]; ok && width == 8 {
+			return a.names.symbol(origin{kind: symbolImport, name: name})
+		}
+		seg := a.f.mem.segmentOf(uint64(addr.off))
+		if seg == nil {
+			return top
+		}
+		var v uint64
+		var ok bool
+		if width == 8 {
+			v, ok = a.f.pointerAt(uint64(addr.off))
+		} else {
+			v, ok = a.f.mem.word(uint64(addr.off), int(width))
+		}
+		if seg.writable && (!ok || v == 0) {
+			return a.names.loaded(addr, width) // set while it runs
+		}
+		if !ok {
+			return top
+		}
+		return constant(v)
+	case kindStack:
+		if addr.off < 0 {
+			return top
+		}
+		return a.names.loaded(addr, width)
+	case kindSymbol:
+		return a.names.loaded(addr, width)
+	}
+	return top
+}
+
+// load reads memory.
+func (a *analysis) load(s *state, addr value, width uint8) value {
+	addr = a.mapped(addr)
+	return a.names.each(addr, func(at value) value {
+		if v, _, ok := s.load(at, width, a.initial); ok {
+			return v
+		}
+		return a.initial(at, width)
+	})
+}
+
+// storeEach writes to every place that addr may be; to several only what may
+// hold afterwards.
+func (a *analysis) storeEach(s *state, addr value, width uint8, v value, pc uint64) {
+	if addr.kind != kindSet {
+		if addr.kind == kindConst && width >= 4 {
+			a.noteGlobal(uint64(addr.off), v)
+		}
+		s.store(addr, width, v, pc)
+		return
+	}
+	for _, at := range a.names.alternatives(addr) {
+		s.store(at, width, a.names.either(v, a.load(s, at, width)), pc)
+	}
+}
+
+// lowestAddress is below what any program has mapped once it runs
+// (vm.mmap_min_addr is at least this nearly everywhere).
+const lowestAddress = 4096
+
+// mapped drops those alternatives of an address that no memory is mapped at: a
+// flag that shared the register on another path.
+func (a *analysis) mapped(addr value) value {
+	if addr.kind != kindSet {
+		return addr
+	}
+	var out value
+	n := 0
+	for _, alt := range a.names.sets[addr.id] {
+		if alt.kind == kindConst && (uint64(alt.off) < lowestAddress || a.f.mem.segmentOf(uint64(alt.off)) == nil) {
+			continue
+		}
+		if n == 0 {
+			out = alt
+		} else {
+			out = a.names.either(out, alt)
+		}
+		n++
+	}
+	if n == 0 {
+		return addr
+	}
+	return out
+}
+
+// noteGlobal remembers header versions that code stores in globals: another
+// function may pass them on.
+func (a *analysis) noteGlobal(addr uint64, v value) {
+	for _, alt := range a.names.alternatives(v) {
+		if !knownHeader(cut(alt, 4)) {
+			return
+		}
+	}
+	v = a.names.each(v, func(x value) value { return cut(x, 4) })
+	if have, ok := a.globals[addr]; ok {
+		v = a.names.either(have, v)
+	} else if len(a.globals) >= maxGlobals {
+		return
+	}
+	a.globals[addr] = v
+}
+
+const maxGlobals = 1 << 10

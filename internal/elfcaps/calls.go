@@ -1,0 +1,118 @@
+package elfcaps
+
+import "slices"
+
+// leave handles a jump out of the function to a sink, as a tail call is.
+func (r *run) leave(s *state, target, pc uint64) bool {
+	if target == r.entry || len(r.a.sinksAt[target]) == 0 {
+		return false
+	}
+	r.leaves = true
+	t := s.clone()
+	r.call(t, constant(target), pc, 0)
+	return !r.span.holds(target)
+}
+
+func (r *run) callee(s *state, in *insn) value {
+	if !in.calleeMem {
+		return r.a.get(s, in.callee)
+	}
+	return r.a.load(s, r.a.address(s, &in.mem), 8)
+}
+
+// call models a call: what is passed to a sink is noted, then what a callee
+// may change is unknown.
+func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
+	a := r.a
+	entrySP := plus(s.regs[a.m.sp], -pushed)
+	sinks := a.sinksOf(callee)
+	for _, k := range sinks {
+		r.sight(s, k, pc, entrySP)
+	}
+	if len(sinks) == 0 && callee.kind != kindConst && r.observe {
+		// A call through a pointer that was not read: what it passes may still
+		// leave no doubt.
+		k := a.imports["syscall"]
+		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) && knownHeader(a.eval(s, k.version, entrySP)) {
+			r.sight(s, k, pc, entrySP)
+		}
+	}
+	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
+	var after [numRegs]value
+	ok := false
+	if name := a.calleeName(callee); name != "" {
+		a.libraryCall(s, name, pc)
+	} else if a.effects && len(sinks) == 0 {
+		after, ok = a.applyEffects(s, callee, entrySP)
+	}
+	if !r.observe {
+		if r.calls == nil {
+			r.calls = s.clone()
+			for i := range r.calls.regs {
+				if reg(i) != a.m.sp && !slices.Contains(a.m.preserved, reg(i)) {
+					r.calls.regs[i] = top
+				}
+			}
+		}
+	}
+	var kept [numRegs]value
+	if ok {
+		kept = after
+		if kept[a.m.result].kind != kindTop {
+			result = kept[a.m.result]
+		}
+	}
+	for _, p := range a.m.preserved {
+		if !a.f.isGo {
+			kept[p] = s.regs[p]
+		}
+	}
+	kept[a.m.sp] = s.regs[a.m.sp]
+	kept[a.m.result] = result
+	s.regs = kept
+	r.goState(s)
+}
+
+// sight notes what a call of sink k passes, and what the kernel writes back.
+func (r *run) sight(s *state, k *sink, pc uint64, entrySP value) {
+	a := r.a
+	g := sighting{pc: pc, sink: k, span: r.span, entry: r.entry}
+	g.number = a.eval(s, k.number, entrySP)
+	g.header = a.eval(s, k.header, entrySP)
+	g.data = a.eval(s, k.data, entrySP)
+	g.version = a.eval(s, k.version, entrySP)
+	if g.header.kind != kindTop {
+		_, g.writer, _ = s.load(g.header, 4, a.initial)
+	}
+	if a.isCapabilityCall(g.number) {
+		// A NULL data pointer, or a version that the kernel does not know, makes
+		// it write back the version that it prefers.
+		if g.data.isConst(0) || g.version.kind == kindConst && !knownHeader(g.version) {
+			s.store(g.header, 4, value{kind: kindKernel}, pc)
+		}
+	}
+	if r.observe {
+		r.note(g)
+	}
+}
+
+func (r *run) note(g sighting) {
+	n := r.a.names
+	for i := range r.seen {
+		if o := &r.seen[i]; o.pc == g.pc && o.sink == g.sink {
+			o.number, o.header = n.either(o.number, g.number), n.either(o.header, g.header)
+			o.data, o.version = n.either(o.data, g.data), n.either(o.version, g.version)
+			return
+		}
+	}
+	r.seen = append(r.seen, g)
+}
+
+// kernel models an instruction that enters the kernel.
+func (r *run) kernel(s *state, pc uint64) {
+	r.sight(s, r.a.inline, pc, s.regs[r.a.m.sp])
+	s.regs[r.a.m.result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
+	if r.a.m.pushed != 0 {
+		s.regs[1], s.regs[11] = top, top // rcx and r11
+	}
+}

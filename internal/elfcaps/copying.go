@@ -1,0 +1,81 @@
+package elfcaps
+
+// count is how often a string instruction runs, -1 when that is not known.
+func (a *analysis) count(s *state, r reg) int64 {
+	if r == regNone {
+		return 1
+	}
+	if v := a.get(s, r); v.kind == kindConst && v.off >= 0 && v.off <= maxLiteral {
+		return v.off
+	}
+	return -1
+}
+
+// fill sets n elements of width bytes at addr to v.
+func (a *analysis) fill(s *state, addr, v value, n int64, width uint8, pc uint64) {
+	v = cut(v, width)
+	if n < 0 {
+		n = 1
+		v = top
+	}
+	size := n * int64(width)
+	if v.isConst(0) { // in larger pieces
+		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
+			s.store(plus(addr, off), uint8(min(8, size-off)), v, pc)
+		}
+		return
+	}
+	for i := range min(n, maxCopy) {
+		s.store(plus(addr, i*int64(width)), width, v, pc)
+	}
+}
+
+// copy copies size bytes.
+func (a *analysis) copy(s *state, to, from value, size int64, pc uint64) {
+	size = min(size, maxCopy)
+	var words [maxCopy / 8]value
+	for off := int64(0); off < size; off += 8 {
+		words[off/8] = a.load(s, plus(from, off), uint8(copyWidth(size-off)))
+	}
+	for off := int64(0); off < size; off += 8 {
+		s.store(plus(to, off), uint8(copyWidth(size-off)), words[off/8], pc)
+	}
+}
+
+// copyWidth is the width of the next access for n bytes that are left.
+func copyWidth(n int64) int64 {
+	switch {
+	case n >= 8:
+		return 8
+	case n >= 4:
+		return 4
+	case n >= 2:
+		return 2
+	}
+	return 1
+}
+
+// libraryCall models the functions of the C library that fill or copy memory.
+func (a *analysis) libraryCall(s *state, name string, pc uint64) {
+	x, y, z := a.get(s, a.m.callArgs[0]), a.get(s, a.m.callArgs[1]), a.get(s, a.m.callArgs[2])
+	known := z.kind == kindConst && z.off >= 0
+	switch name {
+	case "memset", "__memset_chk":
+		if !known {
+			z.off = 1
+		}
+		if y.isConst(0) {
+			a.fill(s, x, y, z.off, 1, pc)
+		} else {
+			a.fill(s, x, top, min(z.off, maxCopy)/4, 4, pc)
+		}
+	case "bzero":
+		if y.kind == kindConst && y.off >= 0 {
+			a.fill(s, x, constant(0), y.off, 1, pc)
+		}
+	case "memcpy", "memmove", "mempcpy", "__memcpy_chk", "__memmove_chk":
+		if known {
+			a.copy(s, x, y, z.off, pc)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package elfcaps
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// enter interprets a function and takes up what its calls pass.
+func (a *analysis) enter(s span, entry uint64, sites []uint64) {
+	a.entered[s.start] = true
+	r, ok := a.follow(s, entry, sites, sites == nil)
+	if !ok {
+		for _, pc := range sites {
+			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "the function of a call is too long to follow"})
+		}
+		return
+	}
+	for _, pc := range sites {
+		if !r.visited[pc] && r.instruction(pc) {
+			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "a call is reached in no way that was followed"})
+		}
+	}
+	for _, g := range r.seen {
+		key := handledKey{g.pc, entry, g.sink}
+		if a.handled[key] {
+			continue
+		}
+		a.handled[key] = true
+		a.resolve(g)
+	}
+}
+
+// resolve judges one sighting: a capability call, none, or something that the
+// callers decide.
+func (a *analysis) resolve(g sighting) {
+	numbers := a.names.alternatives(g.number)
+	if !a.isCapabilityCall(g.number) {
+		switch {
+		case g.number.kind == kindConst:
+		case a.fromEntry(g.number):
+			a.addSink(g)
+		case !slices.ContainsFunc(numbers, func(v value) bool { return v.kind != kindConst }):
+		case !a.effects:
+			a.retry = append(a.retry, g)
+		default:
+			a.opaques = append(a.opaques, opaque{g, "the system call's number was not read"})
+		}
+		return
+	}
+	out := finding{pc: g.pc, via: g.sink.via, writer: g.writer, root: g.sink.root, inner: g.span}
+	if out.root == 0 {
+		out.root = g.pc
+	}
+	for _, v := range numbers {
+		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
+			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
+		}
+	}
+	out.probe = g.data.isConst(0)
+	abi := report.ABINone
+	passed := false
+	for _, v := range a.names.alternatives(g.version) {
+		switch {
+		case knownHeader(cut(v, 4)):
+			this := report.ABIOfHeader(uint32(v.off))
+			if out.probe && this == report.ABIV3 {
+				this = report.ABINegotiated
+			}
+			abi = report.WorseABI(abi, this)
+		case v.kind == kindKernel, v.kind == kindConst:
+			abi = report.WorseABI(abi, report.ABINegotiated)
+		case a.fromEntry(v):
+			passed = true
+			abi = report.WorseABI(abi, report.ABIUnknown)
+		default:
+			abi = report.WorseABI(abi, report.ABIUnknown)
+		}
+	}
+	if abi == report.ABIUnknown && !a.effects && !out.probe && !a.allPassed(g.version) {
+		// Look again, following what callees write.
+		a.retry = append(a.retry, g)
+		return
+	}
+	if passed && (abi == report.ABIUnknown) {
+		a.addSink(g)
+		return
+	}
+	if abi == report.ABIUnknown && out.probe {
+		abi = report.ABINegotiated
+	}
+	out.abi, out.place, out.version = abi, g.header, g.version
+	a.found = append(a.found, out)
+}
+
+// allPassed says that only callers decide the version.
+func (a *analysis) allPassed(v value) bool {
+	return a.fromEntry(v)
+}
+
+// again interprets functions whose header was not read once more, following
+// what their callees write and return.
+func (a *analysis) again() {
+	todo := a.retry
+	a.retry = nil
+	a.effects = true
+	for len(todo) > 0 {
+		// All sightings of one function at once.
+		first := todo[0]
+		var same, rest []sighting
+		var watched []uint64
+		for _, g := range todo {
+			if g.entry == first.entry && g.span == first.span {
+				same = append(same, g)
+				watched = append(watched, g.pc)
+			} else {
+				rest = append(rest, g)
+			}
+		}
+		todo = rest
+		slices.Sort(watched)
+		seen, ok := a.interpret(first.span, first.entry, slices.Compact(watched))
+		for _, g := range same {
+			if !ok {
+				a.resolve(g)
+				continue
+			}
+			for _, n := range seen {
+				if n.pc == g.pc && n.sink == g.sink {
+					a.resolve(n)
+				}
+			}
+		}
+	}
+	a.effects = false
+}
+
+// addSink makes the function that holds g a sink for its callers.
+func (a *analysis) addSink(g sighting) {
+	k := &sink{
+		target: g.entry, number: g.number, header: g.header, version: g.version, data: g.data,
+		via: g.sink.via, root: g.sink.root, where: g.span,
+	}
+	if k.root == 0 {
+		k.root = g.pc
+	}
+	for _, o := range a.sinksAt[k.target] {
+		if o.number == k.number && o.header == k.header && o.version == k.version && o.data == k.data {
+			return
+		}
+	}
+	if k.via == "inline" {
+		if n := a.wrapperName(k); n != "" {
+			k.via = n
+		}
+	}
+	if a.sinks++; a.sinks > a.limits.Wrappers {
+		a.overflow = "too many functions whose callers decide"
+		return
+	}
+	a.sinksAt[k.target] = append(a.sinksAt[k.target], k)
+}
+
+// wrapperName names a kernel entry that is a function of the C library.
+func (a *analysis) wrapperName(k *sink) string {
+	if a.f.isGo || a.f.facts.Linkage != report.LinkageStatic {
+		return ""
+	}
+	c := a.m.callArgs
+	switch {
+	case k.number == a.register(c[0]) && k.header == a.register(c[1]):
+		return "syscall"
+	case k.number.kind == kindConst && k.header == a.register(c[0]) && k.data == a.register(c[1]):
+		return a.m.syscallName(uint64(k.number.off))
+	}
+	return ""
+}
+
+// describe says where a header is; names are of addresses in data.
+func (a *analysis) describe(h value, names map[uint64]Symbol) string {
+	switch h.kind {
+	case kindStack:
+		return "stack"
+	case kindConst:
+		if n := names[uint64(h.off)].Name; n != "" {
+			return "data " + n
+		}
+		return fmt.Sprintf("data %#x", uint64(h.off))
+	case kindSymbol:
+		switch o := a.names.origins[h.id]; o.kind {
+		case symbolResult:
+			return "memory from a call"
+		case symbolLoad:
+			return "memory behind a pointer"
+		}
+		return "caller's memory"
+	case kindSet:
+		return "one of several places"
+	}
+	return "address not read"
+}

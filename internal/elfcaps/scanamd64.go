@@ -1,0 +1,124 @@
+package elfcaps
+
+import (
+	"bytes"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// scannerAMD64 looks for bytes that begin something of interest, wherever they
+// stand: what it finds is checked when the function is decoded. Looking for one
+// byte at a time is several times as fast as looking at each byte.
+type scannerAMD64 struct {
+	f *File
+	// leads are the bytes to look for.
+	leads []byte
+}
+
+func newScannerAMD64(f *File, q *query) *scannerAMD64 {
+	s := &scannerAMD64{f: f}
+	transfers := len(q.targets)+len(q.fragments)+len(q.points) > 0 || q.marks != nil
+	if transfers {
+		s.leads = append(s.leads, 0xe8, 0xe9)
+	}
+	if transfers || q.first {
+		s.leads = append(s.leads, 0x0f)
+	}
+	if q.first && len(f.dyn.imports) > 0 || q.slots != nil {
+		s.leads = append(s.leads, 0xff, 0x8b)
+	}
+	return s
+}
+
+// candidate looks at bytes that begin with one of the leads.
+func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
+	_ = b[scanPadding-8]
+	relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[k:])))) }
+	switch second := b[1]; b[0] {
+	case 0xe8, 0xe9:
+		out.transfer(q, at, relative(1), b[0] == 0xe8)
+	case 0x0f:
+		switch {
+		case second == 0x05 && q.first:
+			out.kernel = append(out.kernel, at)
+		case second&0xf0 == 0x80:
+			out.transfer(q, at, relative(2), false)
+		}
+	case 0xff, 0x8b:
+		if b[0] == 0xff && second != 0x15 && second != 0x25 || b[0] == 0x8b && second&0xc7 != 0x05 {
+			return
+		}
+		slot := relative(2)
+		if q.slots[slot] {
+			out.slots = append(out.slots, hit{pc: at, target: slot})
+			return
+		}
+		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
+			return
+		}
+		out.slots = append(out.slots, hit{pc: at, target: slot})
+	}
+}
+
+// stub recognises a procedure linkage stub around the jump at at, with or
+// without a landing pad and a bound prefix.
+func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
+	in := false
+	for _, sec := range s.f.c.sections {
+		if len(sec.name) >= 4 && sec.name[:4] == ".plt" && at >= sec.addr && at-sec.addr < sec.size {
+			in = true
+		}
+	}
+	if !in && (len(s.f.c.sections) > 0 || at%8 > 5) {
+		return false
+	}
+	// The landing pad and the prefix come before; a target that is not one is
+	// never called.
+	for _, back := range []uint64{0, 1, 4, 5} {
+		out.stubs = append(out.stubs, hit{pc: at - back, target: slot})
+	}
+	return true
+}
+
+// shortJumps looks for the two-byte jumps of amd64 around each target, which
+// the pass over all code leaves out.
+func (f *File) shortJumps(q *query, out *findings) {
+	for t := range q.targets {
+		first := t - min(t, 130)
+		b := f.mem.bytes(first, 260)
+		for i := 0; i+1 < len(b); i++ {
+			pc := first + uint64(i)
+			if (b[i] == 0xeb || b[i]&0xf0 == 0x70) && pc+2+uint64(int64(int8(b[i+1]))) == t {
+				out.calls = append(out.calls, hit{pc: pc, target: t})
+			}
+		}
+	}
+}
+
+func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+	for _, lead := range s.leads {
+		for i := 0; i < n; i++ {
+			k := bytes.IndexByte(b[i:n], lead)
+			if k < 0 {
+				break
+			}
+			i += k
+			s.candidate(q, out, b[i:], pc+uint64(i))
+		}
+	}
+	if !q.first {
+		return
+	}
+	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
+		var want [4]byte
+		le.PutUint32(want[:], version)
+		for i := 0; i < n; i++ {
+			k := bytes.Index(b[i:n+3], want[:])
+			if k < 0 {
+				break
+			}
+			i += k
+			out.consts = append(out.consts, pc+uint64(i))
+		}
+	}
+}

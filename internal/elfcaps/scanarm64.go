@@ -1,0 +1,154 @@
+package elfcaps
+
+import "github.com/capvet/capvet/internal/report"
+
+// scannerARM64 keeps what it saw before a chunk's start.
+type scannerARM64 struct {
+	f     *File
+	pages [32]struct {
+		pc, page uint64
+		bti      bool
+	}
+	last struct {
+		pc, start, slot uint64
+		reg             uint32
+		listed          bool // among the findings' slots
+	}
+	previous uint32
+	// halves are what moves of 16 bits have put into each register.
+	halves [32]struct {
+		pc    uint64
+		value uint32
+	}
+}
+
+// maxHalves is how far apart, in bytes, the moves that make one constant are.
+const maxHalves = 64
+
+// classes of the top byte of an arm64 instruction.
+const (
+	classCall = 1 + iota
+	classJump
+	classCond
+	classTest
+	classAdrp
+	classLoad
+	classSvc
+	classMovk
+	classBr
+)
+
+var arm64Classes = arm64ClassTable()
+
+func arm64ClassTable() (t [256]uint8) {
+	for i := range 4 {
+		t[0x94+i], t[0x14+i] = classCall, classJump
+	}
+	t[0x54], t[0x34], t[0x35], t[0xb4], t[0xb5] = classCond, classCond, classCond, classCond, classCond
+	t[0x36], t[0x37], t[0xb6], t[0xb7] = classTest, classTest, classTest, classTest
+	t[0x90], t[0xb0], t[0xd0], t[0xf0] = classAdrp, classAdrp, classAdrp, classAdrp
+	t[0x10], t[0x30], t[0x50], t[0x70] = classAdrp, classAdrp, classAdrp, classAdrp
+	t[0xf9], t[0xd4], t[0xd6] = classLoad, classSvc, classBr
+	t[0x72], t[0xf2], t[0x52], t[0xd2] = classMovk, classMovk, classMovk, classMovk
+	return t
+}
+
+// keeps says that no arm64 instruction from start to end writes r: what was put
+// in it before is still there, as far as a straight look tells.
+func (f *File) keeps(start, end uint64, r reg) bool {
+	if end-start > maxHoist || !f.spend(int(end-start)/4) {
+		return false
+	}
+	var in insn
+	for pc := start; pc < end; pc += 4 {
+		if !decodeARM64(f.mem.bytes(pc, 4), pc, &in) {
+			return false
+		}
+		if in.flow == flowCall && r < 19 {
+			return false
+		}
+		for i := range in.ops[:in.n] {
+			if o := &in.ops[i]; o.dst == r && o.code != opStore {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// maxHoist is how far, in bytes, an import slot's page may be computed ahead.
+const maxHoist = 32 << 10
+
+func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+	n &^= 3
+	for i := 0; i < n; i += 4 {
+		w := le.Uint32(b[i:])
+		at := pc + uint64(i)
+		switch arm64Classes[w>>24] {
+		case classCall:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), true)
+		case classJump:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), false)
+		case classCond:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
+		case classTest:
+			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x3fff), 14)<<2), false)
+		case classAdrp:
+			imm := signExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
+			p := &s.pages[w&31]
+			p.pc, p.bti = at, s.previous == 0xd503245f
+			if w>>31 == 1 {
+				p.page = at&^0xfff + uint64(imm<<12)
+			} else {
+				p.page = at + uint64(imm)
+			}
+		case classLoad:
+			if !q.first && q.slots == nil || w>>22&3 != 1 {
+				break
+			}
+			p := &s.pages[w>>5&31]
+			slot := p.page + uint64(w>>10&0xfff)<<3
+			if q.slots[slot] {
+				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+					out.slots = append(out.slots, hit{at, slot, p.pc})
+				}
+			} else if _, ok := s.f.dyn.imports[slot]; ok && q.first {
+				start := p.pc
+				if p.bti {
+					start -= 4
+				}
+				s.last.pc, s.last.start, s.last.slot, s.last.reg, s.last.listed = at, start, slot, w&31, false
+				if s.f.dyn.loadable[slot] && s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+					out.slots = append(out.slots, hit{at, slot, p.pc})
+					s.last.listed = true
+				}
+			}
+		case classBr:
+			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
+				if s.last.listed {
+					out.slots = out.slots[:len(out.slots)-1]
+				}
+				out.stubs = append(out.stubs, hit{pc: s.last.start, target: s.last.slot}, hit{pc: s.last.start + 4, target: s.last.slot})
+			}
+		case classSvc:
+			if q.first && w&0xffe0001f == 0xd4000001 {
+				out.kernel = append(out.kernel, at)
+			}
+		case classMovk:
+			// The two halves of a header version, in either order.
+			if hw := w >> 21 & 3; q.first && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
+				h := &s.halves[w&31]
+				if w>>29&3 == 2 {
+					h.value = 0
+				}
+				shift := 16 * hw
+				h.value = h.value&^(0xffff<<shift) | w>>5&0xffff<<shift
+				if w>>29&3 == 3 && report.ABIOfHeader(h.value) != report.ABIUnknown && at-h.pc <= maxHalves {
+					out.consts = append(out.consts, at)
+				}
+				h.pc = at
+			}
+		}
+		s.previous = w
+	}
+}

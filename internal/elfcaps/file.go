@@ -142,12 +142,11 @@ func (f *File) libc() report.Libc {
 		return report.LibcUnknown
 	}
 	// Static: the library's own messages are in the data (glibc's
-	// csu/version.c and malloc, musl's strerror and options).
-	glibc := f.HasData([]byte("GNU C Library"), []byte("glibc"), []byte("FATAL: kernel too old"), []byte("malloc.c"))
-	if glibc {
+	// version and tunables, musl's strerror).
+	if f.HasData([]byte("GNU C Library"), []byte("glibc.malloc."), []byte("FATAL: kernel too old")) {
 		return report.LibcGlibc
 	}
-	if f.HasData([]byte("No error information\x00"), []byte("musl")) {
+	if f.HasData([]byte("No error information\x00")) {
 		return report.LibcMusl
 	}
 	if f.isGo {

@@ -160,3 +160,30 @@ func (f *File) search(off, size uint64, overlap int, visit func(off uint64, b []
 		done += uint64(len(b) - min(overlap, len(b)-1))
 	}
 }
+
+// goThreadCalls are functions of Go's standard library that hand a system call to
+// every thread through memory, where it is not followed: they take its number
+// and arguments in registers.
+var goThreadCalls = [...]string{"syscall.AllThreadsSyscall", "syscall.AllThreadsSyscall6"}
+
+// threadCalls returns where those functions begin.
+func (t *goTable) threadCalls() []uint64 {
+	if t == nil {
+		return nil
+	}
+	var out []uint64
+	const prefix = "syscall.AllThr"
+	for i := range t.count {
+		addr := t.nameAddr(i)
+		if b := t.f.mem.bytes(addr, len(prefix)); string(b) != prefix {
+			continue
+		}
+		name := t.f.mem.cString(addr)
+		for _, n := range goThreadCalls {
+			if name == n {
+				out = append(out, t.start(i))
+			}
+		}
+	}
+	return out
+}

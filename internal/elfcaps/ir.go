@@ -119,7 +119,9 @@ type machine struct {
 	// pushed is how many bytes a call pushes.
 	pushed int64
 	// zero is a register that holds zero in Go code, regNone if there is none.
-	goZero         reg
+	goZero reg
+	// goArgs are the first three integer arguments of a Go function.
+	goArgs         [3]reg
 	capget, capset uint64
 }
 
@@ -136,13 +138,13 @@ func machineFor(name string) *machine {
 		return &machine{
 			name: name, decode: decodeARM64, longest: 4, align: 4, sp: 31,
 			number: 8, args: [3]reg{0, 1, 2}, callArgs: [4]reg{0, 1, 2, 3}, result: 0,
-			preserved: arm64Preserved[:], goZero: regNone, capget: 90, capset: 91,
+			preserved: arm64Preserved[:], goZero: regNone, goArgs: [3]reg{0, 1, 2}, capget: 90, capset: 91,
 		}
 	case "amd64":
 		return &machine{
 			name: name, decode: decodeAMD64, longest: 15, align: 1, sp: 4,
 			number: 0, args: [3]reg{7, 6, 2}, callArgs: [4]reg{7, 6, 2, 1}, result: 0,
-			preserved: amd64Preserved[:], pushed: 8, goZero: vectorLow(15), capget: 125, capset: 126,
+			preserved: amd64Preserved[:], pushed: 8, goZero: vectorLow(15), goArgs: [3]reg{0, 3, 1}, capget: 125, capset: 126,
 		}
 	}
 	return nil

@@ -17,6 +17,11 @@ func (a *analysis) trace() {
 		a.addStubs(hits)
 		a.note(hits)
 	}
+	for _, target := range a.goTable.threadCalls() {
+		k := a.primitive("syscall", a.register(a.m.goArgs[0]), [3]reg{a.m.goArgs[1], a.m.goArgs[2]})
+		k.target = target
+		a.sinksAt[target] = append(a.sinksAt[target], k)
+	}
 	q := newQuery(a.limits.Sites)
 	q.first = true
 	if a.unwind.count == 0 && a.goTable == nil {

@@ -27,16 +27,17 @@ type Limits struct {
 	Rounds int
 }
 
-// Defaults of Limits. With them the peak of memory is below 32 MiB beside
-// the reader's own, and the time below a few seconds for any bytes.
+// Defaults of Limits. Real programs stay far below them: a Go program of 119 MB
+// takes 0.6 s and 21 MB of allocations in all. What was made to hit them took
+// less than 10 s and 256 MiB.
 const (
 	DefaultFileSize      = 2 << 30
 	DefaultCodeBytes     = 512 << 20
 	DefaultSymbols       = 2 << 20
 	DefaultRelocations   = 4 << 20
-	DefaultSites         = 1 << 15
+	DefaultSites         = 1 << 13
 	DefaultFunctionBytes = 1 << 18
-	DefaultSteps         = 1 << 20
+	DefaultSteps         = 1 << 19
 	DefaultWork          = 64 << 20
 	DefaultWrappers      = 1 << 10
 	DefaultRounds        = 8

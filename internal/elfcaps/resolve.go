@@ -104,6 +104,10 @@ func (a *analysis) allPassed(v value) bool {
 func (a *analysis) again() {
 	todo := a.retry
 	a.retry = nil
+	if slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIV1 }) {
+		// Nothing is worse: calls whose number is not known can add nothing.
+		todo = slices.DeleteFunc(todo, func(g sighting) bool { return !a.isCapabilityCall(g.number) })
+	}
 	a.effects = true
 	for len(todo) > 0 {
 		// All sightings of one function at once.

@@ -102,19 +102,19 @@ func (a *analysis) allPassed(v value) bool {
 // again interprets functions whose header was not read once more, following
 // what their callees write and return.
 func (a *analysis) again() {
-	todo := a.retry
+	pending := a.retry
 	a.retry = nil
 	if slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIV1 }) {
 		// Nothing is worse: calls whose number is not known can add nothing.
-		todo = slices.DeleteFunc(todo, func(g sighting) bool { return !a.isCapabilityCall(g.number) })
+		pending = slices.DeleteFunc(pending, func(g sighting) bool { return !a.isCapabilityCall(g.number) })
 	}
 	a.effects = true
-	for len(todo) > 0 {
+	for len(pending) > 0 {
 		// All sightings of one function at once.
-		first := todo[0]
+		first := pending[0]
 		var same, rest []sighting
 		var watched []uint64
-		for _, g := range todo {
+		for _, g := range pending {
 			if g.entry == first.entry && g.span == first.span {
 				same = append(same, g)
 				watched = append(watched, g.pc)
@@ -122,7 +122,7 @@ func (a *analysis) again() {
 				rest = append(rest, g)
 			}
 		}
-		todo = rest
+		pending = rest
 		slices.Sort(watched)
 		seen, ok := a.interpret(first.span, first.entry, slices.Compact(watched))
 		for _, g := range same {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -69,8 +70,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	got := 0
 	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		exit, ok := err.(interface{ ExitCode() int }) //nolint:errorlint // testscript returns the process's error as it is
-		if !ok {
+		var exit interface{ ExitCode() int }
+		if !errors.As(err, &exit) {
 			ts.Fatalf("%s did not run: %v", args[1], err)
 		}
 		got = exit.ExitCode()

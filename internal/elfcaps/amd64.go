@@ -131,7 +131,7 @@ func (x *amd64Insn) width() uint8 {
 func (x *amd64Insn) parse(code []byte, pc uint64) bool {
 	code = code[:min(len(code), 15)]
 	i := 0
-	form := formNone
+	var form amd64Form
 prefixes:
 	for {
 		if i >= len(code) {
@@ -172,8 +172,8 @@ prefixes:
 		}
 		return 0
 	}
-	switch b := at(i); {
-	case b == 0x0f:
+	switch b := at(i); b {
+	case 0x0f:
 		i++
 		switch at(i) {
 		case 0x38:
@@ -185,13 +185,13 @@ prefixes:
 		default:
 			x.space, form = 2, amd64TwoByte(at(i))
 		}
-	case b == 0xc5:
+	case 0xc5:
 		p := at(i + 1)
 		x.rex = ^p >> 5 & 4
 		x.simd(p)
 		i += 2
 		x.space, form = 2, amd64TwoByte(at(i))
-	case b == 0xc4 || b == 0x62:
+	case 0xc4, 0x62:
 		p0, p1 := at(i+1), at(i+2)
 		x.rex = ^p0>>5&7 | p1>>4&8
 		x.simd(p1)

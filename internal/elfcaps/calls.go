@@ -87,7 +87,7 @@ func (r *run) sight(s *state, k *sink, pc uint64, entrySP value) {
 	if a.isCapabilityCall(g.number) {
 		// A NULL data pointer, or a version that the kernel does not know, makes
 		// it write back the version that it prefers.
-		if g.data.isConst(0) || g.version.kind == kindConst && !knownHeader(g.version) {
+		if g.data.isZero() || g.version.kind == kindConst && !knownHeader(g.version) {
 			s.store(g.header, 4, value{kind: kindKernel}, pc)
 		}
 	}

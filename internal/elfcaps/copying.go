@@ -19,7 +19,7 @@ func (a *analysis) fill(s *state, addr, v value, n int64, width uint8, pc uint64
 		v = top
 	}
 	size := n * int64(width)
-	if v.isConst(0) { // in larger pieces
+	if v.isZero() { // in larger pieces
 		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
 			s.store(plus(addr, off), uint8(min(8, size-off)), v, pc)
 		}
@@ -64,7 +64,7 @@ func (a *analysis) libraryCall(s *state, name string, pc uint64) {
 		if !known {
 			z.off = 1
 		}
-		if y.isConst(0) {
+		if y.isZero() {
 			a.fill(s, x, y, z.off, 1, pc)
 		} else {
 			a.fill(s, x, top, min(z.off, maxCopy)/4, 4, pc)

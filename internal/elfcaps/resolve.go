@@ -58,7 +58,7 @@ func (a *analysis) resolve(g sighting) {
 			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
 		}
 	}
-	out.probe = g.data.isConst(0)
+	out.probe = g.data.isZero()
 	abi := report.ABINone
 	passed := false
 	for _, v := range a.names.alternatives(g.version) {

@@ -29,7 +29,7 @@ func constant(v uint64) value { return value{kind: kindConst, off: int64(v)} }
 // low is a value of which only the low 32 bits are known.
 func low(v uint64) value { return value{kind: kindLow, off: int64(uint32(v))} }
 
-func (v value) isConst(n uint64) bool { return v.kind == kindConst && uint64(v.off) == n }
+func (v value) isZero() bool { return v.kind == kindConst && v.off == 0 }
 
 // symbolKind is where an unknown but named value comes from.
 type symbolKind uint8
@@ -225,17 +225,17 @@ func arith(code opcode, a, b value, width uint8) value {
 		return cut(low(uint64(r.off)), width)
 	}
 	switch {
-	case code == opAdd && b.kind == kindConst, code == opOr && b.isConst(0), code == opXor && b.isConst(0):
+	case code == opAdd && b.kind == kindConst, code == opOr && b.isZero(), code == opXor && b.isZero():
 		return plus(a, b.off)
 	case code == opSub && b.kind == kindConst:
 		return plus(a, -b.off)
 	case (code == opAdd || code == opOr || code == opXor) && a.kind == kindConst && (code == opAdd || a.off == 0):
 		return plus(b, a.off)
-	case code == opOrNot && a.isConst(0):
+	case code == opOrNot && a.isZero():
 		return top
 	case code == opAnd && b.kind == kindConst && a.kind == kindStack:
 		return a // aligning a pointer: close enough, as it is used alike throughout
-	case code == opAnd && (b.isConst(0) || a.isConst(0)):
+	case code == opAnd && (b.isZero() || a.isZero()):
 		return constant(0)
 	case code == opAnd && b.kind == kindConst && uint64(b.off) >= 0xffffffff && uint64(b.off)&0xffffffff == 0xffffffff && a.kind == kindSymbol:
 		return a

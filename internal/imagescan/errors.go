@@ -24,8 +24,13 @@ type Error struct {
 // Error returns one line without secrets: go-containerregistry redacts the URLs
 // in its own errors.
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s", e.Reference, strings.Join(strings.Fields(e.Err.Error()), " "))
+	text := []rune(strings.Join(strings.Fields(e.Err.Error()), " "))
+	return fmt.Sprintf("%s: %s", e.Reference, string(text[:min(len(text), maxErrorText)]))
 }
+
+// maxErrorText bounds, in runes, what an error says: a registry's answer may be
+// part of it.
+const maxErrorText = 500
 
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -16,6 +16,9 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
+// maxConfigBytes is the largest image configuration that is read.
+const maxConfigBytes = 8 << 20
+
 // maxIndexDepth is how many indexes may lie within each other.
 const maxIndexDepth = 4
 
@@ -99,6 +102,14 @@ func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform 
 
 // chooseImage checks that a single image is for the platform.
 func chooseImage(image v1.Image, digest v1.Hash, platform v1.Platform) (resolution, error) {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return resolution{}, fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
+	}
+	// The configuration is read whole: its size has to be known and small first.
+	if size := manifest.Config.Size; size < 0 || size > maxConfigBytes {
+		return resolution{}, fmt.Errorf("%w: the image's configuration has %d bytes, the limit is %d", imagefs.ErrTooLarge, size, maxConfigBytes)
+	}
 	config, err := image.ConfigFile()
 	if err != nil {
 		return resolution{}, fmt.Errorf("image configuration: %w", err)

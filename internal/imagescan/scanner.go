@@ -125,7 +125,14 @@ type Scanner struct {
 	cache   *lru.Cache[key, report.Report]
 
 	mu      sync.Mutex
-	running map[key]*flight
+	running map[flightKey]*flight
+}
+
+// flightKey keeps requests apart that may fail for reasons of their own: what
+// one repository refuses, another may have to give.
+type flightKey struct {
+	key
+	repository string
 }
 
 // key is what a verdict depends on: the content, and for which platform it was
@@ -157,7 +164,7 @@ func New(o Options) (*Scanner, error) {
 		scans:   semaphore.NewWeighted(o.Limits.Scans),
 		memory:  semaphore.NewWeighted(o.Limits.Memory),
 		cache:   cache,
-		running: map[key]*flight{},
+		running: map[flightKey]*flight{},
 	}, nil
 }
 
@@ -193,7 +200,7 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 		return noPlatform(request.Platform, resolved.offers), nil
 	}
 	image := ref.Context().Digest(resolved.digest.String())
-	r, err := s.shared(ctx, key{resolved.digest.String(), request.Platform}, func(ctx context.Context) (report.Report, error) {
+	r, err := s.shared(ctx, flightKey{key{resolved.digest.String(), request.Platform}, ref.Context().Name()}, func(ctx context.Context) (report.Report, error) {
 		return s.read(ctx, image, resolved.auth)
 	})
 	if err != nil {
@@ -216,9 +223,9 @@ func noPlatform(platform string, offers []string) report.Report {
 
 // shared returns the report of k: remembered, from a scan under way, or from
 // one that it starts.
-func (s *Scanner) shared(ctx context.Context, k key, scan func(context.Context) (report.Report, error)) (report.Report, error) {
+func (s *Scanner) shared(ctx context.Context, k flightKey, scan func(context.Context) (report.Report, error)) (report.Report, error) {
 	s.mu.Lock()
-	if r, ok := s.cache.Get(k); ok {
+	if r, ok := s.cache.Get(k.key); ok {
 		s.mu.Unlock()
 		s.observe(func(o Observer) { o.Shared() })
 		return clone(r), nil
@@ -242,7 +249,7 @@ func (s *Scanner) shared(ctx context.Context, k key, scan func(context.Context) 
 }
 
 // fly carries out a scan on behalf of all who wait for it.
-func (s *Scanner) fly(ctx context.Context, k key, f *flight, scan func(context.Context) (report.Report, error)) {
+func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight, scan func(context.Context) (report.Report, error)) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Limits.ScanTime)
 	defer cancel()
 	start := time.Now()
@@ -254,7 +261,7 @@ func (s *Scanner) fly(ctx context.Context, k key, f *flight, scan func(context.C
 		defer s.mu.Unlock()
 		delete(s.running, k)
 		if f.err == nil {
-			s.cache.Add(k, f.report)
+			s.cache.Add(k.key, f.report)
 		}
 		close(f.done)
 		var failure report.FailureClass

@@ -95,16 +95,19 @@ func All() []Product {
 
 // IsExecutable reports whether base, the last element of a path, is the file
 // name of a known product's executable.
-func IsExecutable(base string) bool {
+func IsExecutable(base string) bool { return executables[base] }
+
+// executables are the file names of all products, collected once: the question
+// is asked of every file of an image. It is never written again.
+var executables = func() map[string]bool {
+	names := map[string]bool{}
 	for _, p := range All() {
 		for _, e := range p.Executables {
-			if base == e {
-				return true
-			}
+			names[e] = true
 		}
 	}
-	return false
-}
+	return names
+}()
 
 // Hinted reports whether text, from an image's reference or configuration,
 // names a known product.

@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/capvet/capvet/test/testimage"
 )
 
 // start runs a registry that ends with the test.
@@ -125,6 +127,50 @@ func TestPushAndPull(t *testing.T) {
 	}
 	if got, err := pull(reference); err != nil || got != digest(t, image) {
 		t.Errorf("started again: pulled %s, %v", got, err)
+	}
+}
+
+// TestIndex has the registry take what testimage builds, and broken on the way
+// refuse it.
+func TestIndex(t *testing.T) {
+	r := start(t, Options{Dir: t.TempDir()})
+	reference, err := name.ParseReference(r.Host() + "/proxy:3.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := map[string]v1.Image{}
+	for _, arch := range []string{"arm64", "amd64"} {
+		spec, _, err := testimage.HAProxy{Line: "3.0", Arch: arch, Fixtures: true}.Official(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if images[arch], err = testimage.Build(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := testimage.IndexWithAttestations(images["amd64"], images["arm64"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(reference, index); err != nil {
+		t.Fatal(err)
+	}
+	for arch, image := range images {
+		if got, err := pull(reference, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})); err != nil || got != digest(t, image) {
+			t.Errorf("%s: pulled %s, %v; pushed %s", arch, got, err, digest(t, image))
+		}
+	}
+
+	spec := testimage.Spec{Layers: []testimage.Layer{{Files: []testimage.File{testimage.Noise("/noise", 1000, 1)}}}}
+	image, err := testimage.Build(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = testimage.CorruptLayer(image, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(reference, image); err == nil {
+		t.Error("the registry took a layer that does not match its digest")
 	}
 }
 

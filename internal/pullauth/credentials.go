@@ -61,11 +61,10 @@ func (c *Credentials) add(key string, config authn.AuthConfig) {
 	e := entry{host: u.Host, path: strings.Trim(u.Path, "/"), config: config}
 	if isDockerHub(e.host) {
 		e.host = name.DefaultRegistry
-		if e.path == "v1" || e.path == "v2" { // as docker login writes it
-			e.path = ""
-		}
-	} else if e.path == "v1" || e.path == "v2" {
-		e.path = ""
+	}
+	// docker login writes the API's version before the repository's path.
+	if version, rest, _ := strings.Cut(e.path, "/"); version == "v1" || version == "v2" {
+		e.path = rest
 	}
 	c.entries = append(c.entries, e)
 }
@@ -74,11 +73,18 @@ func isDockerHub(host string) bool {
 	return host == "docker.io" || host == "index.docker.io" || host == "registry-1.docker.io"
 }
 
+// splitPort takes the port, if any, off a host, and the brackets off an IPv6
+// address, which a glob would read as a class.
+func splitPort(host string) (name, port string) {
+	u := url.URL{Host: host}
+	return u.Hostname(), u.Port()
+}
+
 // matchesHost compares a host with a key's, part by part: a glob does not reach
 // over a dot, and ports have to be the same.
 func matchesHost(pattern, host string) bool {
-	patternName, patternPort, _ := strings.Cut(pattern, ":")
-	hostName, hostPort, _ := strings.Cut(host, ":")
+	patternName, patternPort := splitPort(pattern)
+	hostName, hostPort := splitPort(host)
 	patternParts, hostParts := strings.Split(patternName, "."), strings.Split(hostName, ".")
 	if patternPort != hostPort || len(patternParts) != len(hostParts) {
 		return false

@@ -65,6 +65,7 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 		seed: maphash.MakeSeed(), others: map[uint64]Kind{}, gone: map[uint64]bool{}, opaque: map[uint64]bool{},
 	}
 	archive := tar.NewReader(unpacked)
+	files, linkBytes := 0, int64(0)
 	for entries := 0; ; entries++ {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -84,18 +85,28 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 			continue
 		}
 		kind := kindOf(header.Typeflag)
-		l.add(name, Entry{Kind: kind, Link: header.Linkname}, kind == Regular && wanted(name))
-		if !l.Wanted[name] {
+		if kind == Symlink || kind == HardLink {
+			if linkBytes += int64(len(name) + len(header.Linkname)); linkBytes > limits.LinkBytes {
+				return nil, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, limits.LinkBytes)
+			}
+		}
+		interesting := kind != Directory && kind != Other && wanted(name)
+		l.add(name, Entry{Kind: kind, Link: header.Linkname}, interesting)
+		if !interesting {
 			continue
 		}
-		if len(l.Wanted) > limits.Files {
+		// Each that goes by counts: a path may come more than once.
+		if files++; files > limits.Files {
 			return nil, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, limits.Files)
+		}
+		if kind != Regular {
+			continue
 		}
 		if header.Size > limits.FileBytes {
 			return nil, fmt.Errorf("%w: %s has %d bytes, the limit is %d", ErrTooLarge, name, header.Size, limits.FileBytes)
 		}
-		if err := visit(name, header.Size, archive); err != nil {
-			return nil, tarError(err)
+		if err := visit(name, header.Size, content{archive}); err != nil {
+			return nil, err
 		}
 	}
 	// Behind the archive's end may come padding. It has to be read for the
@@ -106,15 +117,25 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 	return l, nil
 }
 
-// tarError says of the errors of archive/tar that the layer is malformed.
+// content is one file's. Its errors are told apart here, where they cannot be
+// mistaken for those of who reads it.
+type content struct{ r io.Reader }
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = tarError(err)
+	}
+	return n, err
+}
+
+// tarError gives the errors of archive/tar, not all of which have a name, their
+// class; those of the stream beneath have one.
 func tarError(err error) error {
-	if errors.Is(err, ErrSource) {
+	if errors.Is(err, ErrSource) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMalformed) {
 		return err
 	}
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w tar stream: %w", ErrMalformed, err)
-	}
-	return err
+	return fmt.Errorf("%w tar stream: %w", ErrMalformed, err)
 }
 
 func kindOf(flag byte) Kind {
@@ -139,7 +160,11 @@ func (l *Layer) whiteout(name string) bool {
 		l.opaque[l.hash(path.Clean(dir))] = true
 	case strings.HasPrefix(base, auxiliary):
 	case strings.HasPrefix(base, whiteoutPrefix):
-		l.gone[l.hash(path.Join(dir, base[len(whiteoutPrefix):]))] = true
+		// Names that lead out of the directory remove nothing: containerd
+		// refuses them.
+		if removed := base[len(whiteoutPrefix):]; removed != "" && removed != "." && removed != ".." {
+			l.gone[l.hash(path.Join(dir, removed))] = true
+		}
 	default:
 		return false
 	}
@@ -182,16 +207,24 @@ func (l *Layer) hides(name string) bool {
 		return true
 	}
 	for parent := path.Dir(name); ; parent = path.Dir(parent) {
-		if l.gone[l.hash(parent)] || l.opaque[l.hash(parent)] {
-			return true
-		}
-		if e, ok := l.entry(parent); ok && e.Kind != Directory && parent != "/" {
+		if l.covers(parent) {
 			return true
 		}
 		if parent == "/" {
 			return false
 		}
 	}
+}
+
+// covers reports whether the layer keeps what lower layers have in a directory
+// from being seen.
+func (l *Layer) covers(directory string) bool {
+	h := l.hash(directory)
+	if l.gone[h] || l.opaque[h] {
+		return true
+	}
+	e, ok := l.entry(directory)
+	return ok && e.Kind != Directory && directory != "/"
 }
 
 // Clean returns the absolute, clean form of a path in a layer. What climbs out

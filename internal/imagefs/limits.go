@@ -32,8 +32,12 @@ type Limits struct {
 	NameBytes int
 	// FileBytes is the largest file that is looked at.
 	FileBytes int64
-	// Files is the most files of one layer that are looked at.
+	// Files is the most files of one layer that are looked at, links of the
+	// same names included.
 	Files int
+	// LinkBytes is the most bytes that the names and targets of one layer's
+	// links may have together: they are kept in memory.
+	LinkBytes int64
 	// UnpackedBytes is the most that a layer may unpack to.
 	UnpackedBytes int64
 	// Ratio is how many times its packed size a layer may unpack to, once it
@@ -47,6 +51,7 @@ const (
 	DefaultNameBytes     = 4096 // PATH_MAX of Linux
 	DefaultFileBytes     = 256 << 20
 	DefaultFiles         = 64
+	DefaultLinkBytes     = 64 << 20
 	DefaultUnpackedBytes = 16 << 30
 	DefaultRatio         = 200
 )
@@ -61,6 +66,7 @@ func (l Limits) WithDefaults() Limits {
 	setDefault(&l.NameBytes, DefaultNameBytes)
 	setDefault(&l.FileBytes, DefaultFileBytes)
 	setDefault(&l.Files, DefaultFiles)
+	setDefault(&l.LinkBytes, DefaultLinkBytes)
 	setDefault(&l.UnpackedBytes, DefaultUnpackedBytes)
 	setDefault(&l.Ratio, DefaultRatio)
 	return l

@@ -5,8 +5,13 @@ import (
 	"strings"
 )
 
-// maxLinks is how many symbolic links one path may lead through, as in Linux.
-const maxLinks = 40
+const (
+	// maxLinks is how many symbolic links one path may lead through, as in Linux.
+	maxLinks = 40
+	// maxSteps is how many parts, its own and those of links, one path may lead
+	// through. Each costs a look into every layer.
+	maxSteps = 1024
+)
 
 // Tree is the file system that layers make together.
 type Tree struct {
@@ -30,14 +35,15 @@ type File struct {
 // and relative, in its parents and at its end.
 func (t Tree) Lookup(name string) (File, bool) {
 	resolved, layer, e, ok := t.resolve(name)
+	// A layer may have written a file below a path that is a symbolic link
+	// further down. Unpackers differ on whether it lands behind the link or in
+	// the link's place, but not on what the path then leads to.
+	written, direct, there := t.visible(Clean(name), len(t.layers))
+	if there && (!ok || written > layer && (direct.Kind == Regular || direct.Kind == HardLink)) {
+		resolved, layer, e, ok = Clean(name), written, direct, true
+	}
 	if !ok {
-		// A layer may have written a file below a path that is a symbolic link
-		// further down. Where unpackers differ on what that means, the file
-		// counts as there.
-		if layer, e, ok = t.visible(Clean(name), len(t.layers)); !ok {
-			return File{}, false
-		}
-		resolved = Clean(name)
+		return File{}, false
 	}
 	return t.content(resolved, resolved, layer, e, 0)
 }
@@ -77,8 +83,10 @@ func (t Tree) visible(name string, below int) (int, Entry, bool) {
 
 // resolve walks a path from the root as the kernel does.
 func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool) {
-	links := 0
+	links, steps := 0, 0
 	at := "/"
+	root := t.floor(at, 0)
+	floors := []int{root} // of the directories from the root to where the walk is
 	rest := strings.Split(strings.TrimPrefix(Clean(name), "/"), "/")
 	for len(rest) > 0 {
 		part := rest[0]
@@ -87,11 +95,14 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 		case "", ".":
 			continue
 		case "..":
-			at = path.Dir(at)
+			at, floors = path.Dir(at), floors[:max(1, len(floors)-1)]
 			continue
 		}
-		next := path.Join(at, part)
-		_, e, ok = t.visible(next, len(t.layers))
+		if steps++; steps > maxSteps {
+			return "", 0, Entry{}, false
+		}
+		next, floor := path.Join(at, part), floors[len(floors)-1]
+		_, e, ok = t.shown(next, floor)
 		switch {
 		case !ok && len(rest) == 0:
 			return "", 0, Entry{}, false
@@ -100,25 +111,44 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 				return "", 0, Entry{}, false
 			}
 			if path.IsAbs(e.Link) {
-				at = "/"
+				at, floors = "/", floors[:1]
 			}
 			// The target is walked, not cleaned: ".." behind a link means the
 			// parent of where the link leads.
 			rest = append(strings.Split(e.Link, "/"), rest...)
-			if len(rest) > maxParts {
-				return "", 0, Entry{}, false
-			}
 		default:
 			// A layer need not list a directory to have files in it.
-			at = next
+			at, floors = next, append(floors, t.floor(next, floor))
 		}
 	}
 	layer, e, ok = t.visible(at, len(t.layers))
 	return at, layer, e, ok
 }
 
-// maxParts bounds the parts of a path under way; links may add to them.
-const maxParts = 1 << 14
+// shown returns what is at a path whose directory shows the layers from floor
+// upwards.
+func (t Tree) shown(name string, floor int) (int, Entry, bool) {
+	for i := len(t.layers) - 1; i >= floor; i-- {
+		if e, ok := t.layers[i].entry(name); ok {
+			return i, e, true
+		}
+		if l := t.layers[i]; l.gone[l.hash(name)] {
+			break
+		}
+	}
+	return 0, Entry{}, false
+}
+
+// floor returns the lowest layer whose content shows in a directory, given that
+// of the directory that it lies in.
+func (t Tree) floor(name string, parent int) int {
+	for i := len(t.layers) - 1; i > parent; i-- {
+		if t.layers[i].covers(name) {
+			return i
+		}
+	}
+	return parent
+}
 
 // Named returns the paths, of files and links alike, whose last element matches.
 // They need not be visible.

@@ -30,6 +30,9 @@ func Unpack(packed io.Reader, limits Limits) (io.ReadCloser, error) {
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(buffered)
+		if err != nil && count.err != nil {
+			return nil, count.err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w gzip stream: %w", ErrMalformed, err)
 		}

@@ -1,0 +1,77 @@
+package imagefs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path"
+	"testing"
+	"testing/iotest"
+)
+
+// FuzzTree: two layers of any bytes on top of each other answer for any path,
+// with a file that the layer named really has. A source that fails half way is
+// told from one that is malformed.
+func FuzzTree(f *testing.F) {
+	lower := archive(f, file("usr/bin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/bin/haproxy"))
+	upper := archive(f, opaque("usr/"), whiteout("", "bin"), file("bin/haproxy", "b"), symlink("l", "bin/../haproxy"))
+	loops := archive(f, symlink("haproxy", "l/haproxy"), symlink("l", "."), hardlink("a", "b"), hardlink("b", "a"))
+	f.Add(lower, upper, "/bin/haproxy", uint16(0))
+	f.Add(packGzip(lower), packZstd(upper), "../l", uint16(0))
+	f.Add(loops, loops, "l/l/l/haproxy", uint16(0))
+	f.Add(packGzip(lower), loops, "a", uint16(20))
+	f.Add([]byte{}, []byte("\x1f\x8b"), "", uint16(1))
+	f.Fuzz(func(t *testing.T, lower, upper []byte, name string, failAt uint16) {
+		var layers []*Layer
+		var files []map[string]bool
+		for _, packed := range [][]byte{lower, upper} {
+			var source io.Reader = bytes.NewReader(packed)
+			if failAt > 0 {
+				source = io.MultiReader(io.LimitReader(source, int64(failAt)), iotest.ErrReader(errors.New("connection reset")))
+			}
+			read := map[string]bool{}
+			l, err := fuzzLayer(source, read)
+			if err != nil {
+				if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrSource) {
+					t.Fatalf("an error of no class: %v", err)
+				}
+				if failAt == 0 && errors.Is(err, ErrSource) {
+					t.Fatalf("the source did not fail: %v", err)
+				}
+				continue
+			}
+			if failAt > 0 {
+				t.Fatal("a layer was read whose source fails")
+			}
+			layers, files = append(layers, l), append(files, read)
+		}
+		tree := NewTree(layers)
+		for _, name := range append(tree.Named(func(string) bool { return true }), name) {
+			got, ok := tree.Lookup(name)
+			if !ok {
+				continue
+			}
+			if got.Path != Clean(got.Path) || !path.IsAbs(got.Path) {
+				t.Errorf("%q leads to the path %q", name, got.Path)
+			}
+			if !files[got.Layer][got.Source] {
+				t.Errorf("%q leads to %+v, which was never read", name, got)
+			}
+		}
+	})
+}
+
+// fuzzLayer reads a layer under small limits, and every file in it.
+func fuzzLayer(source io.Reader, read map[string]bool) (*Layer, error) {
+	limits := Limits{Entries: 200, Files: 200, FileBytes: 1 << 16, UnpackedBytes: 1 << 20, LinkBytes: 1 << 14}
+	r, err := Unpack(source, limits)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return ReadLayer(r, limits, func(string) bool { return true }, func(name string, _ int64, content io.Reader) error {
+		read[name] = true
+		_, err := io.Copy(io.Discard, content)
+		return err
+	})
+}

@@ -12,6 +12,9 @@ import (
 // FuzzTree: two layers of any bytes on top of each other answer for any path,
 // with a file that the layer named really has. A source that fails half way is
 // told from one that is malformed.
+//
+// Run it with -fuzzminimizetime=10x: by default go test spends a minute on making
+// each of the first inputs smaller, and hardly tries any.
 func FuzzTree(f *testing.F) {
 	lower := archive(f, file("usr/bin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/bin/haproxy"))
 	upper := archive(f, opaque("usr/"), whiteout("", "bin"), file("bin/haproxy", "b"), symlink("l", "bin/../haproxy"))

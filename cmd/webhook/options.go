@@ -89,5 +89,6 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
 	flags.Int64Var(&l.Layer.FileBytes, "max-file-bytes", imagefs.DefaultFileBytes, "`bytes` of one executable that is looked at")
 	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "executables of one layer that are looked at")
+	flags.Int64Var(&l.Layer.LinkBytes, "max-link-bytes", imagefs.DefaultLinkBytes, "`bytes` of the names and targets of one layer's links")
 	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")
 }

@@ -125,7 +125,10 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob) (report.Report, e
 			return report.Report{}, err
 		}
 		again = make([]bool, len(blobs))
-		binaries = s.candidates(layers)
+		var err error
+		if binaries, err = s.candidates(ctx, layers); err != nil {
+			return report.Report{}, err
+		}
 		for _, f := range binaries {
 			if _, ok := files[f.Layer][f.Source]; !ok {
 				wanted[f.Layer][f.Source], again[f.Layer] = true, true
@@ -148,20 +151,26 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob) (report.Report, e
 
 // candidates returns the files that the tree shows under names of interest,
 // each once, sorted by path.
-func (s *Scanner) candidates(layers []*imagefs.Layer) []imagefs.File {
+func (s *Scanner) candidates(ctx context.Context, layers []*imagefs.Layer) ([]imagefs.File, error) {
 	tree := imagefs.NewTree(layers)
 	byPath := map[string]imagefs.File{}
 	for _, name := range tree.Named(s.options.IsCandidate) {
+		if err := ctx.Err(); err != nil { // hostile links make each look-up slow
+			return nil, err
+		}
 		if f, ok := tree.Lookup(name); ok {
 			byPath[f.Path] = f
 		}
+	}
+	if len(byPath) > maxBinaries {
+		return nil, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
 	}
 	files := make([]imagefs.File, 0, len(byPath))
 	for _, f := range byPath {
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b imagefs.File) int { return strings.Compare(a.Path, b.Path) })
-	return files[:min(len(files), maxBinaries)]
+	return files, nil
 }
 
 // readLayers reads the layers that are marked, some at a time.

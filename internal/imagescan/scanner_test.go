@@ -466,6 +466,7 @@ func TestFailures(t *testing.T) {
 		{"file over its limit", ref, nil, func(o *Options) { o.Limits.Layer.FileBytes = 1000 }, report.FailureTooLarge},
 		{"unpacks to too much", ref, nil, func(o *Options) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
 		{"compression bomb", s.push(t, "bomb:x", imageOf(t, "arm64", bomb)), nil, nil, report.FailureTooLarge},
+		{"too many executables", s.push(t, "many:x", imageOf(t, "arm64", manyExecutables()...)), nil, nil, report.FailureTooLarge},
 		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
 		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil, report.FailureMalformed},
 	} {
@@ -564,4 +565,18 @@ func BenchmarkScan(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// manyExecutables are layers that no limit of one layer stops, and that together
+// hold more than maxBinaries files of interest.
+func manyExecutables() [][]byte {
+	var layers [][]byte
+	for i := range maxBinaries/32 + 1 {
+		var files []string
+		for j := range 32 {
+			files = append(files, fmt.Sprintf("%d/%d/haproxy", i, j), "a")
+		}
+		layers = append(layers, gzipped(archive(files...)))
+	}
+	return layers
 }

@@ -69,9 +69,5 @@ func openAndInspect(path string) (report.Binary, error) {
 	if err != nil {
 		return report.Binary{}, err
 	}
-	binary, err := inspect.File(file, size, path)
-	if err != nil {
-		return report.Binary{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return binary, nil
+	return inspect.File(file, size, path) // its errors name the path
 }

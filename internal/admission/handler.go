@@ -121,9 +121,6 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 		answer.Outcome = OutcomeError
 		return internalError(nil)
 	}
-	if len(policies) == 0 {
-		return admission.Allowed("").WithWarnings(warningLines(broken)...)
-	}
 	images := h.read(ctx, subject, policies)
 	if images == nil {
 		return admission.Allowed("").WithWarnings(warningLines(broken)...)
@@ -136,7 +133,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 
 // read has every image read that some policy wants to know about, on each
 // architecture that both the policies and the Pod's placement name. It returns
-// nil when there is none, and in time when ctx ends.
+// nil when there is none, as without policies, and in time when ctx ends.
 func (h *Handler) read(ctx context.Context, subject *subject, policies []policy.Policy) []policy.Image {
 	var candidates []string
 	for i := range policies {

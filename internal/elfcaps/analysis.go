@@ -78,12 +78,9 @@ type finding struct {
 	syscall string
 	abi     report.ABI
 	via     string
-	root    uint64
-	writer  uint64
+	writer  uint64 // the instruction that stored the version
 	probe   bool
-	inner   span  // the function that holds pc
 	place   value // of the header
-	version value
 }
 
 func newAnalysis(f *File, m *machine) *analysis {

@@ -206,11 +206,6 @@ func (f *File) HasData(any ...[]byte) bool {
 // String returns the zero-terminated string at the virtual address addr.
 func (f *File) String(addr uint64) string { return f.mem.cString(addr) }
 
-// Literal returns up to n bytes at addr, at most 4096.
-func (f *File) Literal(addr uint64, n int) []byte {
-	return append([]byte(nil), f.mem.bytes(addr, min(n, maxLiteral))...)
-}
-
 // Pointer returns the address that the pointer at addr holds once loaded.
 func (f *File) Pointer(addr uint64) (uint64, bool) {
 	if f.c.bits != 64 {

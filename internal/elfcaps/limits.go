@@ -52,7 +52,7 @@ const (
 	maxNeeded         = 256     // libraries
 	maxNote           = 1 << 16 // bytes of one note segment
 	maxName           = 512     // bytes of one symbol's or library's name
-	maxLiteral        = 4096    // bytes of one string read from data
+	maxLiteral        = 4096    // bytes of one copy that is followed
 	maxSearchBytes    = 256 << 20
 	blockSize         = 32 << 10 // of the cache for random access
 	maxBlocks         = 128

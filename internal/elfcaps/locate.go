@@ -13,11 +13,7 @@ func (a *analysis) locate(lost []uint64) []group {
 	var rest []uint64
 	for i, pc := range lost {
 		if s := covered[i]; s.end != 0 {
-			if n := len(groups); n > 0 && groups[n-1].span == s {
-				groups[n-1].sites = append(groups[n-1].sites, pc)
-			} else {
-				groups = append(groups, group{s, true, []uint64{pc}})
-			}
+			groups = addSite(groups, s, pc)
 			continue
 		}
 		rest = append(rest, pc)
@@ -40,13 +36,19 @@ func (a *analysis) locate(lost []uint64) []group {
 		if !ok {
 			continue // data, or nothing that is called
 		}
-		if n := len(groups); n > 0 && groups[n-1].span == s {
-			groups[n-1].sites = append(groups[n-1].sites, pc)
-			continue
-		}
-		groups = append(groups, group{s, true, []uint64{pc}})
+		groups = addSite(groups, s, pc)
 	}
 	return groups
+}
+
+// addSite adds a place to the last group if that is its function's, else to one
+// of its own.
+func addSite(groups []group, s span, pc uint64) []group {
+	if n := len(groups); n > 0 && groups[n-1].span == s {
+		groups[n-1].sites = append(groups[n-1].sites, pc)
+		return groups
+	}
+	return append(groups, group{s, true, []uint64{pc}})
 }
 
 // outline finds the bounds of the function that holds pc by decoding from from,

@@ -49,10 +49,7 @@ func (a *analysis) resolve(g sighting) {
 		}
 		return
 	}
-	out := finding{pc: g.pc, via: g.sink.via, writer: g.writer, root: g.sink.root, inner: g.span}
-	if out.root == 0 {
-		out.root = g.pc
-	}
+	out := finding{pc: g.pc, via: g.sink.via, writer: g.writer}
 	for _, v := range numbers {
 		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
 			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
@@ -78,7 +75,7 @@ func (a *analysis) resolve(g sighting) {
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
-	if abi == report.ABIUnknown && !a.effects && !out.probe && !a.allPassed(g.version) {
+	if abi == report.ABIUnknown && !a.effects && !out.probe && !a.fromEntry(g.version) {
 		// Look again, following what callees write.
 		a.retry = append(a.retry, g)
 		return
@@ -90,13 +87,8 @@ func (a *analysis) resolve(g sighting) {
 	if abi == report.ABIUnknown && out.probe {
 		abi = report.ABINegotiated
 	}
-	out.abi, out.place, out.version = abi, g.header, g.version
+	out.abi, out.place = abi, g.header
 	a.found = append(a.found, out)
-}
-
-// allPassed says that only callers decide the version.
-func (a *analysis) allPassed(v value) bool {
-	return a.fromEntry(v)
 }
 
 // again interprets functions whose header was not read once more, following

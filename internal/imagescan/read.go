@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -218,8 +219,14 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, wanted map[string]bool,
 		return nil, orContext(ctx, err)
 	}
 	defer unpacked.Close()
+	// A layer that is read again, for files that only a link shows to be of
+	// interest, is the same byte for byte: what was analysed stands.
+	known := maps.Clone(files)
 	isWanted := func(name string) bool { return s.options.IsCandidate(path.Base(name)) || wanted[name] }
 	layer, err := imagefs.ReadLayer(unpacked, s.options.Limits.Layer, isWanted, func(name string, size int64, content io.Reader) error {
+		if _, ok := known[name]; ok {
+			return nil
+		}
 		f, err := s.analyse(ctx, name, size, content)
 		files[name] = f
 		return err

@@ -76,12 +76,11 @@ func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 	c := &b.Capset
 	expected, known := m.Product.Expected(m.Version)
-	without := m.Feature == '-'
 	switch {
 	case c.ABI == report.ABIUnknown:
-		fallBack(c, f, m, expected, known && !without)
-	case c.ABI == report.ABINone && without:
-		c.Reason = fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
+		fallBack(c, f, m, expected, known)
+	case c.ABI == report.ABINone && m.Feature == '-':
+		c.Reason = builtWithout(m)
 	case known && c.ABI != expected && c.Reason == "":
 		c.Reason = disagreement(c.ABI, expected, m)
 	}
@@ -113,13 +112,18 @@ func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected repor
 	}
 	if m.Feature == '-' {
 		c.ABI, c.Basis = report.ABINone, report.BasisData
-		c.Reason = join(c.Reason, fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature))
+		c.Reason = join(c.Reason, builtWithout(m))
 		return
 	}
 	if known {
 		c.ABI, c.Basis = expected, report.BasisVersion
 		c.Reason = join(c.Reason, fmt.Sprintf("%s %s is known to", m.Product.Name, m.Version))
 	}
+}
+
+// builtWithout words the reason of a build that leaves the calls out.
+func builtWithout(m product.Match) string {
+	return fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
 }
 
 func join(parts ...string) string {

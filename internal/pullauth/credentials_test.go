@@ -36,23 +36,29 @@ func TestFor(t *testing.T) {
 			for _, key := range tt.keys {
 				c.add(key, authn.AuthConfig{Username: key, Password: "p"})
 			}
-			ref, err := name.ParseReference(tt.image)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, a := range c.For(ref.Context()) {
-				config, err := a.Authorization()
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, config.Username)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, users(t, c, tt.image)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// users returns the users of the credentials that are tried for an image.
+func users(t *testing.T, c *Credentials, image string) []string {
+	t.Helper()
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range c.For(ref.Context()) {
+		config, err := a.Authorization()
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, config.Username)
+	}
+	return names
 }
 
 func TestForTriesACredentialOnce(t *testing.T) {
@@ -60,11 +66,7 @@ func TestForTriesACredentialOnce(t *testing.T) {
 	for _, key := range []string{"example.com", "https://example.com", "example.com/a"} {
 		c.add(key, authn.AuthConfig{Username: "u", Password: "p"})
 	}
-	ref, err := name.ParseReference("example.com/a/b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.For(ref.Context()); len(got) != 1 {
+	if got := users(t, c, "example.com/a/b"); len(got) != 1 {
 		t.Errorf("%d attempts with one credential", len(got))
 	}
 }

@@ -44,12 +44,8 @@ func TestKeys(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &Credentials{}
 			c.add(tt.key, authn.AuthConfig{Username: "u", Password: "p"})
-			ref, err := name.ParseReference(tt.image)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := len(c.For(ref.Context())) == 1; got != tt.want {
-				t.Errorf("%q for %s: %v", tt.key, ref.Context(), got)
+			if got := len(users(t, c, tt.image)) == 1; got != tt.want {
+				t.Errorf("%q for %s: %v", tt.key, tt.image, got)
 			}
 		})
 	}
@@ -62,19 +58,7 @@ func TestForReturnsAll(t *testing.T) {
 	}
 	c.add("example.com/team", authn.AuthConfig{Username: "team"})
 	c.add("*.com", authn.AuthConfig{Username: "any"})
-	ref, err := name.ParseReference("example.com/team/a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, a := range c.For(ref.Context()) {
-		config, err := a.Authorization()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, config.Username)
-	}
-	if diff := cmp.Diff([]string{"team", "old", "new", "newest", "any"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"team", "old", "new", "newest", "any"}, users(t, c, "example.com/team/a")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

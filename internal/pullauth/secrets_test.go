@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,10 +52,6 @@ func TestCredentials(t *testing.T) {
 		{"a ServiceAccount without", "bare", nil, nil, nil},
 		{"no such ServiceAccount", "nobody", nil, nil, nil},
 	}
-	ref, err := name.ParseReference("example.com/a")
-	if err != nil {
-		t.Fatal(err)
-	}
 	reader := fake.NewClientBuilder().WithObjects(objects()...).Build()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,15 +59,7 @@ func TestCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var users []string
-			for _, a := range credentials.For(ref.Context()) {
-				config, err := a.Authorization()
-				if err != nil {
-					t.Fatal(err)
-				}
-				users = append(users, config.Username)
-			}
-			if diff := cmp.Diff(tt.want, users); diff != "" {
+			if diff := cmp.Diff(tt.want, users(t, credentials, "example.com/a")); diff != "" {
 				t.Errorf("users (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(tt.skipped, skipped); diff != "" {

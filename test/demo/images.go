@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -39,10 +38,10 @@ func push(ctx context.Context, reference, line string) (version string, err erro
 		if err != nil {
 			return "", err
 		}
+		if err := origin.Refused(); err != nil {
+			return "", err
+		}
 		if origin.Fallback != nil {
-			if os.Getenv("CI") != "" {
-				return "", fmt.Errorf("HAProxy %s from Debian is required under CI: %w", line, origin.Fallback)
-			}
 			fmt.Printf("   HAProxy %s for %s: Debian's package cannot be had (%v); taking the project's own stand-in\n", line, arch, origin.Fallback)
 		} else {
 			fmt.Printf("   HAProxy %s for %s: Debian's package, version %s\n", line, arch, origin.Version)

@@ -86,13 +86,13 @@ func run(ctx context.Context) (err error) {
 	}
 
 	k := kubectl{path: cluster.Kubectl, kubeconfig: cluster.Kubeconfig}
-	failed := 0
-	for _, scene := range scenes(images) {
+	failed, all := 0, scenes(images)
+	for _, scene := range all {
 		if !scene.play(ctx, k) {
 			failed++
 		}
 	}
-	fmt.Printf("\n%d of %d outcomes as expected\n", len(scenes(images))-failed, len(scenes(images)))
+	fmt.Printf("\n%d of %d outcomes as expected\n", len(all)-failed, len(all))
 	if failed > 0 {
 		return fmt.Errorf("%d outcomes were not the expected ones", failed)
 	}

@@ -114,10 +114,10 @@ func haproxy(ctx context.Context, line, arch string) (v1.Image, testimage.Spec, 
 	if err != nil {
 		return nil, spec, "", err
 	}
+	if err := origin.Refused(); err != nil {
+		return nil, spec, "", err
+	}
 	if origin.Fallback != nil {
-		if os.Getenv("CI") != "" {
-			return nil, spec, "", fmt.Errorf("HAProxy %s from Debian is required under CI: %w", line, origin.Fallback)
-		}
 		fmt.Fprintf(os.Stderr, "integration: HAProxy %s for %s is the project's own fixture: %v\n", line, arch, origin.Fallback)
 	}
 	image, err := testimage.Build(ctx, spec)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -39,6 +40,15 @@ type Origin struct {
 	// Fallback is why a stand-in was taken although Debian's package was asked
 	// for: a debian.ErrUnavailable. Nil otherwise.
 	Fallback error
+}
+
+// Refused returns why a stand-in may not be taken: under CI, which the
+// environment's CI says, real packages are required. Nil otherwise.
+func (o Origin) Refused() error {
+	if o.Fallback == nil || os.Getenv("CI") == "" {
+		return nil
+	}
+	return fmt.Errorf("HAProxy from Debian is required under CI: %w", o.Fallback)
 }
 
 // line is where a release branch is found.

@@ -82,59 +82,82 @@ Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
 `
 
-// source is a deb822 entry. The date until which a Release file is valid is not
+// entry is a deb822 entry. The date until which a Release file is valid is not
 // checked: it guards against withheld updates, and the packages are only read,
 // so a mirror that stands still will do.
-const source = `Types: deb
+const entry = `Types: %s
 URIs: %s
 Suites: %s
 Components: main
-Architectures: %s
-Targets: Packages
+Targets: %s
 Signed-By: %s
 Check-Valid-Until: no
 `
 
-// download fetches packages into the folder work and returns their files by
-// name.
-func (a *apt) download(ctx context.Context, work, suite, arch string, names []string) (map[string]string, error) {
+// index is what an apt source lists.
+type index struct{ types, targets string }
+
+var (
+	binaries = index{"deb", "Packages"}
+	sources  = index{"deb-src", "Sources"}
+)
+
+// eachMirror calls fetch with a private folder under work and the URI of each of
+// the machine's mirrors, until one serves.
+func (a *apt) eachMirror(ctx context.Context, work string, fetch func(private, mirror string) error) error {
 	if _, err := os.Stat(Keyring); err != nil {
-		return nil, fmt.Errorf("%w: there is no %s to check signatures with; install debian-archive-keyring", ErrUnavailable, Keyring)
+		return fmt.Errorf("%w: there is no %s to check signatures with; install debian-archive-keyring", ErrUnavailable, Keyring)
 	}
 	mirrors, err := a.mirrors(ctx, filepath.Join(work, "mirrors"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var failures []error
 	for i, mirror := range mirrors {
-		private := filepath.Join(work, fmt.Sprint(i))
-		files, err := a.downloadFrom(ctx, private, mirror, suite, arch, names)
+		err := fetch(filepath.Join(work, fmt.Sprint(i)), mirror)
 		if err == nil {
-			return files, nil
+			return nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 		failures = append(failures, err)
 	}
-	return nil, errors.Join(failures...)
+	return errors.Join(failures...)
+}
+
+// update brings an index of the mirror into the private folder, and returns the
+// configuration to fetch with and an empty folder to fetch into.
+func (a *apt) update(ctx context.Context, private, mirror, suite, arch string, of index) (config, archives string, err error) {
+	if config, err = a.prepare(private, fmt.Sprintf(privateSources, private, arch)); err != nil {
+		return "", "", err
+	}
+	archives = filepath.Join(private, "archives")
+	if err := os.MkdirAll(archives, 0o755); err != nil {
+		return "", "", err
+	}
+	content := fmt.Sprintf(entry, of.types, mirror, suite, of.targets, Keyring)
+	if err := os.WriteFile(filepath.Join(private, "sources", "debian.sources"), []byte(content), 0o644); err != nil {
+		return "", "", err
+	}
+	// Without the mode a failed fetch is a warning and no failure.
+	_, err = a.run(ctx, private, "-c", config, "-o", "APT::Update::Error-Mode=any", "update")
+	return config, archives, err
+}
+
+// download fetches packages into the folder work and returns their files by
+// name.
+func (a *apt) download(ctx context.Context, work, suite, arch string, names []string) (files map[string]string, err error) {
+	err = a.eachMirror(ctx, work, func(private, mirror string) (err error) {
+		files, err = a.downloadFrom(ctx, private, mirror, suite, arch, names)
+		return err
+	})
+	return files, err
 }
 
 func (a *apt) downloadFrom(ctx context.Context, private, mirror, suite, arch string, names []string) (map[string]string, error) {
-	archives := filepath.Join(private, "archives")
-	config, err := a.prepare(private, fmt.Sprintf(privateSources, private, arch))
+	config, archives, err := a.update(ctx, private, mirror, suite, arch, binaries)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(archives, 0o755); err != nil {
-		return nil, err
-	}
-	entry := fmt.Sprintf(source, mirror, suite, arch, Keyring)
-	if err := os.WriteFile(filepath.Join(private, "sources", "debian.sources"), []byte(entry), 0o644); err != nil {
-		return nil, err
-	}
-	// Without the mode a failed fetch is a warning and no failure.
-	if _, err := a.run(ctx, private, "-c", config, "-o", "APT::Update::Error-Mode=any", "update"); err != nil {
 		return nil, err
 	}
 	if _, err := a.run(ctx, archives, append([]string{"-c", config, "download"}, names...)...); err != nil {

@@ -105,6 +105,22 @@ func (f *filesystem) Close() error {
 	return nil
 }
 
+// Unpack writes the package's files into the folder dir, which is made if need
+// be. No script of the package runs.
+func Unpack(ctx context.Context, deb, dir string) error {
+	var stderr bytes.Buffer
+	command := exec.CommandContext(ctx, "dpkg-deb", "--extract", deb, dir)
+	command.Stderr = &stderr
+	err := command.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return ErrNoApt
+	}
+	if err != nil {
+		return fmt.Errorf("unpacking %s (remove it to have it fetched anew): %w: %s", deb, err, complaint(stderr.String()))
+	}
+	return nil
+}
+
 // Extract returns the content of the regular file at the absolute path name in
 // the package. Symbolic links are not followed.
 func Extract(ctx context.Context, deb, name string) ([]byte, error) {

@@ -1,11 +1,15 @@
-// Package debian fetches Debian packages of any suite and architecture, for
-// tests and the demo: real HAProxy and nginx executables without running them.
+// Package debian fetches Debian packages of any suite and architecture, and
+// upstream sources, for tests and the demo: real HAProxy and nginx executables
+// without installing them.
 //
 // It drives apt-get with a configuration of its own and never touches the
 // machine's: no package is installed, no list or cache of the machine is
 // written. The mirror is one of the machine's own apt sources; what it serves
 // is checked against Debian's archive keyring. It is not a resolver: it fetches
 // the packages that are named and no others.
+//
+// Tools is the exception: it installs what a test has to run, on a machine that
+// lets it.
 //
 // The machine's apt configuration and Debian's keys are trusted, the mirror and
 // the network are not.
@@ -84,14 +88,7 @@ func Fetch(ctx context.Context, request Request) (map[string]Package, error) {
 			return nil, fmt.Errorf("%q is no name of a Debian suite, architecture or package", name)
 		}
 	}
-	cache := request.CacheDir
-	if cache == "" {
-		var err error
-		if cache, err = DefaultCacheDir(); err != nil {
-			return nil, err
-		}
-	}
-	cache, err := filepath.Abs(cache)
+	cache, err := cacheDir(request.CacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +115,17 @@ func Fetch(ctx context.Context, request Request) (map[string]Package, error) {
 	return packages, nil
 }
 
+// cacheDir is an absolute dir, the default's if empty.
+func cacheDir(dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = DefaultCacheDir(); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Abs(dir)
+}
+
 func debPath(dir, name string) string { return filepath.Join(dir, name+".deb") }
 
 // absent returns the names that dir has no package of.
@@ -131,9 +139,31 @@ func absent(dir string, names []string) []string {
 	return missing
 }
 
-// fill brings packages into dir under its lock. Each is renamed into place
-// whole.
+// fill brings packages into dir. Each is renamed into place whole.
 func fill(ctx context.Context, dir string, request Request, missing []string) error {
+	return locked(ctx, dir, func(apt *apt, work string) error {
+		if !request.Refresh {
+			// Another process may have been first.
+			if missing = absent(dir, missing); len(missing) == 0 {
+				return nil
+			}
+		}
+		files, err := apt.download(ctx, work, request.Suite, request.Arch, missing)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", request.Suite, request.Arch, err)
+		}
+		for name, file := range files {
+			if err := os.Rename(file, debPath(dir, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// locked calls fetch under the lock of the folder dir, which is made if need be,
+// with apt and a folder in it to work in.
+func locked(ctx context.Context, dir string, fetch func(apt *apt, work string) error) error {
 	apt, err := newApt()
 	if err != nil {
 		return err
@@ -146,25 +176,10 @@ func fill(ctx context.Context, dir string, request Request, missing []string) er
 		return err
 	}
 	defer unlock()
-	if !request.Refresh {
-		// Another process may have been first.
-		if missing = absent(dir, missing); len(missing) == 0 {
-			return nil
-		}
-	}
 	work, err := os.MkdirTemp(dir, ".fetch-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	files, err := apt.download(ctx, work, request.Suite, request.Arch, missing)
-	if err != nil {
-		return fmt.Errorf("%s/%s: %w", request.Suite, request.Arch, err)
-	}
-	for name, file := range files {
-		if err := os.Rename(file, debPath(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fetch(apt, work)
 }

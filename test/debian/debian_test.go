@@ -109,6 +109,49 @@ func TestFetchRefusesNames(t *testing.T) {
 	}
 }
 
+func TestFetchSourceCached(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	cache := t.TempDir()
+	if _, err := FetchSource(t.Context(), "sid", "thing", cache); !errors.Is(err, ErrNoApt) {
+		t.Errorf("nothing in the cache: %v, want ErrNoApt", err)
+	}
+	if _, err := FetchSource(t.Context(), "sid", "../thing", cache); err == nil || errors.Is(err, ErrUnavailable) {
+		t.Errorf("a name with a path: %v, want a refusal", err)
+	}
+	dir := filepath.Join(cache, "sid", "source")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"thing_1.2+dfsg.orig.tar.xz", "thing_1.2+dfsg.orig.tar.xz.asc", "other_3.orig.tar.gz"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("content"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := FetchSource(t.Context(), "sid", "thing", cache)
+	want := Source{
+		Name: "thing", Version: "1.2+dfsg", Suite: "sid", Path: filepath.Join(dir, "thing_1.2+dfsg.orig.tar.xz"),
+		SHA256: "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73",
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestToolsMissing(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	if err := os.WriteFile(filepath.Join(bin, "there"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Tools(t.Context(), map[string]string{"there": "one"}); err != nil {
+		t.Error(err)
+	}
+	err := Tools(t.Context(), map[string]string{"there": "one", "tool-b": "two", "tool-a": "two"})
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "tool-a, tool-b not found; install the package two") {
+		t.Errorf("error is %v, want ErrUnavailable that names what to install", err)
+	}
+}
+
 func TestDefaultCacheDir(t *testing.T) {
 	t.Setenv("CAPVET_CACHE", "/one")
 	t.Setenv("XDG_CACHE_HOME", "/two")
@@ -163,6 +206,13 @@ func TestDeb(t *testing.T) {
 	if got, err := Extract(t.Context(), deb, "/usr/bin/thing"); err != nil || string(got) != "content" {
 		t.Errorf("Extract: %q, %v", got, err)
 	}
+	dir := filepath.Join(t.TempDir(), "root")
+	if err := Unpack(t.Context(), deb, dir); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "usr/bin/link")); err != nil || string(got) != "content" {
+		t.Errorf("unpacked: %q, %v", got, err)
+	}
 	for _, name := range []string{"/usr/bin/other", "/usr/bin/link", "/usr/bin"} {
 		if got, err := Extract(t.Context(), deb, name); err == nil {
 			t.Errorf("Extract %s: %q and no error", name, got)
@@ -181,6 +231,9 @@ func TestDamagedDeb(t *testing.T) {
 	}
 	if _, err := Extract(t.Context(), deb, "/usr/bin/thing"); err == nil {
 		t.Error("a truncated package was read without error")
+	}
+	if err := Unpack(t.Context(), deb, t.TempDir()); err == nil {
+		t.Error("a truncated package was unpacked without error")
 	}
 	stream, err := Filesystem(t.Context(), deb)
 	if err != nil {

@@ -93,6 +93,35 @@ func TestFetchNoSuchPackage(t *testing.T) {
 	}
 }
 
+// TestFetchSource fetches an upstream tarball, and again with no apt in reach.
+func TestFetchSource(t *testing.T) {
+	cache := t.TempDir()
+	source, err := FetchSource(t.Context(), "trixie", "hello", cache)
+	if errors.Is(err, ErrUnavailable) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := exec.Command("tar", "-tf", source.Path).Output()
+	if err != nil || !bytes.Contains(output, []byte("hello-"+source.Version+"/configure")) {
+		t.Errorf("%+v: %v, %.200s", source, err, output)
+	}
+	t.Setenv("PATH", t.TempDir())
+	again, err := FetchSource(t.Context(), "trixie", "hello", cache)
+	if diff := cmp.Diff(source, again); err != nil || diff != "" {
+		t.Errorf("from the cache: %v (-first +again):\n%s", err, diff)
+	}
+}
+
+func TestFetchSourceNone(t *testing.T) {
+	cache := t.TempDir()
+	require(t, Request{Suite: "bookworm", Arch: "amd64", Packages: []string{"base-files"}, CacheDir: cache})
+	if _, err := FetchSource(t.Context(), "bookworm", "no-such-source", cache); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("error is %v, want ErrUnavailable", err)
+	}
+}
+
 // TestFetchSigned: a mirror whose files Debian did not sign is refused, whatever
 // the machine's configuration.
 func TestFetchSigned(t *testing.T) {
@@ -101,20 +130,32 @@ func TestFetchSigned(t *testing.T) {
 		t.Skip(err)
 	}
 	mirror := t.TempDir()
-	index := filepath.Join(mirror, "dists", "sid", "main", "binary-arm64")
-	if err := os.MkdirAll(index, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dist := filepath.Join(mirror, "dists", "sid")
 	for path, content := range map[string]string{
-		filepath.Join(index, "Packages"):                 "",
-		filepath.Join(mirror, "dists", "sid", "Release"): "Origin: Debian\nSuite: sid\nCodename: sid\nDate: Mon, 01 Jan 2024 00:00:00 UTC\nArchitectures: arm64\nComponents: main\n",
+		"main/binary-arm64/Packages": "",
+		"main/source/Sources":        "",
+		"Release":                    "Origin: Debian\nSuite: sid\nCodename: sid\nDate: Mon, 01 Jan 2024 00:00:00 UTC\nArchitectures: arm64\nComponents: main\n",
 	} {
+		path = filepath.Join(dist, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = apt.downloadFrom(t.Context(), filepath.Join(t.TempDir(), "private"), "file:"+mirror, "sid", "arm64", []string{"haproxy"})
-	if !errors.Is(err, ErrUnavailable) || !bytes.Contains([]byte(err.Error()), []byte("not signed")) {
-		t.Errorf("error is %v, want a refusal for want of a signature", err)
+	refused := func(t *testing.T, err error) {
+		t.Helper()
+		if !errors.Is(err, ErrUnavailable) || !bytes.Contains([]byte(err.Error()), []byte("not signed")) {
+			t.Errorf("error is %v, want a refusal for want of a signature", err)
+		}
 	}
+	t.Run("binary", func(t *testing.T) {
+		_, err := apt.downloadFrom(t.Context(), filepath.Join(t.TempDir(), "private"), "file:"+mirror, "sid", "arm64", []string{"haproxy"})
+		refused(t, err)
+	})
+	t.Run("source", func(t *testing.T) {
+		_, err := apt.downloadSourceFrom(t.Context(), filepath.Join(t.TempDir(), "private"), "file:"+mirror, "sid", "haproxy")
+		refused(t, err)
+	})
 }

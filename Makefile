@@ -47,7 +47,7 @@ test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, and on a la
 # A count, not a time: go's fuzzer at times reports its own deadline as a failure.
 FUZZTIME ?= 50000x
 fuzz: ## run every fuzz target for FUZZTIME (50000x: inputs)
-	@set -e; for package in $$(go list ./internal/...); do \
+	@set -e; for package in $$(go list ./internal/... ./cmd/...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \

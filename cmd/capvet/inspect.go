@@ -1,73 +1,90 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/capvet/capvet/internal/elfcaps"
 	"github.com/capvet/capvet/internal/inspect"
 	"github.com/capvet/capvet/internal/report"
 )
 
 func newInspectCommand() *cobra.Command {
 	format := formatText
+	explain := false
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
 		Short: "Read ELF files on disk",
 		Example: `  capvet inspect /usr/sbin/haproxy
-  capvet inspect --output json ./bin/*`,
+  capvet inspect --output json ./bin/*
+  capvet inspect --explain /usr/sbin/haproxy`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if explain && format != formatText {
+				return exitError{exitUsage, errors.New("--explain is for people: leave out --output")}
+			}
 			var reports []report.Report
+			var evidence [][]elfcaps.Evidence
 			failed := false
 			for _, file := range files {
-				r, err := inspectFile(file)
+				r, why, err := inspectFile(file, explain)
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
 				}
-				reports = append(reports, r)
+				reports, evidence = append(reports, r), append(evidence, why)
 			}
-			return finish(cmd.OutOrStdout(), format, reports, failed)
+			if !explain {
+				return finish(cmd.OutOrStdout(), format, reports, failed)
+			}
+			return explained(cmd.OutOrStdout(), reports, evidence, failed)
 		},
 	}
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
+	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
 	return cmd
 }
 
 // inspectFile reports on one file. With an error the report has a gap that says
 // the same, so that no file asked for is missing from the output.
-func inspectFile(path string) (report.Report, error) {
+func inspectFile(path string, explain bool) (report.Report, []elfcaps.Evidence, error) {
 	r := report.New()
-	binary, err := openAndInspect(path)
+	binary, evidence, err := openAndInspect(path, explain)
 	if err != nil {
 		r.Complete = false
 		r.Gaps = append(r.Gaps, report.Gap{Where: path, Reason: "unreadable", Detail: err.Error()})
-		return r, err
+		return r, nil, err
 	}
 	r.Binaries = append(r.Binaries, binary)
-	return r, nil
+	return r, evidence, nil
 }
 
-func openAndInspect(path string) (report.Binary, error) {
+func openAndInspect(path string, explain bool) (report.Binary, []elfcaps.Evidence, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return report.Binary{}, err // names the path
+		return report.Binary{}, nil, err // names the path
 	}
 	if !info.Mode().IsRegular() {
 		// Opening a FIFO would wait for a writer, and a device has no size.
-		return report.Binary{}, fmt.Errorf("%s is not a regular file: name the executable itself", path)
+		return report.Binary{}, nil, fmt.Errorf("%s is not a regular file: name the executable itself", path)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return report.Binary{}, err
+		return report.Binary{}, nil, err
 	}
 	defer file.Close()
 	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
-		return report.Binary{}, err
+		return report.Binary{}, nil, err
 	}
-	return inspect.File(file, size, path) // its errors name the path
+	// The errors of both name the path.
+	if explain {
+		return inspect.Explain(file, size, path)
+	}
+	binary, err := inspect.File(file, size, path)
+	return binary, nil, err
 }

@@ -43,6 +43,11 @@ func finish(w io.Writer, format outputFormat, reports []report.Report, failed bo
 	if err := write(w, reports); err != nil {
 		return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
 	}
+	return outcome(reports, failed)
+}
+
+// outcome chooses the exit code.
+func outcome(reports []report.Report, failed bool) error {
 	if failed {
 		return exitError{code: exitFailed}
 	}

@@ -70,7 +70,7 @@ func (a *analysis) initial(addr value, width uint8) value {
 func (a *analysis) load(s *state, addr value, width uint8) value {
 	addr = a.mapped(addr)
 	return a.names.each(addr, func(at value) value {
-		if v, _, ok := s.load(at, width, a.initial); ok {
+		if v, ok := s.load(at, width, a.initial); ok {
 			return v
 		}
 		return a.initial(at, width)
@@ -79,16 +79,16 @@ func (a *analysis) load(s *state, addr value, width uint8) value {
 
 // storeEach writes to every place that addr may be; to several only what may
 // hold afterwards.
-func (a *analysis) storeEach(s *state, addr value, width uint8, v value, pc uint64) {
+func (a *analysis) storeEach(s *state, addr value, width uint8, v value, by trail) {
 	if addr.kind != kindSet {
 		if addr.kind == kindConst && width >= 4 {
-			a.noteGlobal(uint64(addr.off), v)
+			a.noteGlobal(uint64(addr.off), v, by)
 		}
-		s.store(addr, width, v, pc)
+		s.store(addr, width, v, by)
 		return
 	}
 	for _, at := range a.names.alternatives(addr) {
-		s.store(at, width, a.names.either(v, a.load(s, at, width)), pc)
+		s.store(at, width, a.names.either(v, a.load(s, at, width)), by)
 	}
 }
 
@@ -121,9 +121,15 @@ func (a *analysis) mapped(addr value) value {
 	return out
 }
 
+// global is the header version that code stores at an address, and how.
+type global struct {
+	value value
+	by    trail
+}
+
 // noteGlobal remembers header versions that code stores in globals: another
 // function may pass them on.
-func (a *analysis) noteGlobal(addr uint64, v value) {
+func (a *analysis) noteGlobal(addr uint64, v value, by trail) {
 	for _, alt := range a.names.alternatives(v) {
 		if !knownHeader(cut(alt, 4)) {
 			return
@@ -131,11 +137,11 @@ func (a *analysis) noteGlobal(addr uint64, v value) {
 	}
 	v = a.names.each(v, func(x value) value { return cut(x, 4) })
 	if have, ok := a.globals[addr]; ok {
-		v = a.names.either(have, v)
+		v, by = a.names.either(have.value, v), a.names.both(have.by, by)
 	} else if len(a.globals) >= maxGlobals {
 		return
 	}
-	a.globals[addr] = v
+	a.globals[addr] = global{v, by}
 }
 
 const maxGlobals = 1 << 10

@@ -16,6 +16,11 @@ type sink struct {
 	via   string
 	root  uint64
 	where span
+	// how number, header and version came to be, as far as this function is
+	// their source; site is the call in it that reaches inner.
+	how   [3]trail
+	site  uint64
+	inner *sink
 	// looked says that its callers were looked for.
 	looked bool
 }
@@ -35,6 +40,8 @@ type analysis struct {
 	unwind  *unwind
 	goTable *goTable
 	steps   int
+	// explain keeps trails.
+	explain bool
 	// effects turns on following what callees write through pointers.
 	effects   bool
 	summaries map[uint64]*summary
@@ -42,7 +49,7 @@ type analysis struct {
 	// sinks is how many were added while tracing.
 	sinks int
 	// globals are header versions that code stores at fixed addresses.
-	globals map[uint64]value
+	globals map[uint64]global
 
 	inline  *sink
 	imports map[string]*sink
@@ -74,13 +81,10 @@ type handledKey struct {
 
 // finding is one capability call, resolved or not.
 type finding struct {
-	pc      uint64
+	sighting
 	syscall string
 	abi     report.ABI
-	via     string
-	writer  uint64 // the instruction that stored the version
 	probe   bool
-	place   value // of the header
 }
 
 func newAnalysis(f *File, m *machine) *analysis {
@@ -88,7 +92,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]value{},
+		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]global{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}

@@ -39,11 +39,12 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	}
 	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
 	var after [numRegs]value
+	var how [numRegs]trail
 	ok := false
 	if name := a.calleeName(callee); name != "" {
-		a.libraryCall(s, name, pc)
+		a.libraryCall(s, name, a.callTrail(s, pc))
 	} else if a.effects && len(sinks) == 0 {
-		after, ok = a.applyEffects(s, callee, entrySP)
+		after, how, ok = a.applyEffects(s, callee, entrySP)
 	}
 	if !r.observe {
 		if r.calls == nil {
@@ -70,6 +71,7 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	kept[a.m.sp] = s.regs[a.m.sp]
 	kept[a.m.result] = result
 	s.regs = kept
+	a.called(s, pc, how)
 	r.goState(s)
 }
 
@@ -81,14 +83,16 @@ func (r *run) sight(s *state, k *sink, pc uint64, entrySP value) {
 	g.header = a.eval(s, k.header, entrySP)
 	g.data = a.eval(s, k.data, entrySP)
 	g.version = a.eval(s, k.version, entrySP)
-	if g.header.kind != kindTop {
-		_, g.writer, _ = s.load(g.header, 4, a.initial)
+	if s.trails != nil {
+		for i, v := range []value{k.number, k.header, k.version} {
+			g.how[i] = a.names.both(k.how[i], a.evalTrail(s, v, entrySP))
+		}
 	}
 	if a.isCapabilityCall(g.number) {
 		// A NULL data pointer, or a version that the kernel does not know, makes
 		// it write back the version that it prefers.
 		if g.data.isZero() || g.version.kind == kindConst && !knownHeader(g.version) {
-			s.store(g.header, 4, value{kind: kindKernel}, pc)
+			s.store(g.header, 4, value{kind: kindKernel}, a.callTrail(s, pc))
 		}
 	}
 	if r.observe {
@@ -102,6 +106,9 @@ func (r *run) note(g sighting) {
 		if o := &r.seen[i]; o.pc == g.pc && o.sink == g.sink {
 			o.number, o.header = n.either(o.number, g.number), n.either(o.header, g.header)
 			o.data, o.version = n.either(o.data, g.data), n.either(o.version, g.version)
+			for i, t := range g.how {
+				o.how[i] = n.both(o.how[i], t)
+			}
 			return
 		}
 	}
@@ -112,6 +119,9 @@ func (r *run) note(g sighting) {
 func (r *run) kernel(s *state, pc uint64) {
 	r.sight(s, r.a.inline, pc, s.regs[r.a.m.sp])
 	s.regs[r.a.m.result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
+	if s.trails != nil {
+		s.trails[r.a.m.result] = r.a.callTrail(s, pc)
+	}
 	if r.a.m.pushed != 0 {
 		s.regs[1], s.regs[11] = top, top // rcx and r11
 	}

@@ -12,14 +12,21 @@ import (
 // Capset judges the capability calls of the file. It never fails: what cannot
 // be read is ABIUnknown with a reason.
 func (f *File) Capset() report.Capset {
+	out, _ := f.judge(false)
+	return out
+}
+
+// judge returns the verdict and the work behind it, nil where no code is read.
+func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
 	m := machineFor(f.c.machine)
 	if m == nil {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
 		out.Reason = fmt.Sprintf("code for %s is not read", f.c.machine)
-		return out
+		return out, nil
 	}
 	a := newAnalysis(f, m)
+	a.explain = explain
 	a.trace()
 	a.conclude()
 	slices.SortFunc(a.found, func(x, y finding) int {
@@ -33,11 +40,11 @@ func (f *File) Capset() report.Capset {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
 			Syscall: x.syscall, ABI: x.abi, Function: functions[x.pc], Address: fmt.Sprintf("%#x", x.pc),
-			Via: x.via, Header: a.describe(x.place, data),
+			Via: x.sink.via, Header: a.describe(x.header, data),
 		})
 	}
 	a.reason(&out)
-	return out
+	return out, a
 }
 
 // symbolNames names the functions that hold the calls, and the headers in data.
@@ -45,8 +52,8 @@ func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]S
 	data = map[uint64]Symbol{}
 	for _, x := range a.found {
 		data[x.pc] = Symbol{}
-		if x.place.kind == kindConst {
-			data[uint64(x.place.off)] = Symbol{}
+		if x.header.kind == kindConst {
+			data[uint64(x.header.off)] = Symbol{}
 		}
 	}
 	a.f.nameOf(data)
@@ -65,12 +72,12 @@ func (a *analysis) conclude() {
 	// A header in a global that other code fills.
 	for i := range a.found {
 		x := &a.found[i]
-		if x.abi != report.ABIUnknown || x.place.kind != kindConst {
+		if x.abi != report.ABIUnknown || x.header.kind != kindConst {
 			continue
 		}
-		if v, ok := a.globals[uint64(x.place.off)]; ok {
-			x.abi = report.ABINone
-			for _, alt := range a.names.alternatives(v) {
+		if g, ok := a.globals[uint64(x.header.off)]; ok {
+			x.abi, x.how[2] = report.ABINone, a.names.both(x.how[2], g.by)
+			for _, alt := range a.names.alternatives(g.value) {
 				x.abi = report.WorseABI(x.abi, report.ABIOfHeader(uint32(alt.off)))
 			}
 		}

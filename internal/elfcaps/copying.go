@@ -12,7 +12,7 @@ func (a *analysis) count(s *state, r reg) int64 {
 }
 
 // fill sets n elements of width bytes at addr to v.
-func (a *analysis) fill(s *state, addr, v value, n int64, width uint8, pc uint64) {
+func (a *analysis) fill(s *state, addr, v value, n int64, width uint8, by trail) {
 	v = cut(v, width)
 	if n < 0 {
 		n = 1
@@ -21,24 +21,26 @@ func (a *analysis) fill(s *state, addr, v value, n int64, width uint8, pc uint64
 	size := n * int64(width)
 	if v.isZero() { // in larger pieces
 		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
-			s.store(plus(addr, off), uint8(min(8, size-off)), v, pc)
+			s.store(plus(addr, off), uint8(min(8, size-off)), v, by)
 		}
 		return
 	}
 	for i := range min(n, maxCopy) {
-		s.store(plus(addr, i*int64(width)), width, v, pc)
+		s.store(plus(addr, i*int64(width)), width, v, by)
 	}
 }
 
 // copy copies size bytes.
-func (a *analysis) copy(s *state, to, from value, size int64, pc uint64) {
+func (a *analysis) copy(s *state, to, from value, size int64, by trail) {
 	size = min(size, maxCopy)
 	var words [maxCopy / 8]value
+	var how [maxCopy / 8]trail
 	for off := int64(0); off < size; off += 8 {
-		words[off/8] = a.load(s, plus(from, off), uint8(copyWidth(size-off)))
+		at, width := plus(from, off), uint8(copyWidth(size-off))
+		words[off/8], how[off/8] = a.load(s, at, width), a.written(s, at, width)
 	}
 	for off := int64(0); off < size; off += 8 {
-		s.store(plus(to, off), uint8(copyWidth(size-off)), words[off/8], pc)
+		s.store(plus(to, off), uint8(copyWidth(size-off)), words[off/8], a.names.both(by, how[off/8]))
 	}
 }
 
@@ -56,7 +58,7 @@ func copyWidth(n int64) int64 {
 }
 
 // libraryCall models the functions of the C library that fill or copy memory.
-func (a *analysis) libraryCall(s *state, name string, pc uint64) {
+func (a *analysis) libraryCall(s *state, name string, by trail) {
 	x, y, z := a.get(s, a.m.callArgs[0]), a.get(s, a.m.callArgs[1]), a.get(s, a.m.callArgs[2])
 	known := z.kind == kindConst && z.off >= 0
 	switch name {
@@ -65,17 +67,17 @@ func (a *analysis) libraryCall(s *state, name string, pc uint64) {
 			z.off = 1
 		}
 		if y.isZero() {
-			a.fill(s, x, y, z.off, 1, pc)
+			a.fill(s, x, y, z.off, 1, by)
 		} else {
-			a.fill(s, x, top, min(z.off, maxCopy)/4, 4, pc)
+			a.fill(s, x, top, min(z.off, maxCopy)/4, 4, by)
 		}
 	case "bzero":
 		if y.kind == kindConst && y.off >= 0 {
-			a.fill(s, x, constant(0), y.off, 1, pc)
+			a.fill(s, x, constant(0), y.off, 1, by)
 		}
 	case "memcpy", "memmove", "mempcpy", "__memcpy_chk", "__memmove_chk":
 		if known {
-			a.copy(s, x, y, z.off, pc)
+			a.copy(s, x, y, z.off, by)
 		}
 	}
 }

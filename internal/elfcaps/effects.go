@@ -42,18 +42,18 @@ func (a *analysis) summarise(target uint64) *summary {
 }
 
 // applyEffects carries what a callee writes through pointers and into globals,
-// and what it leaves in registers, into the caller's state. Compilers know which
+// and what it leaves in registers and how, into the caller's state. Compilers know which
 // registers a local callee leaves alone, and use them across the call.
-func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [numRegs]value, ok bool) {
+func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [numRegs]value, how [numRegs]trail, ok bool) {
 	if callee.kind != kindConst || !a.f.mem.executable(uint64(callee.off)) {
-		return after, false
+		return after, how, false
 	}
 	k := a.summarise(uint64(callee.off))
 	if k == nil {
-		return after, false
+		return after, how, false
 	}
 	if k.exit == nil {
-		return after, false
+		return after, how, false
 	}
 	before := s.clone()
 	for i, c := range k.exit.cells {
@@ -64,12 +64,15 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 		if c.space == kindStack && c.off < 0 {
 			continue
 		}
-		s.store(a.eval(before, at, entrySP), c.width, a.eval(before, c.val, entrySP), c.pc)
+		s.store(a.eval(before, at, entrySP), c.width, a.eval(before, c.val, entrySP), a.names.both(c.by, a.evalTrail(before, c.val, entrySP)))
 	}
 	for r := range after {
 		after[r] = a.eval(before, k.exit.regs[r], entrySP)
+		if s.trails != nil {
+			how[r] = a.names.both(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
+		}
 	}
-	return after, true
+	return after, how, true
 }
 
 // returns says that a call may come back, as far as is known.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -31,6 +33,11 @@ func judge(t *testing.T, data []byte) {
 	}
 	if got.ABI == report.ABIUnknown && got.Reason == "" {
 		t.Error("unknown without a reason")
+	}
+	if again, err := Open(bytes.NewReader(data), int64(len(data)), fuzzLimits); err != nil {
+		t.Errorf("opened once, not twice: %v", err)
+	} else if explained, _ := again.Explain(); !cmp.Equal(got, explained) {
+		t.Errorf("judged %+v, explained as %+v", got, explained)
 	}
 	f.Symbols("haproxy_version", "build_features")
 	f.Pointer(f.c.entry)

@@ -17,8 +17,8 @@ type sighting struct {
 	entry uint64
 	// The values are in terms of the function's own entry.
 	number, header, version, data value
-	// writer is the instruction that stored the version, 0 if none here did.
-	writer uint64
+	// how number, header and version came to be.
+	how [3]trail
 }
 
 // run is the interpretation of one function.
@@ -76,6 +76,9 @@ func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) 
 		start.regs[i] = a.names.symbol(origin{kind: symbolRegister, reg: reg(i)})
 	}
 	start.regs[a.m.sp] = value{kind: kindStack}
+	if a.explain {
+		start.trails = new([numRegs]trail)
+	}
 	r.goState(start)
 	r.arrive(entry, start)
 	for {

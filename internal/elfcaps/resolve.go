@@ -49,7 +49,7 @@ func (a *analysis) resolve(g sighting) {
 		}
 		return
 	}
-	out := finding{pc: g.pc, via: g.sink.via, writer: g.writer}
+	out := finding{sighting: g}
 	for _, v := range numbers {
 		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
 			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
@@ -87,7 +87,7 @@ func (a *analysis) resolve(g sighting) {
 	if abi == report.ABIUnknown && out.probe {
 		abi = report.ABINegotiated
 	}
-	out.abi, out.place = abi, g.header
+	out.abi = abi
 	a.found = append(a.found, out)
 }
 
@@ -136,7 +136,7 @@ func (a *analysis) again() {
 func (a *analysis) addSink(g sighting) {
 	k := &sink{
 		target: g.entry, number: g.number, header: g.header, version: g.version, data: g.data,
-		via: g.sink.via, root: g.sink.root, where: g.span,
+		via: g.sink.via, root: g.sink.root, where: g.span, how: g.how, site: g.pc, inner: g.sink,
 	}
 	if k.root == 0 {
 		k.root = g.pc

@@ -11,8 +11,8 @@ type cell struct {
 	off   int64
 	width uint8
 	val   value
-	// pc is the instruction that wrote it.
-	pc uint64
+	// by is how it was written, where that is kept.
+	by trail
 }
 
 const maxCells = 512
@@ -22,10 +22,17 @@ type state struct {
 	regs [numRegs]value
 	// cells are sorted by space, id and offset and do not overlap.
 	cells []cell
+	// trails are how the registers came to be; nil where that is not kept.
+	trails *[numRegs]trail
 }
 
 func (s *state) clone() *state {
-	return &state{regs: s.regs, cells: slices.Clone(s.cells)}
+	c := &state{regs: s.regs, cells: slices.Clone(s.cells)}
+	if s.trails != nil {
+		t := *s.trails
+		c.trails = &t
+	}
+	return c
 }
 
 func cellLess(c *cell, space kind, id uint32, off int64) bool {
@@ -64,7 +71,7 @@ func place(addr value) (space kind, id uint32, off int64, ok bool) {
 // store writes width bytes. Addresses that are not known are ignored: an
 // object whose address is lost is not the header that a call passes by a known
 // one.
-func (s *state) store(addr value, width uint8, v value, pc uint64) {
+func (s *state) store(addr value, width uint8, v value, by trail) {
 	space, id, off, ok := place(addr)
 	if !ok || width == 0 {
 		return
@@ -83,11 +90,11 @@ func (s *state) store(addr value, width uint8, v value, pc uint64) {
 		}
 		// Keep what of a constant or of unknown bytes stands out at the ends.
 		if c.off < off {
-			before = &cell{space, id, c.off, uint8(off - c.off), piece(*c, 0, uint8(off-c.off)), c.pc}
+			before = &cell{space, id, c.off, uint8(off - c.off), piece(*c, 0, uint8(off-c.off)), c.by}
 		}
 		if end := c.off + int64(c.width); end > off+int64(width) {
 			n := uint8(end - off - int64(width))
-			after = &cell{space, id, off + int64(width), n, piece(*c, c.width-n, n), c.pc}
+			after = &cell{space, id, off + int64(width), n, piece(*c, c.width-n, n), c.by}
 		}
 	}
 	var put [3]cell
@@ -96,7 +103,7 @@ func (s *state) store(addr value, width uint8, v value, pc uint64) {
 		put[n] = *before
 		n++
 	}
-	put[n] = cell{space, id, off, width, cut(v, width), pc}
+	put[n] = cell{space, id, off, width, cut(v, width), by}
 	n++
 	if after != nil {
 		put[n] = *after
@@ -125,12 +132,12 @@ func piece(c cell, from, n uint8) value {
 	return top
 }
 
-// load reads width bytes that the function wrote, with the instruction that
-// did. It returns false when it wrote none of them.
-func (s *state) load(addr value, width uint8, initial func(value, uint8) value) (v value, pc uint64, found bool) {
+// load reads width bytes that the function wrote. It returns false when it
+// wrote none of them.
+func (s *state) load(addr value, width uint8, initial func(value, uint8) value) (v value, found bool) {
 	space, id, off, ok := place(addr)
 	if !ok {
-		return top, 0, false
+		return top, false
 	}
 	i := s.firstCell(space, id, off-7)
 	covered := uint8(0)
@@ -150,25 +157,25 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 		if c.off+int64(c.width) <= off {
 			continue
 		}
-		found, pc = true, max(pc, c.pc)
+		found = true
 		if c.off <= off && c.off+int64(c.width) >= off+int64(width) {
 			if c.off == off && c.val.kind != kindConst && c.width >= width {
 				if c.val.kind == kindLow && width <= 4 {
-					return cut(c.val, width), c.pc, true
+					return cut(c.val, width), true
 				}
 				if c.width == width || c.val.kind == kindKernel || width == 4 && c.width == 8 && c.val.kind == kindSymbol {
-					return c.val, c.pc, true
+					return c.val, true
 				}
-				return top, c.pc, true
+				return top, true
 			}
-			return piece(*c, uint8(off-c.off), width), c.pc, true
+			return piece(*c, uint8(off-c.off), width), true
 		}
 		at := off + int64(covered)
 		if c.off != at { // a gap: what was there before
 			if c.off < off {
 				p := piece(*c, uint8(off-c.off), uint8(c.off+int64(c.width)-off))
 				if p.kind != kindConst {
-					return top, c.pc, true
+					return top, true
 				}
 				bits |= uint64(p.off)
 				covered = uint8(c.off + int64(c.width) - off)
@@ -177,28 +184,28 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 			gap := uint8(c.off - at)
 			was := initial(value{space, id, at}, gap)
 			if was.kind != kindConst {
-				return partly(), c.pc, true
+				return partly(), true
 			}
 			bits |= uint64(cut(was, gap).off) << (8 * covered)
 			covered += gap
 		}
 		if c.val.kind != kindConst {
-			return partly(), c.pc, true
+			return partly(), true
 		}
 		bits |= uint64(c.val.off) << (8 * covered)
 		covered += c.width
 	}
 	if !found {
-		return top, 0, false
+		return top, false
 	}
 	if covered < width {
 		rest := initial(value{space, id, off + int64(covered)}, width-covered)
 		if rest.kind != kindConst {
-			return partly(), pc, true
+			return partly(), true
 		}
 		bits |= uint64(cut(rest, width-covered).off) << (8 * covered)
 	}
-	return cut(constant(bits), width), pc, true
+	return cut(constant(bits), width), true
 }
 
 // join makes s stand for itself and o; it says whether s changed.
@@ -208,6 +215,9 @@ func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bo
 		if s.regs[i] != o.regs[i] {
 			if v := n.either(s.regs[i], o.regs[i]); v != s.regs[i] {
 				s.regs[i], changed = v, true
+				if s.trails != nil {
+					s.trails[i] = n.both(s.trails[i], o.trails[i])
+				}
 			}
 		}
 	}
@@ -234,14 +244,14 @@ func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bo
 				// Written in different pieces: keep the narrower width.
 				w := min(a.width, b.width)
 				pa, pb := piece(a, 0, w), piece(b, 0, w)
-				c := cell{a.space, a.id, a.off, w, n.either(pa, pb), min(a.pc, b.pc)}
+				c := cell{a.space, a.id, a.off, w, n.either(pa, pb), n.both(a.by, b.by)}
 				if a.width > w || c.val != a.val {
 					changed = true
 				}
 				out = append(out, c)
 			} else {
 				if v := n.either(a.val, b.val); v != a.val {
-					a.val, changed = v, true
+					a.val, a.by, changed = v, n.both(a.by, b.by), true
 				}
 				out = append(out, a)
 			}

@@ -17,8 +17,8 @@ func (a *analysis) set(s *state, r reg, v value) {
 	}
 }
 
-// step performs one operation.
-func (a *analysis) step(s *state, o *operation, pc uint64) {
+// perform carries out one operation; by is how, where that is kept.
+func (a *analysis) perform(s *state, o *operation, by trail) {
 	n := a.names
 	switch o.code {
 	case opKill:
@@ -106,14 +106,14 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 	case opLoad:
 		a.set(s, o.dst, a.load(s, a.address(s, o), o.width))
 	case opStore:
-		a.storeEach(s, a.address(s, o), o.width, a.get(s, o.dst), pc)
+		a.storeEach(s, a.address(s, o), o.width, a.get(s, o.dst), by)
 	case opStoreImm:
-		a.storeEach(s, a.address(s, o), o.width, constant(uint64(o.imm)), pc)
+		a.storeEach(s, a.address(s, o), o.width, constant(uint64(o.imm)), by)
 	case opFill:
-		a.fill(s, a.get(s, o.a), a.get(s, o.b), a.count(s, o.dst), o.width, pc)
+		a.fill(s, a.get(s, o.a), a.get(s, o.b), a.count(s, o.dst), o.width, by)
 	case opCopy:
 		if k := a.count(s, o.dst); k >= 0 {
-			a.copy(s, a.get(s, o.a), a.get(s, o.b), k*int64(o.width), pc)
+			a.copy(s, a.get(s, o.a), a.get(s, o.b), k*int64(o.width), by)
 		}
 	}
 }

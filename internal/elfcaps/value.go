@@ -65,6 +65,10 @@ type interner struct {
 	ids     map[origin]uint32
 	sets    [][]value
 	setIDs  map[[maxAlternatives]value]uint32
+	// steps and what each made, by trail.
+	steps    []trailStep
+	made     []value
+	trailIDs map[trailStep]trail
 }
 
 func newInterner() *interner {

@@ -22,6 +22,21 @@ import (
 // Path and for recognising products by name; nothing is opened. Errors wrap
 // those of elfcaps.Open or what r returned.
 func File(r io.ReaderAt, size int64, path string) (report.Binary, error) {
+	return examine(r, size, path, (*elfcaps.File).Capset)
+}
+
+// Explain does what File does and says from which instructions each call was
+// read.
+func Explain(r io.ReaderAt, size int64, path string) (report.Binary, []elfcaps.Evidence, error) {
+	var evidence []elfcaps.Evidence
+	b, err := examine(r, size, path, func(f *elfcaps.File) (c report.Capset) {
+		c, evidence = f.Explain()
+		return c
+	})
+	return b, evidence, err
+}
+
+func examine(r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) report.Capset) (report.Binary, error) {
 	f, err := elfcaps.Open(r, size, elfcaps.Limits{})
 	if err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
@@ -33,7 +48,7 @@ func File(r io.ReaderAt, size int64, path string) (report.Binary, error) {
 	x := f.Facts()
 	b := report.Binary{
 		Path: path, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, Machine: x.Machine, Libc: x.Libc,
-		Linkage: x.Linkage, PIE: x.PIE, Stripped: x.Stripped, BuildID: x.BuildID, Capset: f.Capset(),
+		Linkage: x.Linkage, PIE: x.PIE, Stripped: x.Stripped, BuildID: x.BuildID, Capset: capset(f),
 	}
 	m, basis, ok := recognise(f)
 	if !ok {

@@ -1,0 +1,321 @@
+package elfcaps
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Evidence is what one call's verdict was read from, so that a person can check
+// it by eye.
+type Evidence struct {
+	// Call is the call as the report has it. Its Syscall is empty where the
+	// number was not read; Reason says so.
+	Call   report.Call
+	Reason string
+	// Functions hold the instructions, from the one that makes the call to the
+	// one that enters the kernel or leaves the file, then those that only had a
+	// part in a value.
+	Functions []Function
+	// Data are the bytes of the file that a value was read from.
+	Data []Datum
+}
+
+// Function is a function with the instructions that matter.
+type Function struct {
+	// Name is empty where no symbol tells it.
+	Name       string
+	Start, End uint64
+	// Lines are in order of address, with gaps.
+	Lines []Line
+}
+
+// Line is one instruction.
+type Line struct {
+	Address uint64
+	Code    []byte
+	Notes   []Note
+}
+
+// Note says what an instruction has to do with the call.
+type Note struct {
+	Role Role
+	// Text is the value that it left, or what it calls.
+	Text string
+}
+
+// Role is the part of a call that an instruction serves.
+type Role string
+
+// Roles.
+const (
+	RoleNumber  Role = "number"  // of the system call
+	RoleHeader  Role = "header"  // where it is
+	RoleVersion Role = "version" // that stands in it
+	RoleCall    Role = "call"
+)
+
+// Datum is some bytes of the file's data.
+type Datum struct {
+	Address uint64
+	Symbol  string
+	Code    []byte
+	Notes   []Note
+}
+
+const (
+	maxEvidence = 64 // calls that are explained
+	around      = 2  // instructions shown before and after each that matters
+	maxLines    = 64 // of one function
+)
+
+// Explain judges the file as Capset does and says from what. It takes several
+// times as long.
+func (f *File) Explain() (report.Capset, []Evidence) {
+	out, a := f.judge(true)
+	if a == nil {
+		return out, nil
+	}
+	var all []Evidence
+	for i, x := range a.found[:min(len(a.found), maxEvidence)] {
+		all = append(all, a.evidence(x.sighting, out.Calls[i], ""))
+	}
+	if out.ABI == report.ABIUnknown {
+		for _, o := range a.opaques[:min(len(a.opaques), maxEvidence-len(all))] {
+			all = append(all, a.evidence(o.sighting, report.Call{Address: fmt.Sprintf("%#x", o.pc)}, o.why))
+		}
+	}
+	return out, all
+}
+
+// exhibit collects one call's evidence.
+type exhibit struct {
+	a     *analysis
+	notes map[uint64][]Note
+	data  map[uint64][]Note
+	seen  map[trail]bool
+}
+
+func (a *analysis) evidence(g sighting, call report.Call, reason string) Evidence {
+	x := &exhibit{a: a, notes: map[uint64][]Note{}, data: map[uint64][]Note{}}
+	for i, role := range []Role{RoleNumber, RoleHeader, RoleVersion} {
+		x.seen = map[trail]bool{}
+		x.follow(g.how[i], role)
+	}
+	spans := []span{g.span}
+	x.call(g.pc, g.sink)
+	for k := g.sink; k != nil && k.inner != nil; k = k.inner {
+		spans = append(spans, k.where)
+		x.call(k.site, k.inner)
+	}
+	return Evidence{Call: call, Reason: reason, Functions: x.functions(spans), Data: x.datums()}
+}
+
+// follow notes every step of a trail.
+func (x *exhibit) follow(t trail, role Role) {
+	if t == 0 || x.seen[t] {
+		return
+	}
+	x.seen[t] = true
+	n := x.a.names
+	s, made := n.steps[t], n.made[t]
+	switch {
+	case s.data != 0:
+		x.data[s.data] = addNote(x.data[s.data], Note{role, x.a.words(role, made)})
+	case s.pc != 0:
+		text := x.a.words(role, made)
+		if s.place.kind != kindTop {
+			text += " to " + x.a.words(RoleHeader, s.place)
+		}
+		x.notes[s.pc] = addNote(x.notes[s.pc], Note{role, text})
+	}
+	for _, from := range s.from {
+		x.follow(from, role)
+	}
+}
+
+func addNote(notes []Note, n Note) []Note {
+	if slices.Contains(notes, n) {
+		return notes
+	}
+	return append(notes, n)
+}
+
+func (x *exhibit) call(pc uint64, k *sink) {
+	text := k.via
+	switch {
+	case k.inner != nil && k.via == "inline":
+		text = fmt.Sprintf("the function at %#x", k.target)
+	case k.inner != nil:
+		text = fmt.Sprintf("%s, the function at %#x", k.via, k.target)
+	case k.via == "inline":
+		text = "enters the kernel"
+	}
+	x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, text})
+}
+
+// words describes a value by its part in the call.
+func (a *analysis) words(role Role, v value) string {
+	switch v.kind {
+	case kindConst:
+		n := uint64(v.off)
+		switch {
+		case role == RoleNumber && a.m.isCapability(n):
+			return fmt.Sprintf("%d, %s", n, a.m.syscallName(n))
+		case role == RoleNumber:
+			return fmt.Sprint(n)
+		case role == RoleVersion && knownHeader(cut(v, 4)):
+			return fmt.Sprintf("%#x, %s", uint32(n), report.ABIOfHeader(uint32(n)))
+		}
+		return fmt.Sprintf("%#x", n)
+	case kindLow:
+		return a.words(role, cut(v, 4))
+	case kindStack:
+		return fmt.Sprintf("stack%+#x", v.off)
+	case kindKernel:
+		return "what the kernel prefers"
+	case kindSymbol:
+		switch o := a.names.origins[v.id]; o.kind {
+		case symbolResult:
+			return fmt.Sprintf("the result of the call at %#x%s", o.pc, offset(v.off))
+		case symbolImport:
+			return "the address of " + o.name
+		case symbolRegister:
+			return "the caller's" + offset(v.off)
+		default:
+			return "read from " + a.words(RoleHeader, o.base)
+		}
+	case kindSet:
+		text := ""
+		for i, alt := range a.names.sets[v.id] {
+			if i > 0 {
+				text += " or "
+			}
+			text += a.words(role, alt)
+		}
+		return text
+	}
+	return "not read"
+}
+
+func offset(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%+#x", n)
+}
+
+// functions groups the notes by function: those of the way first, in its order.
+func (x *exhibit) functions(way []span) []Function {
+	left := make([]uint64, 0, len(x.notes))
+	for pc := range x.notes {
+		left = append(left, pc)
+	}
+	slices.Sort(left)
+	var out []Function
+	var done []span
+	take := func(s span) {
+		if slices.Contains(done, s) {
+			return
+		}
+		done = append(done, s)
+		var here []uint64
+		left = slices.DeleteFunc(left, func(pc uint64) bool {
+			if s.holds(pc) {
+				here = append(here, pc)
+			}
+			return s.holds(pc)
+		})
+		if len(here) > 0 {
+			out = append(out, Function{Start: s.start, End: s.end, Lines: x.lines(s, here)})
+		}
+	}
+	for _, s := range way {
+		take(s)
+	}
+	for len(left) > 0 {
+		pc := left[0]
+		s, _ := x.a.functionOf(pc)
+		if s.end == 0 {
+			s = x.a.f.covering(left[:1])[0]
+		}
+		if !s.holds(pc) {
+			s = span{pc, pc + uint64(x.a.m.longest)}
+		}
+		take(s)
+	}
+	names := map[uint64]Symbol{}
+	for _, f := range out {
+		names[f.Start] = Symbol{}
+	}
+	x.a.f.nameOf(names)
+	for i, f := range out {
+		if out[i].Name = names[f.Start].Name; out[i].Name == "" {
+			if _, name, ok := x.a.goTable.find(f.Start); ok {
+				out[i].Name = name
+			}
+		}
+	}
+	return out
+}
+
+// lines returns the instructions at the places, with some around them.
+func (x *exhibit) lines(s span, places []uint64) []Line {
+	code := slices.Clone(x.a.code(s))
+	var all []Line
+	at := uint64(0)
+	var in insn
+	for i := 0; at < uint64(len(code)) && x.a.f.spend(1); {
+		pc := s.start + at
+		n := uint64(x.a.m.align)
+		if x.a.m.decode(code[at:], pc, &in) {
+			n = uint64(in.length)
+		}
+		for i < len(places) && places[i] < pc {
+			i++
+		}
+		if i < len(places) && places[i] < pc+n && places[i] > pc {
+			n = places[i] - pc // what was data led the decoder astray
+		}
+		all = append(all, Line{Address: pc, Code: code[at:min(at+n, uint64(len(code)))], Notes: x.notes[pc]})
+		at += n
+	}
+	keep := make([]bool, len(all))
+	shown := 0
+	for i := range all {
+		if len(all[i].Notes) == 0 {
+			continue
+		}
+		slices.SortFunc(all[i].Notes, func(p, q Note) int { return cmp.Or(cmp.Compare(p.Role, q.Role), cmp.Compare(p.Text, q.Text)) })
+		for j := max(0, i-around); j <= min(len(all)-1, i+around) && shown < maxLines; j++ {
+			if !keep[j] {
+				keep[j] = true
+				shown++
+			}
+		}
+	}
+	var out []Line
+	for i, l := range all {
+		if keep[i] {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// datums are the bytes that values were read from, by address.
+func (x *exhibit) datums() []Datum {
+	var out []Datum
+	names := map[uint64]Symbol{}
+	for addr := range x.data {
+		names[addr] = Symbol{}
+	}
+	x.a.f.nameOf(names)
+	for addr, notes := range x.data {
+		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.f.mem.bytes(addr, 8)), notes})
+	}
+	slices.SortFunc(out, func(p, q Datum) int { return cmp.Compare(p.Address, q.Address) })
+	return out
+}

@@ -40,8 +40,8 @@ test-integration: ## against a real kube-apiserver, etcd and registry
 	KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -count=1 -tags integration -timeout 20m ./test/integration/... ./test/registry/...
 
 .PHONY: test-corpus
-test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, and on a labelled corpus where there is one
-	$(GO_TEST) -tags corpus -timeout 20m ./test/corpus/... ./test/debian/... ./test/testimage/...
+test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
+	$(GO_TEST) -tags corpus -timeout 30m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
 .PHONY: fuzz
 # A count, not a time: go's fuzzer at times reports its own deadline as a failure.

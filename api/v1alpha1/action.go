@@ -17,6 +17,20 @@ const (
 	ActionReject Action = "Reject"
 )
 
+// WorkloadAction is what happens to a workload whose Pods a policy would reject.
+//
+// +kubebuilder:validation:Enum=Ignore;Warn;Reject
+type WorkloadAction string
+
+const (
+	// WorkloadIgnore says nothing; the Pods are rejected one by one.
+	WorkloadIgnore WorkloadAction = "Ignore"
+	// WorkloadWarn admits the workload and warns whoever wrote it.
+	WorkloadWarn WorkloadAction = "Warn"
+	// WorkloadReject refuses the workload.
+	WorkloadReject WorkloadAction = "Reject"
+)
+
 // Stricter returns the stricter of a and b. A value that is no known action
 // ranks as ActionIgnore.
 func Stricter(a, b Action) Action {

@@ -35,6 +35,17 @@ type CapsetPolicySpec struct {
 	// +kubebuilder:default=Warn
 	Action Action `json:"action,omitempty"`
 
+	// workloads is what happens to a Deployment, ReplicaSet, StatefulSet,
+	// DaemonSet, Job, CronJob or ReplicationController whose Pods this policy
+	// would reject. Warnings on Pods reach nobody when a controller creates
+	// them; those on the workload reach whoever wrote it. A workload whose Pods
+	// would be warned of is warned of as well, whatever stands here, and a
+	// change that leaves its template as it is is never looked at.
+	//
+	// +optional
+	// +kubebuilder:default=Warn
+	Workloads WorkloadAction `json:"workloads,omitempty"`
+
 	// onUnknown is what happens to a Pod with a binary that may make capability
 	// calls whose version could not be read.
 	//

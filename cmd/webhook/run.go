@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,7 +29,10 @@ import (
 )
 
 // The paths that the webhook serves.
-const pathValidatePods = "/validate-pods"
+const (
+	pathValidatePods      = "/validate-pods"
+	pathValidateWorkloads = "/validate-workloads"
+)
 
 // run serves until ctx ends, and then as long as it takes to leave in order.
 func run(ctx context.Context, o options) error {
@@ -36,7 +41,7 @@ func run(ctx context.Context, o options) error {
 	log.Info("starting", "version", version)
 
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	restConfig, err := config.GetConfig()
@@ -44,15 +49,21 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
+	certificate := &servingCertificate{}
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme:                 scheme,
 		Logger:                 log,
-		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir}),
+		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls}}),
+		Cache:                  o.certificates.cacheOptions(),
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
+	}
+	trusted, err := certificate.start(ctx, mgr, o.certificates)
+	if err != nil {
+		return err
 	}
 	policies, err := admission.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader())
 	if err != nil {
@@ -68,16 +79,17 @@ func run(ctx context.Context, o options) error {
 	}
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	noPanicDenial := false           // the handler answers its own panics; the library's answer to one refuses the Pod
-	server.Register(pathValidatePods, admission.WithDeadline(&webhookadmission.Webhook{
-		Handler:      &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now},
-		RecoverPanic: &noPanicDenial,
-	}))
+	handler := &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now}
+	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
+		server.Register(path, admission.WithDeadline(&webhookadmission.Webhook{Handler: handler, RecoverPanic: &noPanicDenial}))
+	}
 
 	var leaving atomic.Bool
-	// Ready means: certificates loaded and listener up (a TLS handshake proves
-	// both), caches synced, and not on the way out.
+	// Ready means: listener up with a certificate (a TLS handshake proves both),
+	// which the API server accepts, caches synced, and not on the way out.
 	checks := map[string]healthz.Checker{
-		"webhook": server.StartedChecker(),
+		"webhook":     server.StartedChecker(),
+		"certificate": trusted,
 		"policies": func(*http.Request) error {
 			if !policies.Synced() {
 				return errors.New("the policies are not all known yet")

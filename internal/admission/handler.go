@@ -1,5 +1,5 @@
-// Package admission answers AdmissionReviews for Pods: it finds out which
-// images a request brings, which policies hold, has the images read, has the
+// Package admission answers AdmissionReviews for Pods and for the workloads
+// that make them: it finds out which images a request brings, which policies hold, has the images read, has the
 // reports judged, and words the answer.
 //
 // It is not for reading images or judging them; that is what imagescan and
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -22,6 +21,8 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/subject"
+	"github.com/capvet/capvet/internal/wording"
 )
 
 // ImageReader reads one image for one platform with the credentials of one Pod.
@@ -75,7 +76,7 @@ const (
 // maxConcurrentReads bounds how many images of one Pod are read at a time.
 const maxConcurrentReads = 8
 
-// Handler answers admission requests for Pods. All fields are required.
+// Handler answers admission requests for Pods and workloads. All fields are required.
 type Handler struct {
 	Policies PolicySource
 	Images   ImageReader
@@ -86,7 +87,7 @@ type Handler struct {
 var _ admission.Handler = (*Handler)(nil)
 
 // Handle answers one request. ctx carries the deadline by which the answer must
-// be given, see WithDeadline. It never refuses a Pod but for a policy's Reject:
+// be given, see WithDeadline. It refuses nothing but for a policy's Reject:
 // an error or a panic in here is answered with the policies' action for scan
 // errors, and with a warning where the policies themselves are not known.
 func (h *Handler) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
@@ -106,49 +107,45 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 		h.Observer.Answered(answer)
 	}()
 
-	subject, err := subjectOf(req)
+	judged, brought, err := subjectOf(req)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "cannot read the request's object")
 		answer.Outcome = OutcomeError
 		return internalError(nil)
 	}
-	if subject == nil || len(subject.images) == 0 {
+	if len(brought) == 0 {
 		return admission.Allowed("")
 	}
-	policies, broken, err := h.Policies.Matching(ctx, req.Namespace, labels.Set(subject.pod.Labels))
+	policies, broken, err := h.Policies.Matching(ctx, req.Namespace, labels.Set(judged.Template.Labels))
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "cannot tell which policies hold")
 		answer.Outcome = OutcomeError
 		return internalError(nil)
 	}
-	images := h.read(ctx, subject, policies)
+	puller := Puller{Namespace: req.Namespace, ServiceAccount: judged.ServiceAccount(), ImagePullSecrets: judged.PullSecrets()}
+	images := h.read(ctx, puller, policies, policy.Spread(brought, h.architectures(judged, policies)))
 	if images == nil {
-		return admission.Allowed("").WithWarnings(warningLines(broken)...)
+		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
-	answer.Decision = policy.Evaluate(h.Now(), policies, images)
-	response, answer.Outcome = respond(answer.Decision, broken)
-	h.log(ctx, answer)
+	evaluate := policy.Evaluate
+	if judged.Workload() {
+		evaluate = policy.EvaluateWorkload
+	}
+	answer.Decision = evaluate(h.Now(), policies, images)
+	response, answer.Outcome = respond(judged.Kind, answer.Decision, broken)
+	h.log(ctx, judged.Kind, answer)
 	return response
 }
 
-// read has every image read that some policy wants to know about, on each
-// architecture that both the policies and the Pod's placement name. It returns
-// nil when there is none, as without policies, and in time when ctx ends.
-func (h *Handler) read(ctx context.Context, subject *subject, policies []policy.Policy) []policy.Image {
-	var candidates []string
-	for i := range policies {
-		candidates = append(candidates, policies[i].Architectures()...)
-	}
-	slices.Sort(candidates)
-	architectures := placement.Architectures(&subject.pod.Spec, slices.Compact(candidates))
+// architectures returns those that both some policy and the subject's placement
+// name.
+func (h *Handler) architectures(s *subject.Subject, policies []policy.Policy) []string {
+	return placement.Architectures(&s.Template.Spec, policy.Architectures(policies))
+}
 
-	var images []policy.Image
-	for _, image := range subject.images {
-		for _, arch := range architectures {
-			image.Architecture = arch
-			images = append(images, image)
-		}
-	}
+// read has those images read that some policy wants to know about, and returns
+// all of them with what was found; in time when ctx ends.
+func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Policy, images []policy.Image) []policy.Image {
 	type result struct {
 		index  int
 		report report.Report
@@ -160,9 +157,7 @@ func (h *Handler) read(ctx context.Context, subject *subject, policies []policy.
 	now := h.Now()
 	for i := range images {
 		image := images[i]
-		if !slices.ContainsFunc(policies, func(p policy.Policy) bool {
-			return slices.Contains(p.Architectures(), image.Architecture) && p.Wants(now, image.Name)
-		}) {
+		if !policy.Wanted(now, policies, image) {
 			continue
 		}
 		pending[i] = true
@@ -173,7 +168,7 @@ func (h *Handler) read(ctx context.Context, subject *subject, policies []policy.
 			case <-ctx.Done():
 				return
 			}
-			r, err := h.readOne(ctx, subject.puller, image)
+			r, err := h.readOne(ctx, puller, image)
 			results <- result{i, r, err}
 		}()
 	}
@@ -220,10 +215,10 @@ func failureOf(err error) *report.Failure {
 }
 
 // log writes one line for each request that came to something.
-func (h *Handler) log(ctx context.Context, answer Answer) {
+func (h *Handler) log(ctx context.Context, kind string, answer Answer) {
 	if answer.Outcome == OutcomeClean {
 		return
 	}
-	logf.FromContext(ctx).Info("judged a Pod", "outcome", answer.Outcome, "dryRun", answer.DryRun,
+	logf.FromContext(ctx).Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
 		"findings", summaries(answer.Decision.Findings))
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -250,5 +252,66 @@ func TestHandlePassesThePuller(t *testing.T) {
 	h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
 	if diff := cmp.Diff([]string{"clean linux/arm64 {n sa [s1 s2]}"}, images.reads); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestHandleWorkloads: what a workload gets, and as whom its images are pulled.
+func TestHandleWorkloads(t *testing.T) {
+	deployment := func(image string, replicas int32) *appsv1.Deployment {
+		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "d", Namespace: "n"}}
+		d.Spec.Replicas, d.Spec.Template.Spec = &replicas, pod(image).Spec
+		return d
+	}
+	rejecting := func(workloads v1alpha1.WorkloadAction) v1alpha1.CapsetPolicySpec {
+		return v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Workloads: workloads}
+	}
+	controlled := true
+	owned := deployment("legacy", 1)
+	owned.OwnerReferences = []metav1.OwnerReference{{Kind: "Rollout", Name: "r", Controller: &controlled}}
+	for _, tt := range []struct {
+		name         string
+		spec         v1alpha1.CapsetPolicySpec
+		old, current *appsv1.Deployment
+		allowed      bool
+		outcome      Outcome
+		text         string
+	}{
+		{"warn", v1alpha1.CapsetPolicySpec{}, nil, deployment("legacy", 1), true, OutcomeWarned, "makes legacy"},
+		{"its Pods are rejected", rejecting(""), nil, deployment("legacy", 1), true, OutcomeWarned, "Pods of this template will be rejected by ClusterCapsetPolicy/p"},
+		{"nothing is said", rejecting(v1alpha1.WorkloadIgnore), nil, deployment("legacy", 1), true, OutcomeClean, ""},
+		{"rejected", rejecting(v1alpha1.WorkloadReject), nil, deployment("legacy", 1), false, OutcomeRejected, ""},
+		{"clean", rejecting(v1alpha1.WorkloadReject), nil, deployment("clean", 1), true, OutcomeClean, ""},
+		{"scaled", rejecting(v1alpha1.WorkloadReject), deployment("legacy", 1), deployment("legacy", 2), true, OutcomeSkipped, ""},
+		{"updated", rejecting(v1alpha1.WorkloadReject), deployment("clean", 1), deployment("legacy", 1), false, OutcomeRejected, ""},
+		{"a controller's", rejecting(v1alpha1.WorkloadReject), nil, owned, true, OutcomeSkipped, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			images, seen := &reader{answers: answers()}, &observer{}
+			h := &Handler{Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Images: images, Observer: seen, Now: time.Now}
+			req := request(t, admissionv1.Create, "", nil, nil)
+			req.Resource = metav1.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+			var err error
+			if req.Object.Raw, err = json.Marshal(tt.current); err != nil {
+				t.Fatal(err)
+			}
+			if tt.old != nil {
+				req.Operation = admissionv1.Update
+				if req.OldObject.Raw, err = json.Marshal(tt.old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := h.Handle(t.Context(), req)
+			if got.Allowed != tt.allowed || len(seen.answers) != 1 || seen.answers[0].Outcome != tt.outcome {
+				t.Errorf("got %+v, observed %+v", got, seen.answers)
+			}
+			if text := strings.Join(got.Warnings, "\n"); !strings.Contains(text, tt.text) || (tt.text == "") != (text == "") {
+				t.Errorf("warnings: %q", got.Warnings)
+			}
+			for _, read := range images.reads {
+				if !strings.Contains(read, "{n default []}") {
+					t.Errorf("read as %s", read)
+				}
+			}
+		})
 	}
 }

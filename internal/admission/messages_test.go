@@ -12,16 +12,19 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/subject"
+	"github.com/capvet/capvet/internal/wording"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func imageOf(container, reference string) policy.Image {
-	return policy.Image{Containers: []string{container}, Reference: reference, Name: fullName(reference), Architecture: "arm64"}
+	return policy.Image{Containers: []string{container}, Reference: reference, Name: subject.FullName(reference), Architecture: "arm64"}
 }
 
 // situations are images as a policy meets them, by the name of the golden file.
@@ -67,33 +70,56 @@ func TestMessages(t *testing.T) {
 			var b strings.Builder
 			for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 				p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, OnScanError: v1alpha1.ScanErrorActions{Default: action}})
-				response, _ := respond(policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
-				for _, w := range response.Warnings {
-					b.WriteString("warning: " + w + "\n")
-				}
-				if !response.Allowed {
-					b.WriteString("denied: " + response.Result.Message + "\n")
-				}
+				response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
+				writeResponse(&b, response)
 				if action == v1alpha1.ActionReject {
 					for _, key := range []string{annotationDecision, annotationFindings, annotationExemptions} {
 						b.WriteString("annotation " + key + ": " + response.AuditAnnotations[key] + "\n")
 					}
 				}
 			}
-			golden := filepath.Join("testdata", "messages", name+".txt")
-			if *update {
-				if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v (run with -update to write it)", err)
-			}
-			if diff := cmp.Diff(string(want), b.String()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			compareGolden(t, name, b.String())
 		})
+	}
+}
+
+// TestWorkloadMessages holds the exact words for a workload under a policy that
+// rejects its Pods.
+func TestWorkloadMessages(t *testing.T) {
+	for _, workloads := range []v1alpha1.WorkloadAction{v1alpha1.WorkloadIgnore, v1alpha1.WorkloadWarn, v1alpha1.WorkloadReject} {
+		p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Workloads: workloads})
+		decision := policy.EvaluateWorkload(time.Unix(0, 0), []policy.Policy{p}, situations()["legacy"])
+		response, _ := respond("Deployment", decision, nil)
+		var b strings.Builder
+		writeResponse(&b, response)
+		compareGolden(t, "workload-"+string(workloads), b.String())
+	}
+}
+
+// writeResponse writes what a person sees of a response.
+func writeResponse(b *strings.Builder, response admission.Response) {
+	for _, w := range response.Warnings {
+		b.WriteString("warning: " + w + "\n")
+	}
+	if !response.Allowed {
+		b.WriteString("denied: " + response.Result.Message + "\n")
+	}
+}
+
+func compareGolden(t *testing.T, name, got string) {
+	t.Helper()
+	golden := filepath.Join("testdata", "messages", name+".txt")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatalf("%v (run with -update to write it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
 
@@ -114,7 +140,7 @@ func FuzzMessages(f *testing.F) {
 		}
 		for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action})
-			response, _ := respond(policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), []string{version, path})
+			response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), []string{version, path})
 			total := 0
 			for _, w := range response.Warnings {
 				total += utf8.RuneCountInString(w)
@@ -128,7 +154,7 @@ func FuzzMessages(f *testing.F) {
 			if total > 4096 {
 				t.Errorf("%d runes of warnings", total)
 			}
-			if !response.Allowed && utf8.RuneCountInString(response.Result.Message) > maxDenial {
+			if !response.Allowed && utf8.RuneCountInString(response.Result.Message) > wording.MaxDenial {
 				t.Errorf("denial is too long: %q", response.Result.Message)
 			}
 			for key, value := range response.AuditAnnotations {

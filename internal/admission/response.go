@@ -10,6 +10,7 @@ import (
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/wording"
 )
 
 // Keys of audit annotations. The API server prefixes them with the webhook's
@@ -20,22 +21,25 @@ const (
 	annotationExemptions = "exemptions"
 )
 
+// findingsPlace is where a person finds what warnings have no room for.
+const findingsPlace = `the audit annotation "` + annotationFindings + `"`
+
 // maxAnnotation bounds an audit annotation's value in bytes.
 const maxAnnotation = 8 << 10
 
-// respond turns a decision into an answer. broken are lines about policies that
-// could not be applied.
-func respond(d policy.Decision, broken []string) (admission.Response, Outcome) {
+// respond turns a decision about an object of that kind into an answer. broken
+// are lines about policies that could not be applied.
+func respond(kind string, d policy.Decision, broken []string) (admission.Response, Outcome) {
 	response, outcome := admission.Allowed(""), OutcomeClean
 	switch d.Action {
 	case v1alpha1.ActionReject:
-		response, outcome = admission.Denied(denial(d.Findings)), OutcomeRejected
+		response, outcome = admission.Denied(wording.Denial(d.Findings)), OutcomeRejected
 	case v1alpha1.ActionWarn:
-		response, outcome = response.WithWarnings(warnings(d.Findings)...), OutcomeWarned
+		response, outcome = response.WithWarnings(wording.Warnings(kind, findingsPlace, d.Findings)...), OutcomeWarned
 	case v1alpha1.ActionAudit:
 		outcome = OutcomeAudited
 	}
-	response = response.WithWarnings(warningLines(broken)...)
+	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
 	if len(d.Findings) > 0 {
 		response.AuditAnnotations[annotationFindings] = boundedJSON(summaries(d.Findings))
@@ -49,7 +53,7 @@ func respond(d policy.Decision, broken []string) (admission.Response, Outcome) {
 // internalError answers a request that capvet failed on: as the strictest of
 // the policies would a scan error, with a warning where they are not known.
 func internalError(policies []policy.Policy) admission.Response {
-	const text = "capvet failed on this request, so the Pod's images were not inspected; capvet's log has the details"
+	const text = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
 	action := v1alpha1.ActionWarn
 	if len(policies) > 0 {
 		action = policy.OnInternalError(policies)
@@ -67,6 +71,7 @@ func internalError(policies []policy.Policy) admission.Response {
 type summary struct {
 	Action       v1alpha1.Action     `json:"action"`
 	Policy       string              `json:"policy"`
+	Pods         v1alpha1.Action     `json:"pods,omitempty"`
 	Rule         policy.Rule         `json:"rule"`
 	Containers   []string            `json:"containers"`
 	Image        string              `json:"image"`
@@ -83,7 +88,7 @@ func summaries(findings []policy.Finding) []summary {
 	out := make([]summary, 0, len(findings))
 	for _, f := range findings {
 		s := summary{
-			Action: f.Action, Policy: f.Policy, Rule: f.Rule,
+			Action: f.Action, Policy: f.Policy, Pods: f.Pods, Rule: f.Rule,
 			Containers: f.Image.Containers, Image: f.Image.Reference, Architecture: f.Image.Architecture,
 		}
 		if f.Image.Report != nil && f.Image.Report.Image != "" {

@@ -27,6 +27,18 @@ type Image struct {
 	Failure *report.Failure
 }
 
+// Spread returns each image once for each architecture, nil if there is none.
+func Spread(images []Image, architectures []string) []Image {
+	var spread []Image
+	for _, image := range images {
+		for _, arch := range architectures {
+			image.Architecture = arch
+			spread = append(spread, image)
+		}
+	}
+	return spread
+}
+
 // Rule names the part of a policy that a finding comes from.
 type Rule string
 
@@ -43,8 +55,12 @@ type Finding struct {
 	Action v1alpha1.Action
 	// Policy names the policy with that action.
 	Policy string
-	Rule   Rule
-	Image  Image
+	// Pods is the strictest action that a workload's Pods will get for it, and
+	// PodsPolicy the policy with that; both are empty when a Pod was judged.
+	Pods       v1alpha1.Action
+	PodsPolicy string
+	Rule       Rule
+	Image      Image
 	// Binary is set for RuleLegacy, and for RuleUnknown when it is about one.
 	Binary *report.Binary
 	// Gap is set for RuleUnknown when it is about a part of the image that was
@@ -75,6 +91,17 @@ type Decision struct {
 // policy is evaluated on its own; for each fault the strictest action wins, and
 // among equals the policy that comes first by name.
 func Evaluate(now time.Time, policies []Policy, images []Image) Decision {
+	return evaluate(now, policies, images, false)
+}
+
+// EvaluateWorkload judges the images of a workload's template. Where a policy
+// would reject its Pods, the workload gets what that policy's workloads field
+// says; everything else is as for a Pod.
+func EvaluateWorkload(now time.Time, policies []Policy, images []Image) Decision {
+	return evaluate(now, policies, images, true)
+}
+
+func evaluate(now time.Time, policies []Policy, images []Image, workload bool) Decision {
 	decision := Decision{Action: v1alpha1.ActionIgnore}
 	policies = slices.Clone(policies)
 	slices.SortFunc(policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
@@ -90,14 +117,18 @@ func Evaluate(now time.Time, policies []Policy, images []Image) Decision {
 				continue
 			}
 			judged := p.judge(image)
+			for j := range judged {
+				if workload {
+					judged[j].Pods, judged[j].PodsPolicy = judged[j].Action, p.Name
+					judged[j].Action = p.onWorkload(judged[j].Action)
+				}
+			}
 			if findings == nil {
 				findings = judged
 				continue
 			}
 			for j := range judged {
-				if v1alpha1.Stricter(findings[j].Action, judged[j].Action) != findings[j].Action {
-					findings[j] = judged[j]
-				}
+				findings[j] = stricter(findings[j], judged[j])
 			}
 		}
 		for _, f := range findings {
@@ -113,6 +144,17 @@ func Evaluate(now time.Time, policies []Policy, images []Image) Decision {
 	})
 	decision.Exempted = slices.Compact(decision.Exempted)
 	return decision
+}
+
+// stricter returns what two policies come to about one fault.
+func stricter(a, b Finding) Finding {
+	if v1alpha1.Stricter(a.Action, b.Action) != a.Action {
+		a.Action, a.Policy = b.Action, b.Policy
+	}
+	if v1alpha1.Stricter(a.Pods, b.Pods) != a.Pods {
+		a.Pods, a.PodsPolicy = b.Pods, b.PodsPolicy
+	}
+	return a
 }
 
 // judge lists the faults of one image with p's actions, Ignore among them. What

@@ -165,6 +165,41 @@ func TestEvaluateClasses(t *testing.T) {
 	}
 }
 
+// TestEvaluateWorkload: what a workload gets, and what its Pods will get, for
+// each pair of an action and a policy's workloads.
+func TestEvaluateWorkload(t *testing.T) {
+	const ignore, audit, warn, reject = v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject
+	for _, tt := range []struct {
+		action    v1alpha1.Action
+		workloads v1alpha1.WorkloadAction
+		want      v1alpha1.Action
+	}{
+		{ignore, "", ignore}, {ignore, v1alpha1.WorkloadReject, ignore},
+		{audit, "", audit}, {audit, v1alpha1.WorkloadReject, audit}, {audit, v1alpha1.WorkloadIgnore, audit},
+		{warn, "", warn}, {warn, v1alpha1.WorkloadReject, warn}, {warn, v1alpha1.WorkloadIgnore, warn},
+		{reject, "", warn}, {reject, v1alpha1.WorkloadWarn, warn}, {reject, v1alpha1.WorkloadIgnore, ignore}, {reject, v1alpha1.WorkloadReject, reject},
+	} {
+		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: tt.action, Workloads: tt.workloads})
+		d := EvaluateWorkload(now, []Policy{p}, []Image{imageWith(report.ABIV1)})
+		if d.Action != tt.want {
+			t.Errorf("%s, workloads %q: got %s, want %s", tt.action, tt.workloads, d.Action, tt.want)
+		}
+		if len(d.Findings) > 0 && (d.Findings[0].Pods != tt.action || d.Findings[0].PodsPolicy != p.Name) {
+			t.Errorf("%s, workloads %q: its Pods get %+v", tt.action, tt.workloads, d.Findings[0])
+		}
+		if pod := Evaluate(now, []Policy{p}, []Image{imageWith(report.ABIV1)}); pod.Action != tt.action {
+			t.Errorf("a Pod under %s got %s", tt.action, pod.Action)
+		}
+	}
+	// One policy says what the workload gets, another what its Pods get.
+	quiet := cluster(t, "quiet", v1alpha1.CapsetPolicySpec{Action: reject, Workloads: v1alpha1.WorkloadIgnore})
+	warns := cluster(t, "warns", v1alpha1.CapsetPolicySpec{Action: warn})
+	got := EvaluateWorkload(now, []Policy{warns, quiet}, []Image{imageWith(report.ABIV1)}).Findings[0]
+	if got.Action != warn || got.Policy != warns.Name || got.Pods != reject || got.PodsPolicy != quiet.Name {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestMatches(t *testing.T) {
 	inProd, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
 		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}},
@@ -228,7 +263,7 @@ func TestWants(t *testing.T) {
 		{"not exempt", exempting, "a/b/c", true},
 	} {
 		p := cluster(t, "p", tt.spec)
-		if got := p.Wants(now, tt.image); got != tt.want {
+		if got := Wanted(now, []Policy{p}, Image{Name: tt.image, Architecture: "arm64"}); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
 		}
 	}

@@ -9,6 +9,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,7 @@ type Policy struct {
 	action        v1alpha1.Action
 	onUnknown     v1alpha1.Action
 	onScanError   v1alpha1.ScanErrorActions
+	workloads     v1alpha1.WorkloadAction
 	exemptions    []exemption
 }
 
@@ -70,6 +72,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 		action:      orDefault(spec.Action, v1alpha1.ActionWarn),
 		onUnknown:   orDefault(spec.OnUnknown, v1alpha1.ActionWarn),
 		onScanError: spec.OnScanError,
+		workloads:   spec.Workloads,
 	}
 	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
 	for _, arch := range spec.Architectures {
@@ -82,6 +85,20 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 		compiled.exemptions = append(compiled.exemptions, compileExemption(&spec.Exemptions[i]))
 	}
 	return compiled, nil
+}
+
+// onWorkload returns what a workload gets whose Pods get action.
+func (p *Policy) onWorkload(action v1alpha1.Action) v1alpha1.Action {
+	if action != v1alpha1.ActionReject {
+		return action
+	}
+	switch p.workloads {
+	case v1alpha1.WorkloadIgnore:
+		return v1alpha1.ActionIgnore
+	case v1alpha1.WorkloadReject:
+		return v1alpha1.ActionReject
+	}
+	return v1alpha1.ActionWarn
 }
 
 func orDefault(action, otherwise v1alpha1.Action) v1alpha1.Action {
@@ -98,13 +115,27 @@ func (p *Policy) Matches(namespace, pod labels.Set) bool {
 	return p.namespaces.Matches(namespace) && p.pods.Matches(pod)
 }
 
-// Architectures are the GOARCH names that p is about.
-func (p *Policy) Architectures() []string { return p.architectures }
+// Architectures returns the GOARCH names that policies are about, sorted.
+func Architectures(policies []Policy) []string {
+	var all []string
+	for i := range policies {
+		all = append(all, policies[i].architectures...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
-// Wants reports whether p can come to anything but Ignore about the image, so
-// that it is worth reading. name is the image's full name, see Image.Name.
-func (p *Policy) Wants(now time.Time, name string) bool {
-	if _, exempt := p.exempts(now, name); exempt {
+// Wanted reports whether some policy can come to anything but Ignore about the
+// image, so that it is worth reading.
+func Wanted(now time.Time, policies []Policy, image Image) bool {
+	return slices.ContainsFunc(policies, func(p Policy) bool { return p.wants(now, image) })
+}
+
+func (p *Policy) wants(now time.Time, image Image) bool {
+	if !slices.Contains(p.architectures, image.Architecture) {
+		return false
+	}
+	if _, exempt := p.exempts(now, image.Name); exempt {
 		return false
 	}
 	strictest := v1alpha1.Stricter(p.action, p.onUnknown)

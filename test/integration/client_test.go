@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 )
@@ -27,6 +28,7 @@ import (
 // person is a client that keeps the warnings that it is shown.
 type person struct {
 	kubernetes.Interface
+	client client.Client
 
 	mu    sync.Mutex
 	shown []string
@@ -58,6 +60,9 @@ func newPerson(t *testing.T) *person {
 		t.Fatal(err)
 	}
 	p.Interface = clients
+	if p.client, err = client.New(config, client.Options{}); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

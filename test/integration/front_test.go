@@ -17,6 +17,7 @@ import (
 type front struct {
 	*httptest.Server
 	requests atomic.Int64
+	blobs    atomic.Int64 // those of requests that are for a blob
 
 	mu     sync.Mutex
 	faults map[string]http.HandlerFunc // by a part of the path
@@ -27,6 +28,9 @@ func newFront(host string) *front {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host})
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.requests.Add(1)
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			f.blobs.Add(1)
+		}
 		if fault := f.faultFor(r.URL.Path); fault != nil {
 			fault(w, r)
 			return

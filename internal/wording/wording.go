@@ -1,4 +1,9 @@
-package admission
+// Package wording puts findings into words, for the warnings and denials of an
+// API server and for the command line.
+//
+// It decides nothing. Findings may hold whatever an image's author put there:
+// each text comes out printable and bounded, however long the names.
+package wording
 
 import (
 	"fmt"
@@ -15,50 +20,58 @@ import (
 // warnings for one request over all webhooks; past that it cuts each to 256 and
 // drops the rest. A warning with a control character vanishes in silence.
 const (
-	maxWarning         = 250  // runes in one warning
-	maxWarningFindings = 4    // findings that get a warning of their own
-	maxWarnings        = 8    // warnings for one request
-	maxDenial          = 4000 // runes in a denial
-	maxName            = 100  // runes of an image reference, path or version within a text
+	// MaxDenial bounds a denial, in runes.
+	MaxDenial = 4000
+
+	maxWarning         = 250 // runes in one warning
+	maxWarningFindings = 4   // findings that get a warning of their own
+	maxWarnings        = 8   // warnings for one request
+	maxName            = 100 // runes of an image reference, path or version within a text
 )
 
-// warnings words findings for whoever created the Pod: what was found, then
-// what to do, then what it rests on. Details that several findings share are
-// said once.
-func warnings(findings []policy.Finding) []string {
+// Warnings words findings for whoever wrote an object of that kind: what will
+// come of it, what was found, what to do, what it rests on. Details that several
+// findings share are said once. list is where all of them are to be found.
+func Warnings(kind, list string, findings []policy.Finding) []string {
 	var lines []string
 	shown := findings[:min(len(findings), maxWarningFindings)]
+	for _, f := range findings {
+		if f.Pods == v1alpha1.ActionReject {
+			lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
+			break
+		}
+	}
 	for _, f := range shown {
-		lines = append(lines, headline(f))
+		lines = append(lines, Headline(f))
 	}
 	if more := len(findings) - len(shown); more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more findings in this Pod; the audit annotation %q lists them", more, annotationFindings))
+		lines = append(lines, fmt.Sprintf("and %d more findings in this %s; %s lists them", more, kind, list))
 	}
 	for _, f := range shown {
-		lines = append(lines, advice(f)...)
+		lines = append(lines, Advice(f)...)
 	}
 	for _, f := range shown {
-		lines = append(lines, evidence(f)...)
+		lines = append(lines, Evidence(f)...)
 	}
-	lines = warningLines(lines)
+	lines = Lines(lines)
 	return lines[:min(len(lines), maxWarnings)]
 }
 
-// denial words findings as one message, the deciding ones first: a person who
+// Denial words findings as one message, the deciding ones first: a person who
 // is refused sees nothing else.
-func denial(findings []policy.Finding) string {
+func Denial(findings []policy.Finding) string {
 	var sentences []string
 	for i, f := range findings {
 		if i == 0 || f.Policy != findings[i-1].Policy {
 			sentences = append(sentences, verdict(f.Action)+" by "+f.Policy)
 		}
-		for _, sentence := range slices.Concat([]string{headline(f)}, advice(f), evidence(f)) {
+		for _, sentence := range slices.Concat([]string{Headline(f)}, Advice(f), Evidence(f)) {
 			if sentence != "" && !slices.Contains(sentences, sentence) {
 				sentences = append(sentences, sentence)
 			}
 		}
 	}
-	return truncate(plain(strings.Join(sentences, ". ")), maxDenial)
+	return truncate(plain(strings.Join(sentences, ". ")), MaxDenial)
 }
 
 // verdict says what an action does to a finding.
@@ -72,8 +85,8 @@ func verdict(action v1alpha1.Action) string {
 	return "noted"
 }
 
-// headline says in one line what was found where.
-func headline(f policy.Finding) string {
+// Headline says in one line what was found where.
+func Headline(f policy.Finding) string {
 	where := containers(f.Image.Containers) + " (" + shorten(f.Image.Reference) + ")"
 	arch := f.Image.Architecture
 	switch {
@@ -116,16 +129,16 @@ func failureText(class report.FailureClass) string {
 	return "capvet failed on it"
 }
 
-// advice says what to do about a finding, a sentence each, the fix first.
-func advice(f policy.Finding) []string {
+// Advice says what to do about a finding, a sentence each, the fix first.
+func Advice(f policy.Finding) []string {
 	if f.Binary == nil {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(f.Binary.Advice, "."), ". ")
 }
 
-// evidence says what a finding rests on.
-func evidence(f policy.Finding) []string {
+// Evidence says what a finding rests on.
+func Evidence(f policy.Finding) []string {
 	switch {
 	case f.Binary != nil:
 		return binaryEvidence(f.Binary)
@@ -188,9 +201,9 @@ func containers(names []string) string {
 	return text
 }
 
-// warningLines makes lines fit to be sent as warnings: printable, bounded,
+// Lines makes lines fit to be sent as warnings: printable, bounded,
 // without repetition.
-func warningLines(lines []string) []string {
+func Lines(lines []string) []string {
 	var fit []string
 	for _, line := range lines {
 		line = truncate(plain(line), maxWarning)

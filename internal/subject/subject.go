@@ -1,0 +1,216 @@
+// Package subject reads the objects that capvet judges: a Pod, or a workload
+// by the template that its Pods are made from.
+//
+// It is not for judging, and it asks nobody: what it returns stands in the
+// object. The object is one that an API server validated or a file that a
+// person gave; of a file, whatever is missing stays empty.
+package subject
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capvet/capvet/internal/policy"
+)
+
+// KindPod is the kind of a Pod; all other kinds are workloads.
+const KindPod = "Pod"
+
+// kind is one kind of object that can be judged.
+type kind struct{ group, resource, kind string }
+
+// kinds returns all of them, Pods first.
+func kinds() []kind {
+	return []kind{
+		{"", "pods", KindPod},
+		{"", "replicationcontrollers", "ReplicationController"},
+		{"apps", "deployments", "Deployment"},
+		{"apps", "replicasets", "ReplicaSet"},
+		{"apps", "statefulsets", "StatefulSet"},
+		{"apps", "daemonsets", "DaemonSet"},
+		{"batch", "jobs", "Job"},
+		{"batch", "cronjobs", "CronJob"},
+	}
+}
+
+// KindOfResource returns the kind of a resource (in the plural, lower case),
+// false if its objects are never judged.
+func KindOfResource(group, resource string) (string, bool) {
+	for _, k := range kinds() {
+		if k.group == group && k.resource == resource {
+			return k.kind, true
+		}
+	}
+	return "", false
+}
+
+// Judged reports whether objects of a kind are judged.
+func Judged(group, kindName string) bool {
+	return slices.ContainsFunc(kinds(), func(k kind) bool { return k.group == group && k.kind == kindName })
+}
+
+// Subject is a Pod or a workload.
+type Subject struct {
+	Kind string
+	// Object is the metadata of the object itself.
+	Object metav1.ObjectMeta
+	// Template is what a workload's Pods are made from; of a Pod, the Pod.
+	Template corev1.PodTemplateSpec
+}
+
+// Decode reads an object of one of the kinds from JSON.
+func Decode(kindName string, object []byte) (*Subject, error) {
+	s := &Subject{Kind: kindName}
+	var err error
+	switch kindName {
+	case KindPod:
+		var pod struct {
+			Metadata metav1.ObjectMeta `json:"metadata"`
+			Spec     corev1.PodSpec    `json:"spec"`
+		}
+		err = json.Unmarshal(object, &pod)
+		s.Object, s.Template = pod.Metadata, corev1.PodTemplateSpec{ObjectMeta: pod.Metadata, Spec: pod.Spec}
+	case "CronJob":
+		var cronJob struct {
+			Metadata metav1.ObjectMeta `json:"metadata"`
+			Spec     struct {
+				JobTemplate batchv1.JobTemplateSpec `json:"jobTemplate"`
+			} `json:"spec"`
+		}
+		err = json.Unmarshal(object, &cronJob)
+		s.Object, s.Template = cronJob.Metadata, cronJob.Spec.JobTemplate.Spec.Template
+	default:
+		var workload struct {
+			Metadata metav1.ObjectMeta `json:"metadata"`
+			Spec     struct {
+				Template corev1.PodTemplateSpec `json:"template"`
+			} `json:"spec"`
+		}
+		err = json.Unmarshal(object, &workload)
+		s.Object, s.Template = workload.Metadata, workload.Spec.Template
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decoding the %s: %w", kindName, err)
+	}
+	return s, nil
+}
+
+// Workload reports whether s is a template that Pods are made from, rather than
+// a Pod.
+func (s *Subject) Workload() bool { return s.Kind != KindPod }
+
+// LeftAlone reports whether s is never judged: what is being deleted (its
+// finalizers must be able to go), a mirror Pod (its static Pod runs whatever is
+// said here), what runs on Windows (no Linux kernel sees it), and a workload
+// that another controls (nobody reads what is said to a controller).
+func (s *Subject) LeftAlone() bool {
+	if s.Object.DeletionTimestamp != nil {
+		return true
+	}
+	if _, mirror := s.Object.Annotations[corev1.MirrorPodAnnotationKey]; mirror && !s.Workload() {
+		return true
+	}
+	if s.Workload() && metav1.GetControllerOfNoCopy(&s.Object) != nil {
+		return true
+	}
+	return s.Template.Spec.OS != nil && s.Template.Spec.OS.Name == corev1.Windows
+}
+
+// Changed returns the images that s brings in place of old: of a Pod those of
+// containers whose image differs, of a workload all if the template differs,
+// since new Pods will be made from it.
+func (s *Subject) Changed(old *Subject) []policy.Image {
+	if s.Workload() {
+		if equality.Semantic.DeepEqual(s.Template, old.Template) {
+			return nil
+		}
+		return s.Images()
+	}
+	before := map[string]string{}
+	for container, image := range old.containers() {
+		before[container] = image
+	}
+	return s.imagesWhere(func(container, image string) bool { return before[container] != image })
+}
+
+// Images returns all images of s, each once. Architecture, Report and Failure
+// are unset.
+func (s *Subject) Images() []policy.Image {
+	return s.imagesWhere(func(string, string) bool { return true })
+}
+
+func (s *Subject) imagesWhere(wanted func(container, image string) bool) []policy.Image {
+	var images []policy.Image
+	for container, image := range s.containers() {
+		if image == "" || !wanted(container, image) {
+			continue
+		}
+		if i := slices.IndexFunc(images, func(known policy.Image) bool { return known.Reference == image }); i >= 0 {
+			images[i].Containers = append(images[i].Containers, container)
+			continue
+		}
+		images = append(images, policy.Image{Containers: []string{container}, Reference: image, Name: FullName(image)})
+	}
+	return images
+}
+
+// ServiceAccount returns the name of the ServiceAccount that s's Pods run as. A
+// template that names none gets the namespace's default.
+func (s *Subject) ServiceAccount() string {
+	if s.Template.Spec.ServiceAccountName == "" && s.Workload() {
+		return "default"
+	}
+	return s.Template.Spec.ServiceAccountName
+}
+
+// PullSecrets returns the names of the pull secrets that s itself lists.
+func (s *Subject) PullSecrets() []string {
+	var names []string
+	for _, secret := range s.Template.Spec.ImagePullSecrets {
+		names = append(names, secret.Name)
+	}
+	return names
+}
+
+// containers yields the name and image of each container: regular ones first,
+// as a person would look for them. Names are unique in a Pod.
+func (s *Subject) containers() func(yield func(container, image string) bool) {
+	spec := &s.Template.Spec
+	return func(yield func(container, image string) bool) {
+		for _, list := range [][]corev1.Container{spec.Containers, spec.InitContainers} {
+			for i := range list {
+				if !yield(list[i].Name, list[i].Image) {
+					return
+				}
+			}
+		}
+		for i := range spec.EphemeralContainers {
+			if !yield(spec.EphemeralContainers[i].Name, spec.EphemeralContainers[i].Image) {
+				return
+			}
+		}
+	}
+}
+
+// FullName fills in an image reference's default registry, repository prefix
+// and tag: haproxy becomes docker.io/library/haproxy:latest. A reference that
+// cannot be parsed stays as it is; reading it will say what is wrong.
+func FullName(reference string) string {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return reference
+	}
+	full := ref.Name()
+	if rest, ok := strings.CutPrefix(full, name.DefaultRegistry+"/"); ok {
+		return "docker.io/" + rest
+	}
+	return full
+}

@@ -1,0 +1,164 @@
+package subject
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capvet/capvet/internal/policy"
+)
+
+func template(image string) corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "lb"}},
+		Spec: corev1.PodSpec{
+			Containers:       []corev1.Container{{Name: "lb", Image: image}, {Name: "lb2", Image: image}},
+			InitContainers:   []corev1.Container{{Name: "setup", Image: "busybox"}},
+			ImagePullSecrets: []corev1.LocalObjectReference{{Name: "s"}},
+		},
+	}
+}
+
+// objects are one of each kind, from the same template.
+func objects(image string, meta metav1.ObjectMeta) map[string]any {
+	tpl := template(image)
+	podMeta := meta
+	podMeta.Labels = tpl.Labels
+	return map[string]any{
+		"Pod":                   corev1.Pod{ObjectMeta: podMeta, Spec: tpl.Spec},
+		"Deployment":            appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: tpl}},
+		"ReplicaSet":            appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: tpl}},
+		"StatefulSet":           appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Template: tpl}},
+		"DaemonSet":             appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: tpl}},
+		"Job":                   batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: tpl}},
+		"CronJob":               batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: tpl}}}},
+		"ReplicationController": corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &tpl}},
+	}
+}
+
+func decode(t *testing.T, kind string, object any) *Subject {
+	t.Helper()
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Decode(kind, encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestDecode(t *testing.T) {
+	controlled := true
+	owned := metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Name: "o", Controller: &controlled}}}
+	deleted := metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}
+	want := []policy.Image{
+		{Containers: []string{"lb", "lb2"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0"},
+		{Containers: []string{"setup"}, Reference: "busybox", Name: "docker.io/library/busybox:latest"},
+	}
+	all := objects("haproxy:3.0", metav1.ObjectMeta{Name: "x"})
+	if len(all) != len(kinds()) {
+		t.Fatalf("%d kinds are tested of %d", len(all), len(kinds()))
+	}
+	for kind, object := range all {
+		s := decode(t, kind, object)
+		if diff := cmp.Diff(want, s.Images()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", kind, diff)
+		}
+		if s.Object.Name != "x" || s.Template.Labels["app"] != "lb" || s.LeftAlone() || s.Workload() != (kind != "Pod") {
+			t.Errorf("%s: %+v", kind, s)
+		}
+		account := "default"
+		if kind == "Pod" {
+			account = ""
+		}
+		if s.ServiceAccount() != account || !cmp.Equal(s.PullSecrets(), []string{"s"}) {
+			t.Errorf("%s is pulled as %q with %q", kind, s.ServiceAccount(), s.PullSecrets())
+		}
+		if got := decode(t, kind, objects("haproxy:3.0", owned)[kind]).LeftAlone(); got != s.Workload() {
+			t.Errorf("%s of a controller: left alone is %v", kind, got)
+		}
+		deletedObject := objects("haproxy:3.0", deleted)[kind]
+		encoded, err := json.Marshal(deletedObject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var raw map[string]any
+		if err := json.Unmarshal(encoded, &raw); err != nil {
+			t.Fatal(err)
+		}
+		raw["metadata"].(map[string]any)["deletionTimestamp"] = "2027-01-01T00:00:00Z"
+		if !decode(t, kind, raw).LeftAlone() {
+			t.Errorf("%s is judged while it is deleted", kind)
+		}
+	}
+}
+
+func TestChanged(t *testing.T) {
+	old := objects("haproxy:3.0", metav1.ObjectMeta{Name: "x"})
+	relabelled := objects("haproxy:3.0", metav1.ObjectMeta{Name: "x", Finalizers: []string{"f"}})
+	updated := objects("haproxy:3.1", metav1.ObjectMeta{Name: "x"})
+	for kind := range old {
+		before := decode(t, kind, old[kind])
+		if got := decode(t, kind, relabelled[kind]).Changed(before); got != nil {
+			t.Errorf("%s: nothing changed, got %v", kind, got)
+		}
+		images := decode(t, kind, updated[kind]).Changed(before)
+		want := 2 // of a template all images
+		if kind == "Pod" {
+			want = 1
+		}
+		if len(images) != want || images[0].Reference != "haproxy:3.1" {
+			t.Errorf("%s: got %v", kind, images)
+		}
+	}
+	scaled := decode(t, "Deployment", old["Deployment"])
+	replicas := int32(7)
+	d := old["Deployment"].(appsv1.Deployment)
+	d.Spec.Replicas = &replicas
+	if got := decode(t, "Deployment", d).Changed(scaled); got != nil {
+		t.Errorf("scaling: got %v", got)
+	}
+	d.Spec.Template.Annotations = map[string]string{"kubectl.kubernetes.io/restartedAt": "now"}
+	if got := decode(t, "Deployment", d).Changed(scaled); len(got) != 2 {
+		t.Errorf("a restart makes new Pods: got %v", got)
+	}
+}
+
+func TestDecodeSaysWhatIsWrong(t *testing.T) {
+	for kind := range objects("x", metav1.ObjectMeta{}) {
+		if _, err := Decode(kind, []byte(`{"spec":[]}`)); err == nil || err.Error()[:len("decoding the "+kind)] != "decoding the "+kind {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for _, k := range kinds() {
+		if got, ok := KindOfResource(k.group, k.resource); !ok || got != k.kind || !Judged(k.group, k.kind) {
+			t.Errorf("%+v: got %s", k, got)
+		}
+	}
+	if _, ok := KindOfResource("", "services"); ok || Judged("apps", "Pod") {
+		t.Error("a kind too many")
+	}
+}
+
+func TestFullName(t *testing.T) {
+	for reference, want := range map[string]string{
+		"haproxy":                  "docker.io/library/haproxy:latest",
+		"docker.io/a/b":            "docker.io/a/b:latest",
+		"registry.example.com/x:1": "registry.example.com/x:1",
+		"NOT one":                  "NOT one",
+	} {
+		if got := FullName(reference); got != want {
+			t.Errorf("%s: got %s", reference, got)
+		}
+	}
+}

@@ -19,7 +19,7 @@ import (
 type options struct {
 	host           string
 	port           int
-	certDir        string
+	certificates   certificateOptions
 	metricsAddress string
 	healthAddress  string
 	logLevel       slog.Level
@@ -39,7 +39,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.SetOutput(output)
 	flags.StringVar(&o.host, "host", "", "`address` to serve admission reviews on; empty: all")
 	flags.IntVar(&o.port, "port", 9443, "port to serve admission reviews on")
-	flags.StringVar(&o.certDir, "cert-dir", "/var/run/capvet/tls", "`folder` with tls.crt and tls.key; both are read again when they change")
+	o.certificates.register(flags)
 	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: nowhere")
 	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
@@ -61,6 +61,9 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	}
 	if o.logFormat != "json" && o.logFormat != "text" {
 		return options{}, fmt.Errorf("--log-format is %q: give json or text", o.logFormat)
+	}
+	if err := o.certificates.validate(); err != nil {
+		return options{}, err
 	}
 	return o, nil
 }

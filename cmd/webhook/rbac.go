@@ -7,3 +7,9 @@ package main
 // +kubebuilder:rbac:groups=capvet.dev,resources=capsetpolicies;clustercapsetpolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;secrets,verbs=get
+//
+// Its own certificate: the one Secret that holds it, and the one webhook
+// configuration that trusts it.
+//
+// +kubebuilder:rbac:groups="",namespace=capvet-system,resources=secrets,resourceNames=capvet-tls,verbs=get;update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=capvet,verbs=list;watch;patch

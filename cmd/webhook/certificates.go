@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/capvet/capvet/internal/certs"
+)
+
+// certificateOptions say where the serving certificate comes from: from files,
+// or from capvet itself.
+type certificateOptions struct {
+	dir           string
+	secret        types.NamespacedName
+	configuration string
+	lifetime      time.Duration
+	trustDelay    time.Duration
+}
+
+func (o *certificateOptions) register(flags *flag.FlagSet) {
+	flags.StringVar(&o.dir, "cert-dir", "", "`folder` with tls.crt and tls.key that somebody else keeps, such as cert-manager; both are read again when they change")
+	flags.Func("certificate-secret", "Secret (`namespace/name`) in which capvet keeps a certificate of its own making, instead of --cert-dir; it must exist, and may be empty", func(s string) error {
+		namespace, name, ok := strings.Cut(s, "/")
+		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			return errors.New("give namespace/name")
+		}
+		o.secret = types.NamespacedName{Namespace: namespace, Name: name}
+		return nil
+	})
+	flags.StringVar(&o.configuration, "webhook-configuration", "capvet", "`name` of the ValidatingWebhookConfiguration whose caBundle the served certificate must verify against, for readiness; with --certificate-secret its caBundle is kept right; empty, with --cert-dir: not looked at")
+	flags.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime, "how long a certificate of capvet's own making is valid; its successor is made when a third is left")
+	flags.DurationVar(&o.trustDelay, "certificate-trust-delay", certs.DefaultTrustDelay, "how long a certificate of capvet's own making is in the caBundle before it is served")
+}
+
+func (o *certificateOptions) validate() error {
+	switch own := o.secret.Name != ""; {
+	case own == (o.dir != ""):
+		return errors.New("give --certificate-secret, or --cert-dir, and not both: the webhook needs a serving certificate")
+	case own && o.configuration == "":
+		return errors.New("--certificate-secret needs --webhook-configuration: the certificate is made for the names in it")
+	case own && o.trustDelay <= 0:
+		return fmt.Errorf("--certificate-trust-delay is %s: give more than 0", o.trustDelay)
+	case own && o.lifetime < 6*o.trustDelay:
+		return fmt.Errorf("--certificate-lifetime is %s: give at least six times --certificate-trust-delay, which is %s", o.lifetime, o.trustDelay)
+	}
+	return nil
+}
+
+// cacheOptions narrow what the manager's cache watches to the one webhook
+// configuration: no other is capvet's business, nor allowed to it.
+func (o *certificateOptions) cacheOptions() cache.Options {
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", o.configuration)},
+	}}
+}
+
+// servingCertificate is where the webhook server gets its certificate from once
+// the manager is there.
+type servingCertificate struct{ source certs.Source }
+
+func (s *servingCertificate) tls(c *tls.Config) {
+	c.MinVersion = tls.VersionTLS13
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return s.source.GetCertificate(hello) }
+}
+
+// start sets up the certificate's source and returns what has to hold for the
+// webhook to be ready.
+func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o certificateOptions) (func(*http.Request) error, error) {
+	var changed func()
+	if o.dir != "" {
+		watcher, err := certwatcher.New(filepath.Join(o.dir, "tls.crt"), filepath.Join(o.dir, "tls.key"))
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate in --cert-dir: %w", err)
+		}
+		s.source = watcher
+		if err := mgr.Add(watcher); err != nil {
+			return nil, err
+		}
+	} else {
+		rotator := certs.NewRotator(certs.RotatorOptions{
+			Secret: o.secret, Configuration: o.configuration,
+			Live: mgr.GetAPIReader(), Cached: mgr.GetCache(), Writer: mgr.GetClient(),
+			Lifetime: o.lifetime, TrustDelay: o.trustDelay,
+			Now: time.Now, Log: mgr.GetLogger().WithName("certificates"),
+		})
+		s.source, changed = rotator, rotator.Changed
+		if err := mgr.Add(rotator); err != nil {
+			return nil, err
+		}
+	}
+	if o.configuration == "" {
+		return func(*http.Request) error { return nil }, nil
+	}
+	informer, err := mgr.GetCache().GetInformer(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
+	}
+	if changed != nil {
+		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { changed() },
+			UpdateFunc: func(any, any) { changed() },
+			DeleteFunc: func(any) { changed() },
+		}); err != nil {
+			return nil, fmt.Errorf("watching the webhook configuration: %w", err)
+		}
+	}
+	trust := &certs.Trust{Served: s.source, Reader: mgr.GetCache(), Configuration: o.configuration, Now: time.Now}
+	if err := certs.RegisterMetrics(metrics.Registry, trust); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return func(r *http.Request) error { return trust.Check(r.Context()) }, nil
+}

@@ -1,0 +1,148 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// fieldOwner is who the API server notes as the caBundle's owner.
+const fieldOwner = client.FieldOwner("capvet-certificates")
+
+// serverName returns the name under which the API server verifies a webhook's
+// certificate: a Service's, or a URL's host.
+func serverName(c admissionregistrationv1.WebhookClientConfig) (string, error) {
+	switch {
+	case c.Service != nil:
+		return c.Service.Name + "." + c.Service.Namespace + ".svc", nil
+	case c.URL != nil:
+		u, err := url.Parse(*c.URL)
+		if err != nil || u.Hostname() == "" {
+			return "", errors.New("its clientConfig has a URL without a host")
+		}
+		return u.Hostname(), nil
+	}
+	return "", errors.New("its clientConfig has neither a service nor a URL")
+}
+
+// serverNames returns the names of all webhooks of a configuration, sorted.
+func serverNames(c *admissionregistrationv1.ValidatingWebhookConfiguration) ([]string, error) {
+	if len(c.Webhooks) == 0 {
+		return nil, fmt.Errorf("ValidatingWebhookConfiguration %s has no webhooks", c.Name)
+	}
+	var names []string
+	for i := range c.Webhooks {
+		name, err := serverName(c.Webhooks[i].ClientConfig)
+		if err != nil {
+			return nil, fmt.Errorf("webhook %s of ValidatingWebhookConfiguration %s: %w", c.Webhooks[i].Name, c.Name, err)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// verify does what the API server does when it calls each webhook of a
+// configuration and is shown certificate.
+func verify(c *admissionregistrationv1.ValidatingWebhookConfiguration, certificate *x509.Certificate, intermediates []*x509.Certificate, now time.Time) error {
+	if len(c.Webhooks) == 0 {
+		return fmt.Errorf("ValidatingWebhookConfiguration %s has no webhooks", c.Name)
+	}
+	for i := range c.Webhooks {
+		config := c.Webhooks[i].ClientConfig
+		name, err := serverName(config)
+		if err == nil && len(config.CABundle) == 0 {
+			err = errors.New("it has no caBundle")
+		}
+		if err == nil {
+			options := x509.VerifyOptions{DNSName: name, CurrentTime: now, Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+			options.Roots.AppendCertsFromPEM(config.CABundle)
+			for _, intermediate := range intermediates {
+				options.Intermediates.AddCert(intermediate)
+			}
+			_, err = certificate.Verify(options)
+		}
+		if err != nil {
+			return fmt.Errorf("webhook %s of ValidatingWebhookConfiguration %s does not accept the served certificate: %w", c.Webhooks[i].Name, c.Name, err)
+		}
+	}
+	return nil
+}
+
+// repair sets the caBundle of every webhook of a configuration. It reports
+// whether there was anything to set; a configuration that has changed meanwhile
+// is a conflict.
+func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.ValidatingWebhookConfiguration, bundle []byte) (bool, error) {
+	repaired := c.DeepCopy()
+	changed := false
+	for i := range repaired.Webhooks {
+		config := &repaired.Webhooks[i].ClientConfig
+		if !bytes.Equal(config.CABundle, bundle) {
+			config.CABundle, changed = bundle, true
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	patch := client.StrategicMergeFrom(c, client.MergeFromWithOptimisticLock{})
+	if err := w.Patch(ctx, repaired, patch, fieldOwner); err != nil {
+		return false, fmt.Errorf("setting the caBundle of ValidatingWebhookConfiguration %s: %w", c.Name, err)
+	}
+	return true, nil
+}
+
+// Trust tells whether the API server accepts the served certificate.
+type Trust struct {
+	// Served returns what is served.
+	Served Source
+	// Reader reads the webhook configuration; a cache will do.
+	Reader client.Reader
+	// Configuration is the name of the ValidatingWebhookConfiguration.
+	Configuration string
+	// Now is the clock.
+	Now func() time.Time
+
+	once atomic.Bool // it has been trusted before
+}
+
+// Check returns why the API server would not accept what is served now. A
+// configuration that is gone after it was there is no reason: nobody is turned
+// away by it, and when it comes back the replicas should be there.
+func (t *Trust) Check(ctx context.Context) error {
+	served, err := t.Served.GetCertificate(nil)
+	if err != nil {
+		return err
+	}
+	if served == nil || served.Leaf == nil {
+		return errNoCertificate
+	}
+	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	err = t.Reader.Get(ctx, client.ObjectKey{Name: t.Configuration}, configuration)
+	if apierrors.IsNotFound(err) && t.once.Load() {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading ValidatingWebhookConfiguration %s: %w", t.Configuration, err)
+	}
+	var intermediates []*x509.Certificate
+	for _, der := range served.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			intermediates = append(intermediates, c)
+		}
+	}
+	if err := verify(configuration, served.Leaf, intermediates, t.Now()); err != nil {
+		return err
+	}
+	t.once.Store(true)
+	return nil
+}

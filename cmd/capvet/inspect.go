@@ -16,12 +16,14 @@ import (
 func newInspectCommand() *cobra.Command {
 	format := formatText
 	explain := false
+	var libraries []string
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
 		Short: "Read ELF files on disk",
 		Example: `  capvet inspect /usr/sbin/haproxy
   capvet inspect --output json ./bin/*
-  capvet inspect --explain /usr/sbin/haproxy`,
+  capvet inspect --explain /usr/sbin/haproxy
+  capvet inspect --libdir /usr/lib/aarch64-linux-gnu /usr/bin/bwrap`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if explain && format != formatText {
@@ -36,6 +38,11 @@ func newInspectCommand() *cobra.Command {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
 				}
+				for i := range r.Binaries {
+					if len(libraries) > 0 {
+						inspect.Resolve(&r.Binaries[i], findLibraries(libraries))
+					}
+				}
 				reports, evidence = append(reports, r), append(evidence, why)
 			}
 			if !explain {
@@ -46,6 +53,7 @@ func newInspectCommand() *cobra.Command {
 	}
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
+	cmd.Flags().StringArrayVar(&libraries, "libdir", nil, "`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
 	return cmd
 }
 

@@ -105,6 +105,18 @@ func writeInputs(dir string, legacy, fixed v1.Image) error {
 			return err
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "lib"), 0o700); err != nil {
+		return err
+	}
+	for from, to := range map[string]string{"arm64_uses_libcap_library_O2": "uses-libcap", "arm64_libcap_v1_O2": "lib/libcap.so.2"} {
+		content, err := os.ReadFile(filepath.Join("..", "..", "internal", "elfcaps", "testdata", "bin", from))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, to), content, 0o600); err != nil {
+			return err
+		}
+	}
 	index, err := testimage.Index(legacy)
 	if err != nil {
 		return err

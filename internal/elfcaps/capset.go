@@ -108,31 +108,50 @@ func (a *analysis) reason(out *report.Capset) {
 			return
 		}
 	}
-	if out.ABI == report.ABINone && len(out.Calls) == 0 && len(a.opaques) > 0 && len(a.consts) > 0 {
-		// Some call's number was not read, and some code builds a header
-		// version: they may belong together.
-		o := a.opaques[0]
-		out.ABI = report.ABIUnknown
-		out.Reason = fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.pc, o.why, a.consts[0])
-		return
+	if report.WorseABI(out.ABI, report.ABIUnknown) == report.ABIUnknown {
+		if why := a.unsettled(len(out.Calls) == 0); why != "" {
+			out.ABI, out.Reason = report.ABIUnknown, why
+			return
+		}
 	}
 	if out.ABI == report.ABINone && len(out.Calls) == 0 {
-		if lib := a.f.capabilityLibrary(); lib != "" {
-			out.ABI, out.Reason = report.ABILibrary, "only through "+lib
+		for _, n := range a.f.facts.Needed {
+			if lib := LibraryOf(n); lib != "" {
+				out.Libraries = append(out.Libraries, report.Library{Name: n})
+				if out.ABI != report.ABILibrary {
+					out.ABI, out.Reason = report.ABILibrary, "only through "+lib
+				}
+			}
 		}
 	}
 }
 
-// capabilityLibrary is the library that the file makes capability calls
-// through, if it asks for one.
-func (f *File) capabilityLibrary() string {
-	for _, n := range f.facts.Needed {
-		switch {
-		case strings.HasPrefix(n, "libcap.so."), strings.HasPrefix(n, "libpsx.so."):
-			return "libcap"
-		case strings.HasPrefix(n, "libcap-ng.so."), strings.HasPrefix(n, "libdrop_ambient.so."):
-			return "libcap-ng"
+// unsettled says why calls whose number was not read may be capability calls of
+// a worse version than those that were: they pass what may be a legacy header
+// or, where nothing else was found, code somewhere builds a header version.
+func (a *analysis) unsettled(alone bool) string {
+	for _, o := range a.opaques {
+		for _, v := range a.names.alternatives(o.version) {
+			if v = cut(v, 4); knownHeader(v) && report.ABIOfHeader(uint32(v.off)).Legacy() {
+				return fmt.Sprintf("at %#x %s, and it passes what may be a header of %s", o.pc, o.why, report.ABIOfHeader(uint32(v.off)))
+			}
 		}
+	}
+	if alone && len(a.opaques) > 0 && len(a.consts) > 0 {
+		o := a.opaques[0]
+		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.pc, o.why, a.consts[0])
+	}
+	return ""
+}
+
+// LibraryOf returns "libcap" or "libcap-ng" when name (DT_NEEDED, or the base
+// of a path) is that of a library of capability calls, else nothing.
+func LibraryOf(name string) string {
+	switch {
+	case strings.HasPrefix(name, "libcap.so."), strings.HasPrefix(name, "libpsx.so."):
+		return "libcap"
+	case strings.HasPrefix(name, "libcap-ng.so."), strings.HasPrefix(name, "libdrop_ambient.so."):
+		return "libcap-ng"
 	}
 	return ""
 }

@@ -117,6 +117,19 @@ type Capset struct {
 	// Calls are the call sites, in address order. Never nil in a report made
 	// by this program.
 	Calls []Call `json:"calls"`
+	// Libraries are those that the file makes its capability calls through, in
+	// the order in which it asks for them; only where ABI comes from them.
+	Libraries []Library `json:"libraries,omitempty"`
+}
+
+// Library is a library of capability calls, as a file asks for it.
+type Library struct {
+	// Name is what the file asks for, for example "libcap.so.2".
+	Name string `json:"name"`
+	// Path is where it lay; empty when it was not at hand.
+	Path string `json:"path,omitempty"`
+	// ABI is the library's own verdict; empty when it was not at hand.
+	ABI ABI `json:"abi,omitempty"`
 }
 
 // Call is one capability call site.

@@ -34,7 +34,8 @@ func TestJSON(t *testing.T) {
 		Libc: LibcGlibc, Linkage: LinkageDynamic, PIE: true, Stripped: true, BuildID: "ef",
 		Product: &Product{Name: "haproxy", Version: "3.0.11", Basis: "symbol"},
 		Capset: Capset{ABI: ABIV1, Basis: BasisCode, Calls: []Call{{
-			Syscall: "capget", ABI: ABIV1, Function: "f", Address: "0x1", Via: "syscall", Header: "stack"}}},
+			Syscall: "capget", ABI: ABIV1, Function: "f", Address: "0x1", Via: "syscall", Header: "stack"}},
+			Libraries: []Library{{Name: "libcap.so.2", Path: "/lib/libcap.so.2", ABI: ABINegotiated}}},
 		Trigger: &Trigger{When: WhenStart, Why: "w"}, Advice: "a",
 	})
 	r.Gaps = append(r.Gaps, Gap{Where: "x", Reason: "y", Detail: "z"})
@@ -46,7 +47,8 @@ func TestJSON(t *testing.T) {
 	want := `{"schemaVersion":1,"image":"example.com/a@sha256:00","reference":"example.com/a:1","platform":"linux/arm64",` +
 		`"binaries":[{"path":"/usr/sbin/haproxy","sha256":"ab","size":1,"layer":"sha256:cd","machine":"arm64","libc":"glibc",` +
 		`"linkage":"dynamic","pie":true,"stripped":true,"buildID":"ef","product":{"name":"haproxy","version":"3.0.11","basis":"symbol"},` +
-		`"capset":{"abi":"v1","basis":"code","calls":[{"syscall":"capget","abi":"v1","function":"f","address":"0x1","via":"syscall","header":"stack"}]},` +
+		`"capset":{"abi":"v1","basis":"code","calls":[{"syscall":"capget","abi":"v1","function":"f","address":"0x1","via":"syscall","header":"stack"}],` +
+		`"libraries":[{"name":"libcap.so.2","path":"/lib/libcap.so.2","abi":"negotiated"}]},` +
 		`"trigger":{"when":"start","why":"w"},"advice":"a"}],"complete":false,"gaps":[{"where":"x","reason":"y","detail":"z"}]}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("JSON changed (-want +got):\n%s", diff)

@@ -1,0 +1,49 @@
+package inspect
+
+import (
+	"fmt"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Finder returns the report on the library that the loader would take for a
+// name such as "libcap.so.2", and false when there is none at hand.
+type Finder func(name string) (report.Binary, bool)
+
+// Resolve adds to a verdict of ABILibrary what the libraries themselves do. A
+// library that uses a legacy version makes the binary do so: its verdict becomes
+// the library's. Any other binary is left alone.
+func Resolve(b *report.Binary, find Finder) {
+	c := &b.Capset
+	if c.ABI != report.ABILibrary {
+		return
+	}
+	for i := range c.Libraries {
+		l := &c.Libraries[i]
+		found, ok := find(l.Name)
+		switch {
+		case !ok:
+			c.Reason = join(c.Reason, l.Name+" is not at hand")
+			continue
+		case found.Capset.ABI == report.ABIUnknown:
+			l.Path, l.ABI = found.Path, report.ABIUnknown
+			c.Reason = join(c.Reason, fmt.Sprintf("of %s at %s it is not known: %s", l.Name, l.Path, found.Capset.Reason))
+			continue
+		case found.Machine != b.Machine:
+			c.Reason = join(c.Reason, fmt.Sprintf("%s is for %s", found.Path, found.Machine))
+			continue
+		}
+		l.Path, l.ABI = found.Path, found.Capset.ABI
+		said := fmt.Sprintf("%s at %s uses %s", l.Name, l.Path, l.ABI)
+		switch l.ABI {
+		case report.ABINone, report.ABILibrary:
+			said = fmt.Sprintf("%s at %s makes no capability call of its own", l.Name, l.Path)
+		case report.ABINegotiated:
+			said = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
+		}
+		c.Reason = join(c.Reason, said)
+		if l.ABI.Legacy() {
+			c.ABI = report.WorseABI(c.ABI, l.ABI)
+		}
+	}
+}

@@ -19,6 +19,7 @@ func newScanCommand() *cobra.Command {
 	format := formatText
 	var platform string
 	var plainHTTP []string
+	var first bool
 	cmd := &cobra.Command{
 		Use:   "scan REF...",
 		Short: "Read container images",
@@ -37,6 +38,7 @@ OCI image layout on disk (oci:DIR), or of a tarball (tarball:FILE).`,
 				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere}),
 				PlainHTTP:   plainHTTP,
 				UserAgent:   "capvet/" + version,
+				StopEarly:   true,
 			})
 			if err != nil {
 				return exitError{exitFailed, err}
@@ -44,7 +46,7 @@ OCI image layout on disk (oci:DIR), or of a tarball (tarball:FILE).`,
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}})
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}, Early: first})
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
@@ -58,6 +60,7 @@ OCI image layout on disk (oci:DIR), or of a tarball (tarball:FILE).`,
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
+	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
 	return cmd
 }
 

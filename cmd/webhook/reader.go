@@ -24,6 +24,7 @@ import (
 type imageReader struct {
 	secrets pullauth.Resolver
 	scanner *imagescan.Scanner
+	early   bool
 }
 
 var _ admission.ImageReader = (*imageReader)(nil)
@@ -45,7 +46,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner}, nil
+	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner, early: o.early}, nil
 }
 
 func (o options) transport() http.RoundTripper {
@@ -61,7 +62,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, referen
 	if len(skipped) > 0 {
 		logf.FromContext(ctx).Info("pull secrets are missing or broken, and left out", "namespace", puller.Namespace, "secrets", skipped)
 	}
-	return r.scanner.Scan(ctx, imagescan.Request{Reference: reference, Platform: platform, Credentials: credentials})
+	return r.scanner.Scan(ctx, imagescan.Request{Reference: reference, Platform: platform, Credentials: credentials, Early: r.early})
 }
 
 // scanMetrics is the scanner's observer.

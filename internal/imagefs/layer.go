@@ -189,6 +189,19 @@ func (l *Layer) add(name string, e Entry, wanted bool) {
 	l.others[l.hash(name)] = e.Kind
 }
 
+// Bytes returns about how much memory the layer takes.
+func (l *Layer) Bytes() int64 {
+	const perHash, perName = 24, 96 // of a map's element with its share of the empty ones
+	n := int64(perHash * (len(l.others) + len(l.gone) + len(l.opaque)))
+	for name, e := range l.Links {
+		n += int64(perName + len(name) + len(e.Link))
+	}
+	for name := range l.Wanted {
+		n += int64(perName + len(name))
+	}
+	return n
+}
+
 func (l *Layer) hash(name string) uint64 { return maphash.String(l.seed, name) }
 
 // entry returns what the layer itself has at a path.

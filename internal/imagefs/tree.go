@@ -48,6 +48,22 @@ func (t Tree) Lookup(name string) (File, bool) {
 	return t.content(resolved, resolved, layer, e, 0)
 }
 
+// Proven is Lookup for a tree whose lowest layers are missing. It finds only what
+// they cannot change: a file that no link leads to, in directories all of which
+// the layers that are there have themselves.
+func (t Tree) Proven(name string) (File, bool) {
+	f, ok := t.Lookup(name)
+	if !ok || f.Path != Clean(name) || f.Source != f.Path {
+		return File{}, false
+	}
+	for at := path.Dir(f.Path); at != "/"; at = path.Dir(at) {
+		if _, e, ok := t.visible(at, len(t.layers)); !ok || e.Kind != Directory {
+			return File{}, false
+		}
+	}
+	return f, true
+}
+
 // content finds where a file's bytes lie: a hard link's are those of the path
 // that it names, in its own layer or below.
 func (t Tree) content(as, name string, layer int, e Entry, depth int) (File, bool) {

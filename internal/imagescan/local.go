@@ -2,7 +2,6 @@ package imagescan
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
@@ -26,7 +26,7 @@ const (
 // layout, tarball:FILE what docker save or crane pull write, and anything else a
 // reference. Errors are *Error.
 func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, error) {
-	var open func(place string, platform v1.Platform) (resolution, []blob, error)
+	var open func(ctx context.Context, place string, platform v1.Platform) (resolution, []blob, error)
 	place, ok := strings.CutPrefix(request.Reference, prefixLayout)
 	switch {
 	case ok:
@@ -37,7 +37,7 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 		}
 		open = openTarball
 	}
-	r, err := s.scanLocal(ctx, place, request.Platform, open)
+	r, err := s.scanLocal(ctx, place, request, open)
 	if err != nil {
 		return report.Report{}, newError(request.Reference, err)
 	}
@@ -45,28 +45,56 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 	return r, nil
 }
 
-func (s *Scanner) scanLocal(ctx context.Context, place, wanted string, open func(string, v1.Platform) (resolution, []blob, error)) (report.Report, error) {
-	platform, err := v1.ParsePlatform(wanted)
+func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, open func(context.Context, string, v1.Platform) (resolution, []blob, error)) (report.Report, error) {
+	platform, err := v1.ParsePlatform(request.Platform)
 	if err != nil {
-		return report.Report{}, fmt.Errorf("platform %q: %w", wanted, err)
+		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
 	}
 	if _, err := os.Stat(place); err != nil {
 		return report.Report{}, err
 	}
-	resolved, blobs, err := open(place, *platform)
+	resolved, blobs, err := open(ctx, place, *platform)
 	if err != nil {
 		return report.Report{}, err
 	}
-	if resolved.digest == (v1.Hash{}) {
-		return noPlatform(wanted, resolved.offers), nil
+	if !resolved.found() {
+		return resolved.without(request.Platform), nil
 	}
-	r, err := s.readBlobs(ctx, blobs)
+	var early func(report.Report) bool
+	if request.Early {
+		early = func(report.Report) bool { return true }
+	}
+	r, err := s.readBlobs(ctx, blobs, early)
 	r.Image = place + "@" + resolved.digest.String()
 	return r, err
 }
 
+// layoutSource is an OCI image layout on disk.
+type layoutSource struct{ path layout.Path }
+
+// manifest implements source.
+func (l layoutSource) manifest(ctx context.Context, digest v1.Hash) (document, error) {
+	stored, err := l.path.Blob(digest)
+	if err != nil {
+		return document{}, err
+	}
+	raw, err := readAll(ctx, stored, maxManifestBytes)
+	if err != nil {
+		return document{}, err
+	}
+	if sum, err := digestOf(raw); err != nil || sum != digest {
+		return document{}, fmt.Errorf("%w: its content has the digest %s", imagefs.ErrMalformed, sum)
+	}
+	return document{raw: raw, digest: digest}, nil
+}
+
+// blob implements source.
+func (l layoutSource) blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
+	return l.path.Blob(digest)
+}
+
 // openLayout chooses the platform's image of an OCI image layout.
-func openLayout(dir string, platform v1.Platform) (resolution, []blob, error) {
+func openLayout(ctx context.Context, dir string, platform v1.Platform) (resolution, []blob, error) {
 	path, err := layout.FromPath(dir)
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
@@ -75,27 +103,21 @@ func openLayout(dir string, platform v1.Platform) (resolution, []blob, error) {
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	resolved, err := chooseFromIndex(index, platform, 0)
-	if err != nil || resolved.digest == (v1.Hash{}) {
+	raw, err := index.RawManifest()
+	if err != nil {
+		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
+	}
+	resolved, err := choose(ctx, layoutSource{path}, document{raw: raw, mediaType: types.OCIImageIndex}, platform)
+	if err != nil || !resolved.found() {
 		return resolved, nil, err
 	}
-	// Nested indexes are not searched by ImageIndex.Image: the layout is.
-	image, err := path.Image(resolved.digest)
-	if err != nil {
-		return resolution{}, nil, err
-	}
-	blobs, err := blobsOf(image)
-	for i := range blobs {
-		digest := blobs[i].digest
-		blobs[i].open = func() (io.ReadCloser, error) { return path.Blob(digest) }
-	}
-	return resolved, blobs, err
+	return resolved, blobsOf(resolved.source, resolved.manifest), nil
 }
 
 // openTarball opens the one image of a tarball. Its layers are hashed unpacked,
 // as the archive's configuration lists them: how they were packed in a registry
 // is not known there.
-func openTarball(file string, platform v1.Platform) (resolution, []blob, error) {
+func openTarball(_ context.Context, file string, platform v1.Platform) (resolution, []blob, error) {
 	image, err := tarball.ImageFromPath(file, nil)
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no tarball with one image: %w", file, err)
@@ -104,24 +126,29 @@ func openTarball(file string, platform v1.Platform) (resolution, []blob, error) 
 	if err != nil {
 		return resolution{}, nil, err
 	}
-	resolved, err := chooseImage(image, digest, platform)
-	if err != nil || resolved.digest == (v1.Hash{}) {
-		return resolved, nil, err
+	config, err := image.ConfigFile()
+	if err != nil {
+		return resolution{}, nil, err
+	}
+	offered := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
+	if !satisfies(offered, platform) {
+		return resolution{offers: []string{offered.String()}}, nil, nil
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		return resolution{}, nil, err
 	}
 	layers, err := image.Layers()
 	if err != nil {
 		return resolution{}, nil, err
 	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return resolution{}, nil, err
-	}
 	if len(config.RootFS.DiffIDs) != len(layers) {
-		return resolution{}, nil, errors.Join(imagefs.ErrMalformed, fmt.Errorf("%s has %d layers and lists %d", file, len(layers), len(config.RootFS.DiffIDs)))
+		return resolution{}, nil, fmt.Errorf("%w: %s has %d layers and lists %d", imagefs.ErrMalformed, file, len(layers), len(config.RootFS.DiffIDs))
 	}
 	var blobs []blob
 	for i, layer := range layers {
-		blobs = append(blobs, blob{digest: config.RootFS.DiffIDs[i], size: -1, open: layer.Uncompressed})
+		open := func(context.Context) (io.ReadCloser, error) { return layer.Uncompressed() }
+		blobs = append(blobs, blob{digest: config.RootFS.DiffIDs[i], size: -1, open: open})
 	}
-	return resolved, blobs, nil
+	return resolution{digest: digest, manifest: manifest}, blobs, nil
 }

@@ -1,32 +1,56 @@
 package imagescan
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// maxConfigBytes is the largest image configuration that is read.
-const maxConfigBytes = 8 << 20
-
-// maxIndexDepth is how many indexes may lie within each other.
-const maxIndexDepth = 4
+// Bounds of indexes.
+const (
+	// maxIndexDepth is how many may lie within each other.
+	maxIndexDepth = 4
+	// maxIndexEntries is how many manifests and indexes are read to find the
+	// platform's.
+	maxIndexEntries = 64
+)
 
 // resolution is what a reference comes to for a platform.
 type resolution struct {
-	digest v1.Hash // of the platform's manifest; zero when there is none
-	auth   authn.Authenticator
-	offers []string // the platforms that the image is for, as far as it says
+	source   source
+	digest   v1.Hash      // of the platform's manifest
+	manifest *v1.Manifest // nil when the image has nothing for the platform
+	offers   []string     // the platforms that the image is for, as far as it says
+	gap      *report.Gap  // why it cannot be read at all
+}
+
+// found reports whether there is something to read.
+func (r resolution) found() bool { return r.manifest != nil }
+
+// without reports on an image that has nothing to read for a platform.
+func (r resolution) without(platform string) report.Report {
+	empty := report.New()
+	if r.gap != nil {
+		empty.Complete = false
+		empty.Gaps = append(empty.Gaps, *r.gap)
+		return empty
+	}
+	detail := "the image does not say which platforms it is for"
+	if len(r.offers) > 0 {
+		detail = fmt.Sprintf("the image is for %v", r.offers)
+	}
+	empty.Gaps = append(empty.Gaps, report.Gap{Where: platform, Reason: report.GapNoPlatform, Detail: detail})
+	return empty
 }
 
 func (s *Scanner) parse(reference string) (name.Reference, error) {
@@ -38,17 +62,6 @@ func (s *Scanner) parse(reference string) (name.Reference, error) {
 		return name.ParseReference(reference, name.Insecure)
 	}
 	return ref, nil
-}
-
-// retries are short: an admission request waits.
-var retries = remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
-
-// remoteOptions are those of every request to a registry.
-func (s *Scanner) remoteOptions(ctx context.Context, auth authn.Authenticator) []remote.Option {
-	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuth(auth), remote.WithTransport(s.options.Transport), remote.WithUserAgent(s.options.UserAgent),
-		remote.WithRetryBackoff(retries),
-	}
 }
 
 // resolve finds a platform's manifest, with the first credential that the
@@ -65,7 +78,6 @@ func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.P
 	for _, auth := range candidates {
 		r, err := s.resolveWith(ctx, ref, platform, auth)
 		if err == nil {
-			r.auth = auth
 			return r, nil
 		}
 		if classify(err) != report.FailureUnauthorized {
@@ -77,99 +89,158 @@ func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.P
 }
 
 func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform v1.Platform, auth authn.Authenticator) (resolution, error) {
-	descriptor, err := remote.Get(ref, s.remoteOptions(ctx, auth)...)
+	opened, err := s.open(ctx, ref.Context(), auth)
 	if err != nil {
 		return resolution{}, err
 	}
-	switch {
-	case descriptor.MediaType.IsIndex():
-		index, err := descriptor.ImageIndex()
+	var top document
+	if digest, ok := ref.(name.Digest); ok {
+		h, err := v1.NewHash(digest.DigestStr())
+		if err != nil {
+			return resolution{}, fmt.Errorf("%w: %w", errReference, err)
+		}
+		top, err = opened.manifest(ctx, h)
 		if err != nil {
 			return resolution{}, err
 		}
-		return chooseFromIndex(index, platform, 0)
-	case descriptor.MediaType.IsImage():
-		image, err := descriptor.Image()
-		if err != nil {
-			return resolution{}, err
-		}
-		return chooseImage(image, descriptor.Digest, platform)
-	case descriptor.MediaType.IsSchema1():
-		return resolution{}, fmt.Errorf("%w image: Docker schema 1 manifests are not read; push it again with a current tool", imagefs.ErrMalformed)
+	} else if top, err = opened.named(ctx, ref.Identifier()); err != nil {
+		return resolution{}, err
 	}
-	return resolution{}, fmt.Errorf("%w image: %s is no image's media type", imagefs.ErrMalformed, descriptor.MediaType)
+	return choose(ctx, opened, top, platform)
 }
 
-// chooseImage checks that a single image is for the platform.
-func chooseImage(image v1.Image, digest v1.Hash, platform v1.Platform) (resolution, error) {
-	manifest, err := image.Manifest()
+// choose finds a platform's image in what a reference leads to.
+func choose(ctx context.Context, from source, top document, platform v1.Platform) (resolution, error) {
+	c := chooser{from: from, platform: platform}
+	r, err := c.document(ctx, top, 0)
+	r.source = from
+	return r, err
+}
+
+// chooser finds the image for a platform.
+type chooser struct {
+	from     source
+	platform v1.Platform
+	read     int // manifests so far
+}
+
+func (c *chooser) document(ctx context.Context, d document, depth int) (resolution, error) {
+	kind, err := d.kind()
+	switch {
+	case err != nil:
+		return resolution{}, err
+	case kind.IsIndex():
+		return c.index(ctx, d, depth)
+	case kind.IsImage():
+		return c.image(ctx, d)
+	}
+	if gap, ok := unreadable(kind); ok {
+		return resolution{gap: &report.Gap{Where: d.digest.String(), Reason: "not-readable", Detail: gap}}, nil
+	}
+	return resolution{}, fmt.Errorf("%w image: %q is no image's media type", imagefs.ErrMalformed, kind)
+}
+
+// unreadable names the manifests that are known and hold nothing that a current
+// container runtime could run.
+func unreadable(kind types.MediaType) (string, bool) {
+	switch kind {
+	case types.DockerManifestSchema1, types.DockerManifestSchema1Signed:
+		return "a Docker schema 1 manifest, which current container runtimes do not pull: push the image again", true
+	case "application/vnd.oci.artifact.manifest.v1+json":
+		return "an OCI artifact, which is no image", true
+	}
+	return "", false
+}
+
+// image checks that a single image is for the platform.
+func (c *chooser) image(ctx context.Context, d document) (resolution, error) {
+	manifest, err := parseManifest(d)
 	if err != nil {
-		return resolution{}, fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
+		return resolution{}, err
 	}
-	// The configuration is read whole: its size has to be known and small first.
-	if size := manifest.Config.Size; size < 0 || size > maxConfigBytes {
-		return resolution{}, fmt.Errorf("%w: the image's configuration has %d bytes, the limit is %d", imagefs.ErrTooLarge, size, maxConfigBytes)
+	if t := manifest.Config.MediaType; !t.IsConfig() {
+		return resolution{gap: &report.Gap{Where: d.digest.String(), Reason: "not-readable", Detail: fmt.Sprintf("an artifact of type %q, which is no image", t)}}, nil
 	}
-	config, err := image.ConfigFile()
+	config, err := readConfig(ctx, c.from, manifest)
 	if err != nil {
 		return resolution{}, fmt.Errorf("image configuration: %w", err)
 	}
 	offered := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
 	r := resolution{offers: []string{offered.String()}}
-	if satisfies(offered, platform) {
-		r.digest = digest
+	// What says nothing runs wherever it is put.
+	if offered.OS == "" && offered.Architecture == "" || satisfies(offered, c.platform) {
+		r.digest, r.manifest = d.digest, manifest
 	}
 	return r, nil
 }
 
-// chooseFromIndex picks the platform's manifest. Attestations and whatever else
-// is marked as no platform's are passed over.
-func chooseFromIndex(index v1.ImageIndex, platform v1.Platform, depth int) (resolution, error) {
+func parseManifest(d document) (*v1.Manifest, error) {
+	manifest, err := v1.ParseManifest(bytes.NewReader(d.raw))
+	if err != nil {
+		return nil, fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
+	}
+	return manifest, nil
+}
+
+func readConfig(ctx context.Context, from source, manifest *v1.Manifest) (*v1.ConfigFile, error) {
+	raw, err := readSmall(ctx, from, manifest.Config)
+	if err != nil {
+		return nil, err
+	}
+	config := &v1.ConfigFile{}
+	if err := json.Unmarshal(raw, config); err != nil {
+		return nil, fmt.Errorf("%w: %w", imagefs.ErrMalformed, err)
+	}
+	return config, nil
+}
+
+// index picks the platform's manifest. Attestations and whatever else is marked
+// as no platform's are passed over.
+func (c *chooser) index(ctx context.Context, d document, depth int) (resolution, error) {
 	if depth >= maxIndexDepth {
 		return resolution{}, fmt.Errorf("%w: more than %d indexes within each other", imagefs.ErrTooLarge, maxIndexDepth)
 	}
-	manifest, err := index.IndexManifest()
+	index, err := v1.ParseIndexManifest(bytes.NewReader(d.raw))
 	if err != nil {
 		return resolution{}, fmt.Errorf("%w image index: %w", imagefs.ErrMalformed, err)
 	}
 	var all resolution
-	for _, d := range manifest.Manifests {
-		switch {
-		case d.Platform != nil && d.Platform.OS == "unknown", d.Annotations["vnd.docker.reference.type"] != "":
+	for _, entry := range index.Manifests {
+		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" {
 			continue
-		case d.MediaType.IsIndex():
-			nested, err := index.ImageIndex(d.Digest)
-			if err != nil {
-				return resolution{}, fmt.Errorf("nested image index: %w", err)
-			}
-			r, err := chooseFromIndex(nested, platform, depth+1)
-			if err != nil || r.digest != (v1.Hash{}) {
-				return r, err
-			}
-			all.offers = append(all.offers, r.offers...)
-		case d.MediaType.IsImage():
-			r := resolution{}
-			if d.Platform == nil {
-				image, err := index.Image(d.Digest)
-				if err != nil {
-					return resolution{}, fmt.Errorf("image in an index: %w", err)
-				}
-				if r, err = chooseImage(image, d.Digest, platform); err != nil {
-					return resolution{}, err
-				}
-			} else {
-				r.offers = []string{d.Platform.String()}
-				if satisfies(*d.Platform, platform) {
-					r.digest = d.Digest
-				}
-			}
-			if r.digest != (v1.Hash{}) {
-				return r, nil
-			}
-			all.offers = append(all.offers, r.offers...)
 		}
+		if !entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
+			continue
+		}
+		// An entry that names its platform is read only if it is the one.
+		if entry.MediaType.IsImage() && entry.Platform != nil && !satisfies(*entry.Platform, c.platform) {
+			all.offers = append(all.offers, entry.Platform.String())
+			continue
+		}
+		r, err := c.entry(ctx, entry, depth)
+		if err != nil || r.found() || r.gap != nil {
+			return r, err
+		}
+		all.offers = append(all.offers, r.offers...)
 	}
 	return all, nil
+}
+
+// entry reads one entry of an index.
+func (c *chooser) entry(ctx context.Context, entry v1.Descriptor, depth int) (resolution, error) {
+	if c.read++; c.read > maxIndexEntries {
+		return resolution{}, fmt.Errorf("%w: more than %d manifests do not tell their platform", imagefs.ErrTooLarge, maxIndexEntries)
+	}
+	d, err := c.from.manifest(ctx, entry.Digest)
+	if err != nil {
+		return resolution{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
+	}
+	d.mediaType = entry.MediaType
+	if entry.MediaType.IsIndex() || entry.Platform == nil {
+		return c.document(ctx, d, depth+1)
+	}
+	manifest, err := parseManifest(d)
+	return resolution{digest: d.digest, manifest: manifest}, err
 }
 
 // satisfies reports whether something offered for one platform runs on another.

@@ -6,6 +6,11 @@
 // images are taken to be hostile: what they can cost is bounded by Limits, a
 // verdict rests on bytes whose digest was verified, and connections go through
 // a transport that NewTransport guards.
+//
+// What a layer contributes is remembered by its digest, what an image comes to
+// by the digest of its manifest. Neither is used before the asker's own
+// credentials got that manifest, nor beyond the registry that it came from: a
+// registry that anybody can run vouches for nothing that another one holds.
 package imagescan
 
 import (
@@ -15,7 +20,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -24,7 +28,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -45,6 +48,9 @@ type Request struct {
 	Platform string
 	// Credentials are the puller's; nil: anonymous.
 	Credentials Credentials
+	// Early lets a legacy verdict answer as soon as it is proven, in a report
+	// that is not complete.
+	Early bool
 }
 
 // Options configure a Scanner. Analyze and IsCandidate are required.
@@ -59,6 +65,9 @@ type Options struct {
 	PlainHTTP []string
 	// UserAgent is sent to registries.
 	UserAgent string
+	// StopEarly ends a scan with its early answer. Otherwise the rest is read
+	// behind it, and the complete report kept.
+	StopEarly bool
 	Limits    Limits
 	// Observer is told of each scan; nil: nobody.
 	Observer Observer
@@ -72,78 +81,27 @@ type Observer interface {
 	Shared()
 }
 
-// Limits bound what scans may cost. The zero value of a field means its default.
-type Limits struct {
-	// Layer bounds each layer.
-	Layer imagefs.Limits
-	// Layers is the most layers of an image.
-	Layers int
-	// LayerBytes is the largest packed layer.
-	LayerBytes int64
-	// ScanTime is how long one scan may take, however long its callers wait.
-	ScanTime time.Duration
-	// Scans is how many scans run at a time.
-	Scans int64
-	// Memory is how many bytes of files scans may hold at a time, together.
-	Memory int64
-	// Cache is how many reports are kept.
-	Cache int
-}
-
-// Defaults of Limits.
-const (
-	DefaultLayers     = 256 // twice what overlayfs mounts
-	DefaultLayerBytes = 8 << 30
-	DefaultScanTime   = 5 * time.Minute
-	DefaultScans      = 8
-	DefaultMemory     = 256 << 20
-	DefaultCache      = 4096
-)
-
-func (l Limits) withDefaults() Limits {
-	l.Layer = l.Layer.WithDefaults()
-	setDefault(&l.Layers, DefaultLayers)
-	setDefault(&l.LayerBytes, DefaultLayerBytes)
-	setDefault(&l.ScanTime, DefaultScanTime)
-	setDefault(&l.Scans, DefaultScans)
-	setDefault(&l.Memory, DefaultMemory)
-	setDefault(&l.Cache, DefaultCache)
-	return l
-}
-
-func setDefault[T int | int64 | time.Duration](field *T, value T) {
-	if *field <= 0 {
-		*field = value
-	}
-}
-
 // Scanner scans images. It is safe for concurrent use.
 type Scanner struct {
 	options Options
 	scans   *semaphore.Weighted
 	memory  *semaphore.Weighted
-	cache   *lru.Cache[key, report.Report]
-
-	mu      sync.Mutex
-	running map[flightKey]*flight
+	reports *lru.Cache[key, report.Report]
+	images  *flights[flightKey, report.Report]
+	layers  *layerCache
+	reads   *flights[readKey, *summary]
 }
+
+// key is what a verdict depends on, the content and for which platform it was
+// chosen, and the registry that vouches for who may see it.
+type key struct{ registry, digest, platform string }
 
 // flightKey keeps requests apart that may fail for reasons of their own: what
 // one repository refuses, another may have to give.
 type flightKey struct {
 	key
 	repository string
-}
-
-// key is what a verdict depends on: the content, and for which platform it was
-// chosen.
-type key struct{ digest, platform string }
-
-// flight is a scan under way, which any number of requests wait for.
-type flight struct {
-	done   chan struct{}
-	report report.Report
-	err    error
+	early      bool // a scan that may stop early is of no use to others
 }
 
 // New returns a Scanner.
@@ -155,7 +113,7 @@ func New(o Options) (*Scanner, error) {
 	if o.Transport == nil {
 		o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP})
 	}
-	cache, err := lru.New[key, report.Report](o.Limits.Cache)
+	reports, err := lru.New[key, report.Report](o.Limits.Cache)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +121,10 @@ func New(o Options) (*Scanner, error) {
 		options: o,
 		scans:   semaphore.NewWeighted(o.Limits.Scans),
 		memory:  semaphore.NewWeighted(o.Limits.Memory),
-		cache:   cache,
-		running: map[flightKey]*flight{},
+		reports: reports,
+		images:  newFlights[flightKey, report.Report](),
+		layers:  newLayerCache(o.Limits.LayerCache),
+		reads:   newFlights[readKey, *summary](),
 	}, nil
 }
 
@@ -196,60 +156,38 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 	if err != nil {
 		return report.Report{}, err
 	}
-	if resolved.digest == (v1.Hash{}) {
-		return noPlatform(request.Platform, resolved.offers), nil
+	if !resolved.found() {
+		return resolved.without(request.Platform), nil
 	}
-	image := ref.Context().Digest(resolved.digest.String())
-	r, err := s.shared(ctx, flightKey{key{resolved.digest.String(), request.Platform}, ref.Context().Name()}, func(ctx context.Context) (report.Report, error) {
-		return s.read(ctx, image, resolved.auth)
-	})
+	repository := ref.Context()
+	k := flightKey{
+		key{repository.RegistryStr(), resolved.digest.String(), request.Platform},
+		repository.Name(), request.Early && s.options.StopEarly,
+	}
+	r, err := s.shared(ctx, k, request.Early, resolved)
 	if err != nil {
 		return report.Report{}, err
 	}
-	r.Image = image.String() // the first to ask may have known it by another repository
+	// The first to ask may have known it by another repository.
+	r.Image = repository.Digest(resolved.digest.String()).String()
 	return r, nil
-}
-
-// noPlatform reports on an image that has nothing for a platform.
-func noPlatform(platform string, offers []string) report.Report {
-	r := report.New()
-	detail := "the image does not say which platforms it is for"
-	if len(offers) > 0 {
-		detail = fmt.Sprintf("the image is for %v", offers)
-	}
-	r.Gaps = append(r.Gaps, report.Gap{Where: platform, Reason: report.GapNoPlatform, Detail: detail})
-	return r
 }
 
 // shared returns the report of k: remembered, from a scan under way, or from
 // one that it starts.
-func (s *Scanner) shared(ctx context.Context, k flightKey, scan func(context.Context) (report.Report, error)) (report.Report, error) {
-	s.mu.Lock()
-	if r, ok := s.cache.Get(k.key); ok {
-		s.mu.Unlock()
-		s.observe(func(o Observer) { o.Shared() })
-		return clone(r), nil
-	}
-	f, ok := s.running[k]
-	if !ok {
-		f = &flight{done: make(chan struct{})}
-		s.running[k] = f
-		go s.fly(context.WithoutCancel(ctx), k, f, scan)
-	}
-	s.mu.Unlock()
-	if ok {
+func (s *Scanner) shared(ctx context.Context, k flightKey, early bool, image resolution) (report.Report, error) {
+	f, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.key) })
+	if started {
+		go s.fly(context.WithoutCancel(ctx), k, f, image)
+	} else {
 		s.observe(func(o Observer) { o.Shared() })
 	}
-	select {
-	case <-f.done:
-		return clone(f.report), f.err
-	case <-ctx.Done():
-		return report.Report{}, ctx.Err()
-	}
+	r, err := f.wait(ctx, early)
+	return clone(r), err
 }
 
 // fly carries out a scan on behalf of all who wait for it.
-func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight, scan func(context.Context) (report.Report, error)) {
+func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report], image resolution) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Limits.ScanTime)
 	defer cancel()
 	start := time.Now()
@@ -257,13 +195,11 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight, scan func(con
 		if p := recover(); p != nil {
 			f.err = fmt.Errorf("%w: %v", errPanic, p)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.running, k)
-		if f.err == nil {
-			s.cache.Add(k.key, f.report)
-		}
-		close(f.done)
+		s.images.land(k, f, func(r report.Report) {
+			if !k.early || r.Complete {
+				s.reports.Add(k.key, r)
+			}
+		})
 		var failure report.FailureClass
 		if f.err != nil {
 			failure = classify(f.err)
@@ -275,7 +211,10 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight, scan func(con
 		return
 	}
 	defer s.scans.Release(1)
-	f.report, f.err = scan(ctx)
+	f.value, f.err = s.read(ctx, image, func(r report.Report) bool {
+		f.announce(r)
+		return k.early
+	})
 }
 
 func (s *Scanner) observe(tell func(Observer)) {

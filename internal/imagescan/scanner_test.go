@@ -106,7 +106,16 @@ func (f *fake) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, erro
 	case "panic":
 		panic("hostile file")
 	}
-	return report.Binary{BuildID: string(content), Size: size}, nil
+	abi := report.ABINone
+	if strings.HasPrefix(string(content), "v1") {
+		abi = report.ABIV1
+	}
+	return report.Binary{BuildID: string(content), Size: size, Capset: report.Capset{ABI: abi}}, nil
+}
+
+// loopback is a transport that is allowed to connect to this machine.
+func loopback(plain []string) http.RoundTripper {
+	return NewTransport(TransportOptions{PlainHTTP: plain, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
 
 func newScanner(t *testing.T, s *server, f *fake, change func(*Options)) *Scanner {
@@ -119,7 +128,7 @@ func newScanner(t *testing.T, s *server, f *fake, change func(*Options)) *Scanne
 	if s != nil {
 		o.PlainHTTP = []string{s.host()}
 	}
-	o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	o.Transport = loopback(o.PlainHTTP)
 	if change != nil {
 		change(&o)
 	}
@@ -130,14 +139,17 @@ func newScanner(t *testing.T, s *server, f *fake, change func(*Options)) *Scanne
 	return scanner
 }
 
-// archive builds a tar stream of regular files, and links where the content
-// starts with an arrow.
+// archive builds a tar stream of regular files, directories where the name ends
+// with a slash, and symbolic links where the content starts with an arrow.
 func archive(files ...string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for i := 0; i < len(files); i += 2 {
 		h := &tar.Header{Name: files[i], Mode: 0o755, Typeflag: tar.TypeReg, Size: int64(len(files[i+1]))}
 		content := files[i+1]
+		if strings.HasSuffix(files[i], "/") {
+			h.Typeflag = tar.TypeDir
+		}
 		if target, ok := strings.CutPrefix(content, "->"); ok {
 			h.Typeflag, h.Linkname, h.Size, content = tar.TypeSymlink, target, 0, ""
 		}
@@ -558,9 +570,9 @@ func BenchmarkScan(b *testing.B) {
 	b.SetBytes(int64(len(stored)))
 	b.ReportAllocs()
 	for b.Loop() {
-		_, err := scanner.readBlobs(b.Context(), []blob{{digest: digest, size: int64(len(stored)), open: func() (io.ReadCloser, error) {
+		_, err := scanner.readBlobs(b.Context(), []blob{{digest: digest, size: int64(len(stored)), open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(stored)), nil
-		}}})
+		}}}, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,0 +1,137 @@
+package imagescan
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/capvet/capvet/internal/imagefs"
+)
+
+// readKey is one reading of a layer: where from, and for which files besides
+// the candidates by name.
+type readKey struct {
+	layerKey
+	reader string
+	wanted string
+}
+
+// summaryOf returns what a layer contributes, with the wanted files analysed.
+// before is what an earlier reading for the same image came to, if there was
+// one.
+func (s *Scanner) summaryOf(ctx context.Context, b blob, before *summary, wanted map[string]bool) (of *summary, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	switch {
+	case b.gap != "":
+		return emptyLayer()
+	case b.key == layerKey{}:
+		of, err = s.readLayer(ctx, b, before, wanted)
+	default:
+		of, err = s.sharedSummary(ctx, b, before, wanted)
+	}
+	if err == nil && b.size >= 0 && of.stored != b.size {
+		return nil, fmt.Errorf("%w: it has %d bytes, the manifest says %d", imagefs.ErrMalformed, of.stored, b.size)
+	}
+	return of, err
+}
+
+// sharedSummary returns a summary that is remembered, from a reading under way,
+// or from one that it starts.
+func (s *Scanner) sharedSummary(ctx context.Context, b blob, before *summary, wanted map[string]bool) (*summary, error) {
+	k := readKey{b.key, b.reader, strings.Join(slices.Sorted(maps.Keys(wanted)), "\x00")}
+	for {
+		f, started := s.reads.join(k, func() (*summary, bool) {
+			known, ok := s.layers.get(b.key)
+			if ok && !known.has(wanted) {
+				before, ok = known, false
+			}
+			return known, ok
+		})
+		if started {
+			s.readShared(ctx, k, f, b, before, wanted)
+		}
+		of, err := f.wait(ctx, false)
+		if !started && isContextError(err) && ctx.Err() == nil {
+			continue // the one who read it was called off
+		}
+		return of, err
+	}
+}
+
+// readShared reads a layer on behalf of all who wait for it.
+func (s *Scanner) readShared(ctx context.Context, k readKey, f *flight[*summary], b blob, before *summary, wanted map[string]bool) {
+	f.err = errPanic // stands if it ends without another
+	defer s.reads.land(k, f, func(of *summary) { s.layers.add(b.key, of) })
+	f.value, f.err = s.readLayer(ctx, b, before, wanted)
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// readLayer streams one layer, verifies its digest, and analyses the files of
+// interest in it.
+func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted map[string]bool) (*summary, error) {
+	stored, err := b.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer closeWith(ctx, stored)()
+	verified := &verifier{r: stored, hash: sha256.New(), limit: s.options.Limits.LayerBytes}
+	unpacked, err := imagefs.Unpack(verified, s.options.Limits.Layer)
+	if err != nil {
+		return nil, orContext(ctx, err)
+	}
+	defer unpacked.Close()
+	// A layer that is read again is the same byte for byte: what was analysed
+	// stands.
+	known, files := before.known(), before.known()
+	isWanted := func(name string) bool { return s.options.IsCandidate(path.Base(name)) || wanted[name] }
+	layer, err := imagefs.ReadLayer(unpacked, s.options.Limits.Layer, isWanted, func(name string, size int64, content io.Reader) error {
+		if _, ok := known[name]; ok {
+			return nil
+		}
+		f, err := s.analyse(ctx, name, size, content)
+		files[name] = f
+		return err
+	})
+	if err != nil {
+		return nil, orContext(ctx, err)
+	}
+	if _, err := io.Copy(io.Discard, verified); err != nil { // what follows the packed stream counts too
+		return nil, orContext(ctx, err)
+	}
+	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.digest.Hex || b.digest.Algorithm != "sha256" {
+		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
+	}
+	return &summary{layer: layer, files: files, stored: verified.n}, nil
+}
+
+// verifier hashes what is read and bounds it.
+type verifier struct {
+	r     io.Reader
+	hash  hash.Hash
+	n     int64
+	limit int64
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.hash.Write(p[:n])
+	if v.n += int64(n); v.n > v.limit {
+		return n, fmt.Errorf("%w: it has more than %d bytes", imagefs.ErrTooLarge, v.limit)
+	}
+	return n, err
+}

@@ -1,0 +1,281 @@
+package imagescan
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// counter counts a registry's answers by what was asked for.
+type counter struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (c *counter) count(_ http.ResponseWriter, r *http.Request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		c.seen = map[string]int{}
+	}
+	if strings.Contains(r.URL.Path, "/manifests/") {
+		c.seen["manifests"]++
+	} else if strings.Contains(r.URL.Path, "/blobs/") {
+		c.seen[path.Base(r.URL.Path)]++
+	}
+	return false
+}
+
+func (c *counter) of(what string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[what]
+}
+
+func digest(t *testing.T, stored []byte) string {
+	t.Helper()
+	d, err := static.NewLayer(stored, types.OCILayer).Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.String()
+}
+
+func noise(t *testing.T, size int) string {
+	t.Helper()
+	b := make([]byte, size)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestSharedBase: of a second image on the same base only what is new is read,
+// and the manifest of a cold scan is read once.
+func TestSharedBase(t *testing.T) {
+	s := newServer(t)
+	base := gzipped(archive("usr/", "", "usr/sbin/haproxy", "a", "base/x", noise(t, 1000)))
+	other := gzipped(archive("usr/", "", "opt/bin", "b"))
+	link := gzipped(archive("opt/haproxy", "->bin"))
+	first := s.push(t, "first:x", imageOf(t, "arm64", base))
+	second := s.push(t, "second:x", imageOf(t, "arm64", base, other))
+	third := s.push(t, "third:x", imageOf(t, "arm64", base, other, link))
+	f, c := &fake{}, &counter{}
+	s.fail(c.count)
+	scanner := newScanner(t, s, f, nil)
+	for _, tt := range []struct {
+		ref                                string
+		want                               []string
+		manifests, base, other, link, runs int // so far
+	}{
+		{first, []string{"/usr/sbin/haproxy=a"}, 1, 1, 0, 0, 1},
+		{second, []string{"/usr/sbin/haproxy=a"}, 2, 1, 1, 0, 1},
+		// The link shows a file of a remembered layer to be of interest: that
+		// layer is read once more.
+		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 3, 1, 2, 1, 2},
+		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 4, 1, 2, 1, 2},
+	} {
+		r, err := scan(t, scanner, tt.ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, binaries(r)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.ref, diff)
+		}
+		got := []int{c.of("manifests"), c.of(digest(t, base)), c.of(digest(t, other)), c.of(digest(t, link)), int(f.calls.Load())}
+		if diff := cmp.Diff([]int{tt.manifests, tt.base, tt.other, tt.link, tt.runs}, got); diff != "" {
+			t.Errorf("%s: requests (-want +got):\n%s", tt.ref, diff)
+		}
+	}
+}
+
+// TestRegistriesVouchForThemselves: what one registry holds is not remembered for
+// another, which may name digests that it does not have.
+func TestRegistriesVouchForThemselves(t *testing.T) {
+	honest, liar := newServer(t), newServer(t)
+	layer := gzipped(archive("haproxy", "secret"))
+	image := imageOf(t, "arm64", layer)
+	known, claimed := honest.push(t, "x:y", image), liar.push(t, "x:y", image)
+	liar.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, digest(t, layer)) {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		return false
+	})
+	scanner := newScanner(t, honest, &fake{}, func(o *Options) {
+		o.PlainHTTP = append(o.PlainHTTP, liar.host())
+		o.Transport = loopback(o.PlainHTTP)
+	})
+	if _, err := scan(t, scanner, known); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := scan(t, scanner, claimed); class(err) != report.FailureNotFound {
+		t.Errorf("got %v, %v", binaries(r), err)
+	}
+}
+
+// TestLayerCacheIsBounded: what does not fit is read again, and what was used
+// last stays.
+func TestLayerCacheIsBounded(t *testing.T) {
+	c := newLayerCache(3 * findingBytes)
+	empty, err := emptyLayer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		c.add(layerKey{digest: fmt.Sprint(i)}, empty)
+		c.get(layerKey{digest: "0"})
+	}
+	var kept []string
+	for i := range 4 {
+		if _, ok := c.get(layerKey{digest: fmt.Sprint(i)}); ok {
+			kept = append(kept, fmt.Sprint(i))
+		}
+	}
+	if diff := cmp.Diff([]string{"0", "2", "3"}, kept); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if c.add(layerKey{digest: "big"}, &summary{layer: empty.layer, files: map[string]found{"1": {}, "2": {}, "3": {}}}); c.bytes != 3*findingBytes {
+		t.Errorf("%d bytes", c.bytes)
+	}
+	if c.add(layerKey{digest: "0"}, empty); c.bytes != 3*findingBytes {
+		t.Errorf("%d bytes after adding the same again", c.bytes)
+	}
+}
+
+func early(t *testing.T, s *Scanner, reference string) (report.Report, error) {
+	t.Helper()
+	return s.Scan(t.Context(), Request{Reference: reference, Platform: "linux/arm64", Early: true})
+}
+
+// TestEarly: which stacks answer before their lowest layer is read.
+func TestEarly(t *testing.T) {
+	s := newServer(t)
+	bottom := gzipped(archive("other", noise(t, readAhead+1)))
+	for i, tt := range []struct {
+		name  string
+		upper [][]byte
+		early bool
+	}{
+		{"legacy, all parents there", [][]byte{gzipped(archive("usr/", "", "usr/sbin/", "", "usr/sbin/haproxy", "v1"))}, true},
+		{"parents higher up", [][]byte{gzipped(archive("usr/sbin/haproxy", "v1")), gzipped(archive("usr/", "", "usr/sbin/", ""))}, true},
+		{"in the root", [][]byte{gzipped(archive("haproxy", "v1"))}, true},
+		{"a parent may be a link below", [][]byte{gzipped(archive("usr/sbin/", "", "usr/sbin/haproxy", "v1"))}, false},
+		{"not legacy", [][]byte{gzipped(archive("haproxy", "fine"))}, false},
+		{"removed above", [][]byte{gzipped(archive("haproxy", "v1")), gzipped(archive(".wh.haproxy", ""))}, false},
+		{"another on top", [][]byte{gzipped(archive("haproxy", "v1")), gzipped(archive("haproxy", "fine"))}, false},
+		{"reached by a link", [][]byte{gzipped(archive("x", "v1", "haproxy", "->x"))}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ref := s.push(t, fmt.Sprintf("early/%d:x", i), imageOf(t, "arm64", append([][]byte{bottom}, tt.upper...)...))
+			release := make(chan struct{})
+			s.fail(func(_ http.ResponseWriter, r *http.Request) bool {
+				if strings.HasSuffix(r.URL.Path, digest(t, bottom)) {
+					<-release
+				}
+				return false
+			})
+			defer s.fail(nil)
+			scanner := newScanner(t, s, &fake{}, nil)
+			if !tt.early {
+				close(release) // or this would wait for ever
+			}
+			r, err := early(t, scanner, ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Complete == tt.early {
+				t.Fatalf("complete: %v; %v", r.Complete, binaries(r))
+			}
+			if !tt.early {
+				return
+			}
+			if len(r.Binaries) != 1 || len(r.Gaps) != 1 || r.Gaps[0].Reason != "early" {
+				t.Errorf("got %v", binaries(r))
+			}
+			// Who wants all of it waits, and gets it from the same scan.
+			close(release)
+			if r, err = scan(t, scanner, ref); err != nil || !r.Complete || len(r.Binaries) != 1 {
+				t.Errorf("afterwards: %v, %v", r, err)
+			}
+			if r, err = early(t, scanner, ref); err != nil || !r.Complete {
+				t.Errorf("once it is known: %v, %v", r, err)
+			}
+		})
+	}
+}
+
+// TestStopEarly: nothing is read behind an early answer that is enough.
+func TestStopEarly(t *testing.T) {
+	s := newServer(t)
+	bottom := gzipped(archive("other", noise(t, readAhead+1)))
+	ref := s.push(t, "stop:x", imageOf(t, "arm64", bottom, gzipped(archive("haproxy", "v1"))))
+	c := &counter{}
+	s.fail(c.count)
+	scanner := newScanner(t, s, &fake{}, func(o *Options) { o.StopEarly = true })
+	r, err := early(t, scanner, ref)
+	if err != nil || r.Complete || len(r.Binaries) != 1 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	if n := c.of(digest(t, bottom)); n != 0 {
+		t.Errorf("the large layer below was asked for %d times", n)
+	}
+	if r, err = scan(t, scanner, ref); err != nil || !r.Complete {
+		t.Errorf("whole: %v, %v", r, err)
+	}
+}
+
+// TestLayersInParallel: as many layers are read at a time as is allowed, and no
+// more.
+func TestLayersInParallel(t *testing.T) {
+	s := newServer(t)
+	layers := [][]byte{gzipped(archive("a", "1")), gzipped(archive("b", "2")), gzipped(archive("c", "3")), gzipped(archive("d", "4"))}
+	ref := s.push(t, "parallel:x", imageOf(t, "arm64", layers...))
+	var mu sync.Mutex
+	running, most := 0, 0
+	isLayer := map[string]bool{}
+	for _, l := range layers {
+		isLayer[digest(t, l)] = true
+	}
+	all, once := make(chan struct{}), sync.Once{}
+	s.fail(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !isLayer[path.Base(r.URL.Path)] {
+			return false
+		}
+		mu.Lock()
+		if running++; running > most {
+			most = running
+		}
+		if running == 3 {
+			once.Do(func() { close(all) })
+		}
+		mu.Unlock()
+		select {
+		case <-all:
+		case <-time.After(10 * time.Second): // most says that it failed
+		}
+		time.Sleep(20 * time.Millisecond) // for a fourth to show itself
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return false
+	})
+	if _, err := scan(t, newScanner(t, s, &fake{}, func(o *Options) { o.Limits.LayersAtOnce = 3 }), ref); err != nil {
+		t.Fatal(err)
+	}
+	if most != 3 {
+		t.Errorf("%d layers at a time", most)
+	}
+}

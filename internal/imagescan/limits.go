@@ -1,0 +1,64 @@
+package imagescan
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/capvet/capvet/internal/imagefs"
+)
+
+// Limits bound what scans may cost. The zero value of a field means its default.
+type Limits struct {
+	// Layer bounds each layer.
+	Layer imagefs.Limits
+	// Layers is the most layers of an image.
+	Layers int
+	// LayersAtOnce is how many layers of one image are read at a time.
+	LayersAtOnce int
+	// LayerBytes is the largest packed layer.
+	LayerBytes int64
+	// ScanTime is how long one scan may take, however long its callers wait.
+	ScanTime time.Duration
+	// Scans is how many scans run at a time.
+	Scans int64
+	// Memory is how many bytes of files scans may hold at a time, together.
+	Memory int64
+	// Cache is how many reports are kept.
+	Cache int
+	// LayerCache is how many bytes of summaries of layers are kept.
+	LayerCache int64
+}
+
+// Defaults of Limits.
+const (
+	DefaultLayers     = 256 // twice what overlayfs mounts
+	DefaultLayerBytes = 8 << 30
+	DefaultScanTime   = 5 * time.Minute
+	DefaultScans      = 8
+	DefaultMemory     = 256 << 20
+	DefaultCache      = 4096
+	DefaultLayerCache = 64 << 20
+)
+
+// DefaultLayersAtOnce returns the number of cores: unpacking is what takes the
+// time.
+func DefaultLayersAtOnce() int { return runtime.GOMAXPROCS(0) }
+
+func (l Limits) withDefaults() Limits {
+	l.Layer = l.Layer.WithDefaults()
+	setDefault(&l.Layers, DefaultLayers)
+	setDefault(&l.LayersAtOnce, DefaultLayersAtOnce())
+	setDefault(&l.LayerBytes, DefaultLayerBytes)
+	setDefault(&l.ScanTime, DefaultScanTime)
+	setDefault(&l.Scans, DefaultScans)
+	setDefault(&l.Memory, DefaultMemory)
+	setDefault(&l.Cache, DefaultCache)
+	setDefault(&l.LayerCache, DefaultLayerCache)
+	return l
+}
+
+func setDefault[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

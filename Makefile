@@ -43,6 +43,10 @@ test-integration: ## against a real kube-apiserver, etcd and registry
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
 	$(GO_TEST) -tags corpus -timeout 30m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
+.PHONY: prove
+prove: ## verdicts against what strace sees when the same programs run; as root on Debian it installs what it needs
+	CGO_ENABLED=0 go test -tags prove -count=1 -timeout 60m -v ./test/prove
+
 .PHONY: fuzz
 # A count, not a time: go's fuzzer at times reports its own deadline as a failure.
 FUZZTIME ?= 50000x

@@ -1,0 +1,80 @@
+// Package prove holds capvet's verdicts against what really happens: the same
+// executables run under strace, and on an arm64 kernel of their own that says
+// itself who passed it the legacy header.
+//
+// Its tests need a machine to run foreign programs on, as root for most of it,
+// and a minute or two: they have the build tag prove, and make prove runs them.
+// What runs are Debian's own packages, builds of HAProxy's source and the
+// project's fixtures, all trusted.
+package prove
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// Call is one capability call that was seen.
+type Call struct {
+	Syscall string // capget or capset
+	ABI     report.ABI
+}
+
+func (c Call) String() string { return c.Syscall + " " + string(c.ABI) }
+
+// Contradictions says where a verdict and the calls that were seen in one run
+// do not go together, one text each. must are the system calls that such a run
+// is known to make; without any, none may be seen.
+func Contradictions(verdict report.Capset, seen []Call, must []string) []string {
+	var found []string
+	for _, call := range unique(seen) {
+		listed := slices.ContainsFunc(verdict.Calls, func(c report.Call) bool { return c.Syscall == call.Syscall && c.ABI == call.ABI })
+		switch {
+		case !listed:
+			found = append(found, fmt.Sprintf("%s was seen, the verdict does not list it", call))
+		case len(must) == 0:
+			found = append(found, fmt.Sprintf("%s was seen in a run that should make no call", call))
+		}
+	}
+	for _, name := range must {
+		if !slices.ContainsFunc(seen, func(c Call) bool { return c.Syscall == name }) {
+			found = append(found, fmt.Sprintf("no %s was seen in a run that should make one", name))
+		}
+	}
+	return found
+}
+
+// unique returns each call once, in order of first sight.
+func unique(calls []Call) []Call {
+	var once []Call
+	for _, call := range calls {
+		if !slices.Contains(once, call) {
+			once = append(once, call)
+		}
+	}
+	return once
+}
+
+// Summary is calls in one line: each once, with how often.
+func Summary(calls []Call) string {
+	if len(calls) == 0 {
+		return "nothing"
+	}
+	var parts []string
+	for _, call := range unique(calls) {
+		times := 0
+		for _, other := range calls {
+			if other == call {
+				times++
+			}
+		}
+		part := call.String()
+		if times > 1 {
+			part += fmt.Sprintf(" x%d", times)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}

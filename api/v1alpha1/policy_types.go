@@ -8,6 +8,11 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:Enum=amd64;arm;arm64;ppc64le;riscv64;s390x
 type Architecture string
 
+// Architectures returns all that a policy can name, sorted.
+func Architectures() []Architecture {
+	return []Architecture{"amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
+}
+
 // CapsetPolicySpec says what happens to Pods whose images make legacy
 // capability calls.
 type CapsetPolicySpec struct {
@@ -17,9 +22,10 @@ type CapsetPolicySpec struct {
 	PodSelector metav1.LabelSelector `json:"podSelector,omitzero"`
 
 	// architectures are the node architectures that the policy is about. A Pod
-	// is judged for those of them that its nodeSelector and required node
-	// affinity leave open, each by the image's own manifest for it. The kernel
-	// logs legacy calls on every architecture; arm64 is where it is reported.
+	// is judged for those of them that some node has on which it can land, by
+	// its nodeName, nodeSelector, required node affinity and tolerations, each
+	// by the image's own manifest for it. The kernel logs legacy calls on every
+	// architecture; arm64 is where it is reported.
 	//
 	// +optional
 	// +kubebuilder:default={arm64}

@@ -12,12 +12,10 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -61,14 +59,6 @@ func (o *certificateOptions) validate() error {
 		return fmt.Errorf("--certificate-lifetime is %s: give at least six times --certificate-trust-delay, which is %s", o.lifetime, o.trustDelay)
 	}
 	return nil
-}
-
-// cacheOptions narrow what the manager's cache watches to the one webhook
-// configuration: no other is capvet's business, nor allowed to it.
-func (o *certificateOptions) cacheOptions() cache.Options {
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", o.configuration)},
-	}}
 }
 
 // servingCertificate is where the webhook server gets its certificate from once

@@ -54,9 +54,9 @@ func run(ctx context.Context, o options) error {
 		Scheme:                 scheme,
 		Logger:                 log,
 		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls}}),
-		Cache:                  o.certificates.cacheOptions(),
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
+		Cache:                  o.cacheOptions(),
 	})
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
@@ -66,6 +66,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	policies, err := admission.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	nodes, err := admission.NewNodeIndex(ctx, mgr.GetCache(), o.architectures)
 	if err != nil {
 		return err
 	}
@@ -79,7 +83,7 @@ func run(ctx context.Context, o options) error {
 	}
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	noPanicDenial := false           // the handler answers its own panics; the library's answer to one refuses the Pod
-	handler := &admission.Handler{Policies: policies, Images: images, Observer: observer, Now: time.Now}
+	handler := &admission.Handler{Policies: policies, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
 		server.Register(path, admission.WithDeadline(&webhookadmission.Webhook{Handler: handler, RecoverPanic: &noPanicDenial}))
 	}
@@ -93,6 +97,12 @@ func run(ctx context.Context, o options) error {
 		"policies": func(*http.Request) error {
 			if !policies.Synced() {
 				return errors.New("the policies are not all known yet")
+			}
+			return nil
+		},
+		"nodes": func(*http.Request) error {
+			if !nodes.Synced() {
+				return errors.New("the nodes are not all known yet")
 			}
 			return nil
 		},

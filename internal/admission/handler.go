@@ -14,14 +14,13 @@ import (
 	"runtime/debug"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
-	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
@@ -45,6 +44,13 @@ type PolicySource interface {
 	// Matching returns the policies that hold for a Pod with these labels, and
 	// for each policy that is broken a line that says so.
 	Matching(ctx context.Context, namespace string, pod labels.Set) (policies []policy.Policy, broken []string, err error)
+}
+
+// NodeSource knows on which nodes Pods can land.
+type NodeSource interface {
+	// Architectures returns those of candidates (GOARCH names), in their order,
+	// on which a Pod with this spec can land.
+	Architectures(spec *corev1.PodSpec, candidates []string) []string
 }
 
 // Observer is told of each answer, for metrics.
@@ -79,6 +85,7 @@ const maxConcurrentReads = 8
 // Handler answers admission requests for Pods and workloads. All fields are required.
 type Handler struct {
 	Policies PolicySource
+	Nodes    NodeSource
 	Images   ImageReader
 	Observer Observer
 	Now      func() time.Time
@@ -123,7 +130,8 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 		return internalError(nil)
 	}
 	puller := Puller{Namespace: req.Namespace, ServiceAccount: judged.ServiceAccount(), ImagePullSecrets: judged.PullSecrets()}
-	images := h.read(ctx, puller, policies, policy.Spread(brought, h.architectures(judged, policies)))
+	architectures := h.Nodes.Architectures(&judged.Template.Spec, policy.Architectures(policies))
+	images := h.read(ctx, puller, policies, policy.Spread(brought, architectures))
 	if images == nil {
 		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
@@ -135,12 +143,6 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 	response, answer.Outcome = respond(judged.Kind, answer.Decision, broken)
 	h.log(ctx, judged.Kind, answer)
 	return response
-}
-
-// architectures returns those that both some policy and the subject's placement
-// name.
-func (h *Handler) architectures(s *subject.Subject, policies []policy.Policy) []string {
-	return placement.Architectures(&s.Template.Spec, policy.Architectures(policies))
 }
 
 // read has those images read that some policy wants to know about, and returns

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -199,7 +200,7 @@ func TestHandle(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			images, seen := &reader{answers: answers()}, &observer{}
-			h := &Handler{Policies: tt.source, Images: images, Observer: seen, Now: time.Now}
+			h := &Handler{Nodes: placement.NewNodes(), Policies: tt.source, Images: images, Observer: seen, Now: time.Now}
 			ctx := t.Context()
 			if tt.pod != nil {
 				for _, c := range tt.pod.Spec.Containers {
@@ -231,7 +232,7 @@ func TestHandle(t *testing.T) {
 
 func TestHandleUnreadableObject(t *testing.T) {
 	seen := &observer{}
-	h := &Handler{Policies: source{}, Images: &reader{}, Observer: seen, Now: time.Now}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{}, Images: &reader{}, Observer: seen, Now: time.Now}
 	req := request(t, admissionv1.Create, "", nil, pod("legacy"))
 	req.Object.Raw = []byte(`{"spec":[]}`)
 	if got := h.Handle(t.Context(), req); !got.Allowed || len(got.Warnings) != 1 {
@@ -245,7 +246,7 @@ func TestHandleUnreadableObject(t *testing.T) {
 // TestHandlePassesThePuller: what a kubelet would look at for credentials.
 func TestHandlePassesThePuller(t *testing.T) {
 	images := &reader{answers: answers()}
-	h := &Handler{Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: images, Observer: &observer{}, Now: time.Now}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: images, Observer: &observer{}, Now: time.Now}
 	p := pod("clean")
 	p.Spec.ServiceAccountName = "sa"
 	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "s1"}, {Name: "s2"}}
@@ -287,7 +288,7 @@ func TestHandleWorkloads(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			images, seen := &reader{answers: answers()}, &observer{}
-			h := &Handler{Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Images: images, Observer: seen, Now: time.Now}
+			h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Images: images, Observer: seen, Now: time.Now}
 			req := request(t, admissionv1.Create, "", nil, nil)
 			req.Resource = metav1.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 			var err error

@@ -1,9 +1,9 @@
 // Package placement says on which node architectures a Pod can land.
 //
-// It reads the Pod alone: what its nodeSelector and required node affinity say
-// of the architecture. It is not a scheduler: taints, resources and the live
-// nodes are not looked at, and whatever the Pod leaves open counts as possible.
-// The Pod is any that an API server validated.
+// It asks the scheduler's own matchers about what the Pod requires, of the live
+// nodes where they are known. It is no scheduler: resources, volumes and other
+// Pods are not looked at, and whatever is unknown counts as possible. Pods and
+// nodes are any that an API server validated.
 package placement
 
 import (
@@ -19,15 +19,19 @@ import (
 var archLabels = [...]string{corev1.LabelArchStable, "beta.kubernetes.io/arch"}
 
 // Architectures returns those of candidates (GOARCH names), in their order, on
-// which a Pod with this spec can land.
+// which a Pod with this spec can land, as far as the spec alone tells.
 func Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	possible := make([]string, 0, len(candidates))
 	for _, arch := range candidates {
-		if selectorAllows(spec.NodeSelector, arch) && affinityAllows(spec.Affinity, arch) {
+		if specAllows(spec, arch) {
 			possible = append(possible, arch)
 		}
 	}
 	return possible
+}
+
+func specAllows(spec *corev1.PodSpec, arch string) bool {
+	return selectorAllows(spec.NodeSelector, arch) && affinityAllows(spec.Affinity, arch)
 }
 
 func selectorAllows(selector map[string]string, arch string) bool {

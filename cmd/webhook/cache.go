@@ -1,0 +1,34 @@
+package main
+
+import (
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/internal/placement"
+)
+
+// cacheOptions keep the cache to what is looked at: a cluster has thousands of
+// nodes and namespaces, and one webhook configuration is capvet's.
+func (o options) cacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", o.certificates.configuration)},
+			&corev1.Node{}: {Transform: func(object any) (any, error) {
+				if node, ok := object.(*corev1.Node); ok {
+					return placement.Strip(node), nil
+				}
+				return object, nil
+			}},
+			&corev1.Namespace{}: {Transform: func(object any) (any, error) {
+				if namespace, ok := object.(*corev1.Namespace); ok {
+					namespace.Annotations, namespace.ManagedFields = nil, nil
+				}
+				return object, nil
+			}},
+		},
+	}
+}

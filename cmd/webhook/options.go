@@ -31,6 +31,7 @@ type options struct {
 	allowAddresses []netip.Prefix
 	denyAddresses  []netip.Prefix
 	architectures  []string
+	early          bool
 	limits         imagescan.Limits
 }
 
@@ -54,6 +55,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	})
 	flags.Func("allow-address", "`network` (CIDR) of registries that is connected to though it is refused by default, as loopback is; may be repeated", addPrefix(&o.allowAddresses))
 	flags.Func("deny-address", "`network` (CIDR) that is never connected to; may be repeated", addPrefix(&o.denyAddresses))
+	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
 	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on though no node has it now, as of a pool that is scaled to zero; may be repeated", func(s string) error {
 		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
 			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
@@ -96,6 +98,8 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` of files that all scans together hold at a time")
 	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "reports to keep")
 	flags.IntVar(&l.Layers, "max-layers", imagescan.DefaultLayers, "layers of one image")
+	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", imagescan.DefaultLayersAtOnce(), "layers of one image that are read at a time; by default as many as there are cores")
+	flags.Int64Var(&l.LayerCache, "max-cached-layer-bytes", imagescan.DefaultLayerCache, "`bytes` of what is remembered of layers")
 	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", imagescan.DefaultLayerBytes, "`bytes` of one packed layer")
 	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
 	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "how many times its packed size a large layer may unpack to")

@@ -22,6 +22,8 @@ type options struct {
 	host           string
 	port           int
 	certificates   certificateOptions
+	presets        string
+	pprofAddress   string
 	metricsAddress string
 	healthAddress  string
 	logLevel       slog.Level
@@ -44,6 +46,8 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.StringVar(&o.host, "host", "", "`address` to serve admission reviews on; empty: all")
 	flags.IntVar(&o.port, "port", 9443, "port to serve admission reviews on")
 	o.certificates.register(flags)
+	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that hold besides those of the cluster")
+	flags.StringVar(&o.pprofAddress, "pprof-address", "", "`address` to serve /debug/pprof on, such as 127.0.0.1:6060; empty: nowhere")
 	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: nowhere")
 	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
@@ -55,7 +59,6 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	})
 	flags.Func("allow-address", "`network` (CIDR) of registries that is connected to though it is refused by default, as loopback is; may be repeated", addPrefix(&o.allowAddresses))
 	flags.Func("deny-address", "`network` (CIDR) that is never connected to; may be repeated", addPrefix(&o.denyAddresses))
-	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
 	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on though no node has it now, as of a pool that is scaled to zero; may be repeated", func(s string) error {
 		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
 			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
@@ -63,6 +66,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		o.architectures = append(o.architectures, s)
 		return nil
 	})
+	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {

@@ -56,6 +56,7 @@ func run(ctx context.Context, o options) error {
 		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls}}),
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
+		PprofBindAddress:       o.pprofAddress,
 		Cache:                  o.cacheOptions(),
 	})
 	if err != nil {
@@ -68,6 +69,14 @@ func run(ctx context.Context, o options) error {
 	policies, err := admission.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader())
 	if err != nil {
 		return err
+	}
+	var source admission.PolicySource = policies
+	if o.presets != "" {
+		fixed, err := readPresets(o.presets)
+		if err != nil {
+			return err
+		}
+		source = &presets{next: policies, policies: fixed, namespaces: mgr.GetCache(), live: mgr.GetAPIReader()}
 	}
 	nodes, err := admission.NewNodeIndex(ctx, mgr.GetCache(), o.architectures)
 	if err != nil {
@@ -83,7 +92,7 @@ func run(ctx context.Context, o options) error {
 	}
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	noPanicDenial := false           // the handler answers its own panics; the library's answer to one refuses the Pod
-	handler := &admission.Handler{Policies: policies, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
+	handler := &admission.Handler{Policies: source, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
 		server.Register(path, admission.WithDeadline(&webhookadmission.Webhook{Handler: handler, RecoverPanic: &noPanicDenial}))
 	}

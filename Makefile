@@ -44,7 +44,7 @@ test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy 
 	$(GO_TEST) -tags corpus -timeout 30m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
 .PHONY: prove
-prove: ## verdicts against what strace sees when the same programs run; as root on Debian it installs what it needs
+prove: ## verdicts against what strace and an arm64 kernel's log say when the same programs run; as root on Debian it installs what it needs
 	CGO_ENABLED=0 go test -tags prove -count=1 -timeout 60m -v ./test/prove
 
 .PHONY: fuzz

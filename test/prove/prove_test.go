@@ -74,3 +74,39 @@ func TestSummary(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestReadTestimony(t *testing.T) {
+	const (
+		version = "witness: log: <5>[    0.000000] Linux version 6.12.0-arm64 (maintainer@example.com)\r\n"
+		haproxy = "witness: log: <6>[    9.100000] capability: warning: `haproxy' uses 32-bit capabilities (legacy support in use)\r\n"
+		witness = "witness: log: <6>[    9.300000] capability: warning: `witness' uses 32-bit capabilities (legacy support in use)\r\n"
+		served  = "witness: served\r\n"
+		done    = "witness: done\r\n"
+	)
+	for name, test := range map[string]struct {
+		console string
+		want    string // the offender
+		wrong   string // part of the error
+	}{
+		"an offender":    {console: "[    9.100000] capability: warning: `console' uses 32-bit capabilities\r\n" + served + version + haproxy + done, want: "haproxy"},
+		"the control":    {console: served + version + witness + done, want: "witness"},
+		"nobody":         {console: served + version + done, wrong: "warned of nobody"},
+		"not served":     {console: version + haproxy + done, wrong: "did not come to its end"},
+		"cut off":        {console: served + version + haproxy, wrong: "did not come to its end"},
+		"a failure":      {console: "witness: failed: no answer\r\n", wrong: "no answer"},
+		"a kernel panic": {console: "[    1.0] Kernel panic - not syncing\r\n", wrong: "did not come to its end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ReadTestimony(strings.NewReader(test.console))
+			if test.wrong != "" {
+				if err == nil || !strings.Contains(err.Error(), test.wrong) {
+					t.Errorf("error is %v, want %q", err, test.wrong)
+				}
+				return
+			}
+			if err != nil || got.Offender != test.want || !strings.Contains(got.Line, test.want) || !strings.Contains(got.Kernel, "6.12.0-arm64") {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}

@@ -65,11 +65,14 @@ bench: ## what a user waits for: analysis in MB/s, a cold scan against crane exp
 ##@ Keep
 
 .PHONY: generate
-generate: ## CRDs, RBAC and deepcopy from their markers
+generate: ## CRDs, RBAC and deepcopy from their markers; the chart's copies and README
 	@tools=$$(tools/ensure dev) && set -x && \
 	$$tools/controller-gen object paths=./api/... && \
 	$$tools/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases && \
 	$$tools/controller-gen rbac:roleName=capvet paths=./cmd/... output:rbac:dir=config/rbac
+	cp config/crd/bases/*.yaml charts/capvet/files/crds/
+	cp config/rbac/role.yaml config/webhook/validating_webhook.yaml charts/capvet/files/
+	@helm=$$(tools/ensure helm) && $$helm/helm-docs --chart-search-root charts --log-level error
 
 .PHONY: lint
 lint: ## golangci-lint with .golangci.yaml
@@ -79,7 +82,7 @@ lint: ## golangci-lint with .golangci.yaml
 verify: generate ## fail when a generated file or go.mod is not what it should be
 	go mod tidy
 	go mod verify
-	git diff --exit-code -- api config go.mod go.sum
+	git diff --exit-code -- api config charts go.mod go.sum
 
 .PHONY: image
 image: ## build the image with docker, podman or buildah, whichever is there

@@ -124,9 +124,9 @@ func (c *ControlPlane) CreateNamespace(ctx context.Context, name string, labels 
 	return nil
 }
 
-// serviceAccountKubeconfig writes a kubeconfig that is a ServiceAccount's, as a
+// ServiceAccountKubeconfig writes a kubeconfig that is a ServiceAccount's, as a
 // Pod would hold it, and returns its path.
-func (c *ControlPlane) serviceAccountKubeconfig(ctx context.Context, namespace, name string) (string, error) {
+func (c *ControlPlane) ServiceAccountKubeconfig(ctx context.Context, namespace, name string) (string, error) {
 	clients, err := kubernetes.NewForConfig(c.Config)
 	if err != nil {
 		return "", err

@@ -70,7 +70,7 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 	if err := c.Install(ctx, root, "https://"+address(0), certificate); err != nil {
 		return nil, err
 	}
-	kubeconfig, err := c.serviceAccountKubeconfig(ctx, namespace, serviceAccount)
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, serviceAccount)
 	if err != nil {
 		return nil, err
 	}

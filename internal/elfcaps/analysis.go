@@ -69,6 +69,7 @@ type analysis struct {
 	retry    []sighting
 	consts   []uint64
 	marks    *callMarks
+	list     *transfers
 	overflow string
 	// possible says that the file has some way into the kernel at all.
 	possible bool

@@ -252,9 +252,13 @@ func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]bool {
 	}
 	if f.c.kind == typeExec || f.dyn.tags[dtRelr] != 0 {
 		// Addresses stand in the data as they are.
+		lowest, highest := ^uint64(0), uint64(0)
+		for w := range wanted {
+			lowest, highest = min(lowest, w), max(highest, w)
+		}
 		f.SearchData(8, func(addr uint64, b []byte) bool {
 			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
-				if v := le.Uint64(b[i:]); v != 0 && wanted[v] {
+				if v := le.Uint64(b[i:]); v-lowest <= highest-lowest && wanted[v] {
 					found[addr+uint64(i)] = true
 				}
 			}

@@ -29,7 +29,7 @@ func (a *analysis) locate(lost []uint64) []group {
 	} else {
 		q := newQuery(a.limits.Sites)
 		q.points = rest
-		starts = a.f.scan(a.m, q, a.f.code).starts
+		starts = a.transfers(q).starts
 	}
 	for i, pc := range rest {
 		s, ok := a.outline(pc, starts[i])

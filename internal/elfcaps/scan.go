@@ -11,8 +11,9 @@ type hit struct {
 
 // query is what one pass over the code looks for.
 type query struct {
-	// first asks for kernel entries, uses of import slots and header constants.
-	first bool
+	// first asks for kernel entries and header constants, imports for uses of
+	// import slots.
+	first, imports bool
 	// targets are addresses whose calls, jumps and takings are wanted.
 	targets map[uint64]bool
 	filter  *bloom
@@ -23,8 +24,9 @@ type query struct {
 	// points are places whose function's start is not known: the highest call
 	// target not above each is wanted.
 	points []uint64
-	// marks takes down every call target.
+	// marks takes down every call target, list every call and jump.
 	marks *callMarks
+	list  *transfers
 	limit int
 }
 
@@ -35,6 +37,11 @@ func newQuery(limit int) *query {
 func (q *query) want(target uint64) {
 	q.targets[target] = true
 	q.filter.add(target)
+}
+
+// transfers says that calls and jumps are wanted.
+func (q *query) transfers() bool {
+	return len(q.targets)+len(q.fragments)+len(q.points) > 0 || q.marks != nil || q.list != nil
 }
 
 // findings is what a pass found, in address order.
@@ -60,6 +67,9 @@ func (f *findings) full(q *query) bool {
 
 // transfer notes a call or jump.
 func (f *findings) transfer(q *query, pc, target uint64, call bool) {
+	if q.list != nil {
+		q.list.add(pc, target, call)
+	}
 	if q.filter.may(target) && q.targets[target] {
 		f.calls = append(f.calls, hit{pc: pc, target: target})
 	}
@@ -122,14 +132,10 @@ func (f *File) scan(m *machine, q *query, ranges []span) findings {
 	if f.buf == nil {
 		f.buf = make([]byte, chunkSize+scanOverlap+scanPadding)
 	}
-	amd64 := newScannerAMD64(f, q)
 	for _, r := range ranges {
 		off, room := f.mem.inFile(r.start)
 		size := min(r.end-r.start, room)
-		var s scanner = amd64
-		if m.name == "arm64" {
-			s = &scannerARM64{f: f}
-		}
+		s := newScanner(f, m, q)
 		for done := uint64(0); done < size && !out.full(q); {
 			n := min(size-done, chunkSize)
 			total := min(size-done, n+scanOverlap)
@@ -142,13 +148,18 @@ func (f *File) scan(m *machine, q *query, ranges []span) findings {
 			done += n
 		}
 	}
+	f.finish(m, q, &out)
+	return out
+}
+
+// finish adds what a pass leaves for the end.
+func (f *File) finish(m *machine, q *query, out *findings) {
 	if m.align == 1 {
-		f.shortJumps(q, &out)
+		f.shortJumps(q, out)
 	}
 	for i := 1; i < len(out.starts); i++ {
 		out.starts[i] = max(out.starts[i], out.starts[i-1])
 	}
-	return out
 }
 
 // maxFragments is how many ranges one pass watches for jumps into them.
@@ -176,6 +187,13 @@ func (f *File) stubRanges() (stubs, rest []span) {
 
 // scanPadding is how many zero bytes stand behind the last chunk.
 const scanPadding = 16
+
+func newScanner(f *File, m *machine, q *query) scanner {
+	if m.name == "arm64" {
+		return newScannerARM64(f, q)
+	}
+	return newScannerAMD64(f, q)
+}
 
 // scanner looks at one chunk of code: n bytes at pc, with what follows in b.
 type scanner interface {

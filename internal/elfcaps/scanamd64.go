@@ -17,14 +17,13 @@ type scannerAMD64 struct {
 
 func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 	s := &scannerAMD64{f: f}
-	transfers := len(q.targets)+len(q.fragments)+len(q.points) > 0 || q.marks != nil
-	if transfers {
+	if q.transfers() {
 		s.leads = append(s.leads, 0xe8, 0xe9)
 	}
-	if transfers || q.first {
+	if len(q.targets)+len(q.fragments) > 0 || q.first {
 		s.leads = append(s.leads, 0x0f)
 	}
-	if q.first && len(f.dyn.imports) > 0 || q.slots != nil {
+	if q.imports || q.slots != nil {
 		s.leads = append(s.leads, 0xff, 0x8b)
 	}
 	return s
@@ -53,7 +52,7 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
-		if !q.first || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
+		if !q.imports || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
 			return
 		}
 		out.slots = append(out.slots, hit{pc: at, target: slot})

@@ -4,8 +4,11 @@ import "github.com/capvet/capvet/internal/report"
 
 // scannerARM64 keeps what it saw before a chunk's start.
 type scannerARM64 struct {
-	f     *File
-	pages [32]struct {
+	f *File
+	// classes are of the top byte of an instruction; 0 where this query wants
+	// nothing of it.
+	classes [256]uint8
+	pages   [32]struct {
 		pc, page uint64
 		bti      bool
 	}
@@ -38,19 +41,42 @@ const (
 	classBr
 )
 
-var arm64Classes = arm64ClassTable()
-
-func arm64ClassTable() (t [256]uint8) {
-	for i := range 4 {
-		t[0x94+i], t[0x14+i] = classCall, classJump
+// newScannerARM64 returns a scanner that looks at what the query wants only:
+// most of its time goes into telling instructions apart.
+func newScannerARM64(f *File, q *query) *scannerARM64 {
+	s := &scannerARM64{f: f}
+	class := func(c uint8, tops ...uint8) {
+		for _, t := range tops {
+			s.classes[t] = c
+		}
 	}
-	t[0x54], t[0x34], t[0x35], t[0xb4], t[0xb5] = classCond, classCond, classCond, classCond, classCond
-	t[0x36], t[0x37], t[0xb6], t[0xb7] = classTest, classTest, classTest, classTest
-	t[0x90], t[0xb0], t[0xd0], t[0xf0] = classAdrp, classAdrp, classAdrp, classAdrp
-	t[0x10], t[0x30], t[0x50], t[0x70] = classAdrp, classAdrp, classAdrp, classAdrp
-	t[0xf9], t[0xd4], t[0xd6] = classLoad, classSvc, classBr
-	t[0x72], t[0xf2], t[0x52], t[0xd2] = classMovk, classMovk, classMovk, classMovk
-	return t
+	if q.transfers() {
+		class(classCall, 0x94, 0x95, 0x96, 0x97)
+		class(classJump, 0x14, 0x15, 0x16, 0x17)
+	}
+	if len(q.targets)+len(q.fragments) > 0 || q.list != nil {
+		class(classCond, 0x54, 0x34, 0x35, 0xb4, 0xb5)
+		class(classTest, 0x36, 0x37, 0xb6, 0xb7)
+	}
+	if q.imports || q.slots != nil {
+		class(classAdrp, 0x90, 0xb0, 0xd0, 0xf0, 0x10, 0x30, 0x50, 0x70)
+		class(classLoad, 0xf9)
+		class(classBr, 0xd6)
+	}
+	if q.first {
+		class(classSvc, 0xd4)
+		class(classMovk, 0x72, 0xf2, 0x52, 0xd2)
+	}
+	return s
+}
+
+// versionHalf says that imm is 16 bits of a header version.
+func versionHalf(imm uint32) bool {
+	switch imm {
+	case report.HeaderV1 & 0xffff, report.HeaderV1 >> 16, report.HeaderV2 & 0xffff, report.HeaderV2 >> 16, report.HeaderV3 & 0xffff, report.HeaderV3 >> 16:
+		return true
+	}
+	return false
 }
 
 // keeps says that no arm64 instruction from start to end writes r: what was put
@@ -84,7 +110,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 	for i := 0; i < n; i += 4 {
 		w := le.Uint32(b[i:])
 		at := pc + uint64(i)
-		switch arm64Classes[w>>24] {
+		switch s.classes[w>>24] {
 		case classCall:
 			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), true)
 		case classJump:
@@ -103,7 +129,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				p.page = at + uint64(imm)
 			}
 		case classLoad:
-			if !q.first && q.slots == nil || w>>22&3 != 1 {
+			if w>>22&3 != 1 {
 				break
 			}
 			p := &s.pages[w>>5&31]
@@ -112,7 +138,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 				}
-			} else if _, ok := s.f.dyn.imports[slot]; ok && q.first {
+			} else if _, ok := s.f.dyn.imports[slot]; ok && q.imports {
 				start := p.pc
 				if p.bti {
 					start -= 4
@@ -124,19 +150,19 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				}
 			}
 		case classBr:
-			if q.first && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
+			if q.imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
 				if s.last.listed {
 					out.slots = out.slots[:len(out.slots)-1]
 				}
 				out.stubs = append(out.stubs, hit{pc: s.last.start, target: s.last.slot}, hit{pc: s.last.start + 4, target: s.last.slot})
 			}
 		case classSvc:
-			if q.first && w&0xffe0001f == 0xd4000001 {
+			if w&0xffe0001f == 0xd4000001 {
 				out.kernel = append(out.kernel, at)
 			}
 		case classMovk:
 			// The two halves of a header version, in either order.
-			if hw := w >> 21 & 3; q.first && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
+			if hw := w >> 21 & 3; versionHalf(w>>5&0xffff) && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
 				h := &s.halves[w&31]
 				if w>>29&3 == 2 {
 					h.value = 0

@@ -211,15 +211,8 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 // join makes s stand for itself and o; it says whether s changed.
 func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bool {
 	changed := false
-	for i := range s.regs {
-		if s.regs[i] != o.regs[i] {
-			if v := n.either(s.regs[i], o.regs[i]); v != s.regs[i] {
-				s.regs[i], changed = v, true
-				if s.trails != nil {
-					s.trails[i] = n.both(s.trails[i], o.trails[i])
-				}
-			}
-		}
+	if s.regs != o.regs {
+		changed = s.joinRegisters(n, o)
 	}
 	if slices.Equal(s.cells, o.cells) {
 		return changed
@@ -268,6 +261,21 @@ func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bo
 		kept = append(kept, c)
 	}
 	s.cells = kept[:min(len(kept), maxCells)]
+	return changed
+}
+
+// joinRegisters does join's part for the registers.
+func (s *state) joinRegisters(n *interner, o *state) (changed bool) {
+	for i := range s.regs {
+		if s.regs[i] != o.regs[i] {
+			if v := n.either(s.regs[i], o.regs[i]); v != s.regs[i] {
+				s.regs[i], changed = v, true
+				if s.trails != nil {
+					s.trails[i] = n.both(s.trails[i], o.trails[i])
+				}
+			}
+		}
+	}
 	return changed
 }
 

@@ -12,7 +12,7 @@ func (a *analysis) trace() {
 	stubs, rest := a.f.stubRanges()
 	if len(stubs) > 0 {
 		q := newQuery(a.limits.Sites)
-		q.first = true
+		q.first, q.imports = true, true
 		hits := a.f.scan(a.m, q, stubs)
 		a.addStubs(hits)
 		a.note(hits)
@@ -23,16 +23,19 @@ func (a *analysis) trace() {
 		a.sinksAt[target] = append(a.sinksAt[target], k)
 	}
 	q := newQuery(a.limits.Sites)
-	q.first = true
+	q.first, q.imports = true, a.usesSlots(len(stubs) > 0)
 	if a.unwind.count == 0 && a.goTable == nil {
 		q.marks = newCallMarks(a.m, a.f.code)
 	}
 	early := a.sinkTargets()
+	if len(early) == 0 {
+		q.list = newTransfers(a.f.code) // a static program: its callers are looked for in rounds
+	}
 	for _, t := range early {
 		q.want(t)
 	}
 	hits := a.f.scan(a.m, q, rest)
-	a.marks = q.marks
+	a.marks, a.list = q.marks, q.list
 	a.note(hits)
 	a.addStubs(hits)
 	for _, t := range early {
@@ -125,6 +128,18 @@ func (a *analysis) throughPointers() {
 // for their own sake.
 const maxConstSites = 64
 
+// usesSlots says that code outside of linkage stubs may use the import slot of a
+// sink: one that the loader fills before the program runs, or any where stubs
+// are not told apart.
+func (a *analysis) usesSlots(stubs bool) bool {
+	for slot, name := range a.f.dyn.imports {
+		if !stubs || a.f.dyn.loadable[slot] && a.imports[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func (a *analysis) note(hits findings) {
 	a.consts = append(a.consts, hits.consts...)
 	if hits.overflow {
@@ -168,6 +183,16 @@ func (a *analysis) newTargets() []uint64 {
 	return out
 }
 
+// transfers looks for calls and jumps.
+func (a *analysis) transfers(q *query) findings {
+	if !a.list.whole() {
+		return a.f.scan(a.m, q, a.f.code)
+	}
+	out := a.list.replay(q)
+	a.f.finish(a.m, q, &out)
+	return out
+}
+
 // round looks for the callers of the targets and interprets them.
 func (a *analysis) round(targets []uint64) {
 	q := newQuery(a.limits.Sites)
@@ -180,7 +205,7 @@ func (a *analysis) round(targets []uint64) {
 			k.looked = true
 		}
 	}
-	hits := a.f.scan(a.m, q, a.f.code)
+	hits := a.transfers(q)
 	if hits.overflow {
 		a.overflow = "too many calls that may enter the kernel"
 	}

@@ -60,7 +60,8 @@ fuzz: ## run every fuzz target for FUZZTIME (50000x: inputs)
 .PHONY: bench
 bench: ## what a user waits for: analysis in MB/s, a cold scan against crane export | tar
 	go test -run '^$$' -bench . -benchmem ./internal/...
-	tools=$$(tools/ensure registry) && CAPVET_REGISTRY_TOOLS=$$tools go test -tags bench -run '^$$' -bench . -benchtime 5x ./test/bench/...
+	assets=$$(tools/ensure controlplane) && tools=$$(tools/ensure registry) && KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$tools \
+		go test -tags bench -run "^$$" -bench . -benchtime 5x ./test/bench/...
 
 ##@ Keep
 

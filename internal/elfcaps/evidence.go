@@ -144,6 +144,10 @@ func addNote(notes []Note, n Note) []Note {
 }
 
 func (x *exhibit) call(pc uint64, k *sink) {
+	if k == nil { // nothing led there, so that it is not known what it calls
+		x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, "not followed"})
+		return
+	}
 	text := k.via
 	switch {
 	case k.inner != nil && k.via == "inline":

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/capvet/capvet/internal/inspect"
+	"github.com/capvet/capvet/test/debian"
 	"github.com/capvet/capvet/test/harness"
 	"github.com/capvet/capvet/test/registry"
 	"github.com/capvet/capvet/test/testimage"
@@ -44,6 +45,49 @@ func BenchmarkInspect(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := inspect.File(bytes.NewReader(origin.Executable), int64(len(origin.Executable)), "haproxy"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkInspectObjdump compares an analysis with what a person would begin
+// with: a disassembly of the same file, which says nothing of versions yet.
+func BenchmarkInspectObjdump(b *testing.B) {
+	_, origin := haproxy(b)
+	const objdump = "aarch64-linux-gnu-objdump"
+	if err := debian.Tools(b.Context(), map[string]string{objdump: "binutils-aarch64-linux-gnu"}); err != nil {
+		b.Skip(err)
+	}
+	path := filepath.Join(b.TempDir(), "haproxy")
+	if err := os.WriteFile(path, origin.Executable, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	var ours, theirs time.Duration
+	for b.Loop() {
+		start := time.Now()
+		if _, err := inspect.File(bytes.NewReader(origin.Executable), int64(len(origin.Executable)), path); err != nil {
+			b.Fatal(err)
+		}
+		ours += time.Since(start)
+		theirs += timed(b, objdump, "-d", path)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ours.Seconds()*1000/float64(b.N), "ms/capvet")
+	b.ReportMetric(theirs.Seconds()*1000/float64(b.N), "ms/objdump")
+	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "objdump/capvet")
+}
+
+// BenchmarkInspectGo analyses a large Go program: the kube-apiserver that the
+// tests run.
+func BenchmarkInspectGo(b *testing.B) {
+	data, err := os.ReadFile(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-apiserver"))
+	if err != nil {
+		b.Skipf("no kube-apiserver in KUBEBUILDER_ASSETS: %v", err)
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := inspect.File(bytes.NewReader(data), int64(len(data)), "kube-apiserver"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -39,6 +39,11 @@ test-integration: ## against a real kube-apiserver, etcd and registry
 	assets=$$(tools/ensure controlplane) && registry=$$(tools/ensure registry) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -count=1 -tags integration -timeout 20m ./test/integration/... ./test/registry/...
 
+.PHONY: test-chart
+test-chart: ## the Helm chart and config/: rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
+	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -count=1 -tags chart -timeout 20m ./test/chart/... $(UPDATE)
+
 .PHONY: test-corpus
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
 	$(GO_TEST) -tags corpus -timeout 30m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
@@ -62,6 +67,10 @@ bench: ## what a user waits for: analysis in MB/s, a cold scan against crane exp
 	go test -run '^$$' -bench . -benchmem ./internal/...
 	assets=$$(tools/ensure controlplane) && tools=$$(tools/ensure registry) && KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$tools \
 		go test -tags bench -run "^$$" -bench . -benchtime 5x ./test/bench/...
+
+.PHONY: bench-scan
+bench-scan: ## cold scans of three sizes of image against crane and against the floor; CAPVET_BENCH_SCALE=1 is the full size
+	tools=$$(tools/ensure registry) && CAPVET_REGISTRY_TOOLS=$$tools go run ./test/bench/scan
 
 ##@ Keep
 

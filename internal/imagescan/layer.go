@@ -88,18 +88,31 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	if err != nil {
 		return nil, err
 	}
-	defer closeWith(ctx, stored)()
+	// Three steps beside each other: download and hash, unpack, walk. Each is
+	// ended after the one that it may wait for.
 	verified := &verifier{r: stored, hash: sha256.New(), limit: s.options.Limits.LayerBytes}
-	unpacked, err := imagefs.Unpack(verified, s.options.Limits.Layer)
+	packed := newAhead(verified)
+	closeStored := closeWith(ctx, stored)
+	defer func() {
+		closeStored()
+		_ = packed.Close()
+	}()
+	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer)
 	if err != nil {
 		return nil, orContext(ctx, err)
 	}
-	defer unpacked.Close()
+	archive := newAhead(unpacked)
+	defer func() {
+		closeStored()
+		_ = packed.Close()
+		_ = archive.Close()
+		_ = unpacked.Close()
+	}()
 	// A layer that is read again is the same byte for byte: what was analysed
 	// stands.
 	known, files := before.known(), before.known()
 	isWanted := func(name string) bool { return s.options.IsCandidate(path.Base(name)) || wanted[name] }
-	layer, err := imagefs.ReadLayer(unpacked, s.options.Limits.Layer, isWanted, func(name string, size int64, content io.Reader) error {
+	layer, err := imagefs.ReadLayer(archive, s.options.Limits.Layer, isWanted, func(name string, size int64, content io.Reader) error {
 		if _, ok := known[name]; ok {
 			return nil
 		}
@@ -110,7 +123,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	if err != nil {
 		return nil, orContext(ctx, err)
 	}
-	if _, err := io.Copy(io.Discard, verified); err != nil { // what follows the packed stream counts too
+	if _, err := io.Copy(io.Discard, packed); err != nil { // what follows the packed stream counts too
 		return nil, orContext(ctx, err)
 	}
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.digest.Hex || b.digest.Algorithm != "sha256" {

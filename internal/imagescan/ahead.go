@@ -1,0 +1,100 @@
+package imagescan
+
+import (
+	"io"
+	"sync"
+)
+
+// ahead reads in a goroutine of its own, a few chunks ahead of who reads from
+// it, so that the steps of reading a layer run beside each other.
+type ahead struct {
+	full, free chan []byte
+	err        error // of the source; set before full is closed
+	rest       []byte
+	current    []byte
+	stop       chan struct{}
+	once       sync.Once
+	ended      chan struct{}
+}
+
+const (
+	// aheadChunks is how many chunks one reader may hold.
+	aheadChunks = 4
+	// aheadBytes is the size of each, in bytes.
+	aheadBytes = 128 << 10
+)
+
+// newAhead starts to read. Close has to be called, and waits until the source is
+// left alone: whatever its Read may be waiting for has to be ended before.
+func newAhead(source io.Reader) *ahead {
+	a := &ahead{
+		full: make(chan []byte, aheadChunks), free: make(chan []byte, aheadChunks),
+		stop: make(chan struct{}), ended: make(chan struct{}),
+	}
+	for range aheadChunks {
+		a.free <- nil // made when it is needed: most layers are small
+	}
+	go a.run(source)
+	return a
+}
+
+func (a *ahead) run(source io.Reader) {
+	defer close(a.ended)
+	defer close(a.full)
+	for {
+		var chunk []byte
+		select {
+		case chunk = <-a.free:
+		case <-a.stop:
+			a.err = io.ErrClosedPipe
+			return
+		}
+		if chunk == nil {
+			chunk = make([]byte, aheadBytes)
+		}
+		n, err := fill(source, chunk[:cap(chunk)])
+		if n > 0 {
+			a.full <- chunk[:n] // never waits: there are no more chunks than room
+		}
+		if err != nil {
+			a.err = err
+			return
+		}
+	}
+}
+
+// fill reads until half of the chunk is full: a source that comes in small pieces
+// is not to cost a hand-over for each.
+func fill(source io.Reader, chunk []byte) (n int, err error) {
+	for n < len(chunk)/2 && err == nil {
+		var read int
+		read, err = source.Read(chunk[n:])
+		n += read
+	}
+	return n, err
+}
+
+// Read implements io.Reader.
+func (a *ahead) Read(p []byte) (int, error) {
+	if len(a.rest) == 0 {
+		if a.current != nil {
+			a.free <- a.current
+			a.current = nil
+		}
+		chunk, ok := <-a.full
+		if !ok {
+			return 0, a.err
+		}
+		a.current, a.rest = chunk, chunk
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+// Close ends the reading. The source is not closed.
+func (a *ahead) Close() error {
+	a.once.Do(func() { close(a.stop) })
+	<-a.ended
+	return nil
+}

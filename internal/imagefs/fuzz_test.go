@@ -26,13 +26,13 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte{}, []byte("\x1f\x8b"), "", uint16(1))
 	f.Fuzz(func(t *testing.T, lower, upper []byte, name string, failAt uint16) {
 		var layers []*Layer
-		var files []map[string]bool
+		var files []map[Source]bool
 		for _, packed := range [][]byte{lower, upper} {
 			var source io.Reader = bytes.NewReader(packed)
 			if failAt > 0 {
 				source = io.MultiReader(io.LimitReader(source, int64(failAt)), iotest.ErrReader(errors.New("connection reset")))
 			}
-			read := map[string]bool{}
+			read := map[Source]bool{}
 			l, err := fuzzLayer(source, read)
 			if err != nil {
 				if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrSource) {
@@ -65,15 +65,15 @@ func FuzzTree(f *testing.F) {
 }
 
 // fuzzLayer reads a layer under small limits, and every file in it.
-func fuzzLayer(source io.Reader, read map[string]bool) (*Layer, error) {
-	limits := Limits{Entries: 200, Files: 200, FileBytes: 1 << 16, UnpackedBytes: 1 << 20, LinkBytes: 1 << 14}
-	r, err := Unpack(source, limits)
+func fuzzLayer(source io.Reader, read map[Source]bool) (*Layer, error) {
+	limits := Limits{Entries: 200, Files: 200, UnpackedBytes: 1 << 20, LinkBytes: 1 << 14}
+	r, err := Unpack(source, limits, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return ReadLayer(r, limits, func(string) bool { return true }, func(name string, _ int64, content io.Reader) error {
-		read[name] = true
+	return ReadLayer(r, limits, func(string) bool { return true }, func(at Source, _ Attributes, content io.Reader) error {
+		read[at] = true
 		_, err := io.Copy(io.Discard, content)
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 func lookup(t testing.TB, name string, stack ...[]entry) string {
 	t.Helper()
 	var layers []*Layer
-	var contents []map[string]string
+	var contents []map[Source]string
 	for _, entries := range stack {
 		l, c := layer(t, entries...)
 		layers, contents = append(layers, l), append(contents, c)
@@ -134,7 +134,7 @@ func sparse(t *testing.T) []byte {
 func TestErrorsOfContent(t *testing.T) {
 	own := io.ErrUnexpectedEOF // as a reader of an executable may return
 	failing := errors.New("connection reset")
-	read := func(_ string, _ int64, r io.Reader) error {
+	read := func(_ Source, _ Attributes, r io.Reader) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
@@ -151,9 +151,9 @@ func TestErrorsOfContent(t *testing.T) {
 		{"source fails", io.MultiReader(bytes.NewReader(long[:3000]), iotest.ErrReader(failing)), read, ErrSource, ErrMalformed},
 		{"source fails in a gzip header", io.MultiReader(bytes.NewReader(packGzip(long)[:5]), iotest.ErrReader(failing)), read, ErrSource, ErrMalformed},
 		{"source fails at once", iotest.ErrReader(failing), read, ErrSource, ErrMalformed},
-		{"the visitor's own", bytes.NewReader(long), func(string, int64, io.Reader) error { return own }, own, ErrMalformed},
+		{"the visitor's own", bytes.NewReader(long), func(Source, Attributes, io.Reader) error { return own }, own, ErrMalformed},
 	} {
-		r, err := Unpack(tt.packed, Limits{})
+		r, err := Unpack(tt.packed, Limits{}, nil)
 		if err == nil {
 			_, err = ReadLayer(r, Limits{}, isHAProxy, tt.visit)
 			_ = r.Close()

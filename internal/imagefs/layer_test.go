@@ -28,7 +28,7 @@ func hardlink(name, target string) entry     { return entry{name, tar.TypeLink, 
 func whiteout(dir, base string) entry        { return file(dir+".wh."+base, "") }
 func opaque(dir string) entry                { return file(dir+".wh..wh..opq", "") }
 func isHAProxy(name string) bool             { return strings.HasSuffix(name, "haproxy") }
-func discard(string, int64, io.Reader) error { return nil }
+func discard(Source, Attributes, io.Reader) error { return nil }
 
 func archive(t testing.TB, entries ...entry) []byte {
 	t.Helper()
@@ -59,13 +59,13 @@ func archive(t testing.TB, entries ...entry) []byte {
 
 // layer reads entries as a layer, every regular file wanted, and returns the
 // last content seen of each path.
-func layer(t testing.TB, entries ...entry) (*Layer, map[string]string) {
+func layer(t testing.TB, entries ...entry) (*Layer, map[Source]string) {
 	t.Helper()
-	contents := map[string]string{}
+	contents := map[Source]string{}
 	l, err := ReadLayer(bytes.NewReader(archive(t, entries...)), Limits{Files: 1000}, func(string) bool { return true },
-		func(name string, _ int64, r io.Reader) error {
+		func(at Source, _ Attributes, r io.Reader) error {
 			content, err := io.ReadAll(r)
-			contents[name] = string(content)
+			contents[at] = string(content)
 			return err
 		})
 	if err != nil {
@@ -81,12 +81,12 @@ func TestReadLayer(t *testing.T) {
 		file("other", "d"), symlink("bin", "usr/bin"), hardlink("hard", "./usr/sbin/haproxy"),
 		file("twice/haproxy", "old"), file("twice/haproxy", "new"),
 		file("gone/haproxy", "x"), dir("gone/haproxy"), entry{"null", tar.TypeChar, ""},
-	)), Limits{}, isHAProxy, func(name string, size int64, r io.Reader) error {
+	)), Limits{}, isHAProxy, func(at Source, a Attributes, r io.Reader) error {
 		content, err := io.ReadAll(r)
-		if int64(len(content)) != size {
-			t.Errorf("%s: size %d, content %q", name, size, content)
+		if int64(len(content)) != a.Size {
+			t.Errorf("%s: size %d, content %q", at.Path, a.Size, content)
 		}
-		visited = append(visited, name+"="+string(content))
+		visited = append(visited, at.Path+"="+string(content))
 		return err
 	})
 	if err != nil {
@@ -95,11 +95,11 @@ func TestReadLayer(t *testing.T) {
 	if diff := cmp.Diff([]string{"/usr/sbin/haproxy=a", "/abs/haproxy=b", "/up/haproxy=c", "/twice/haproxy=old", "/twice/haproxy=new", "/gone/haproxy=x"}, visited); diff != "" {
 		t.Errorf("visited (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true}, l.Wanted); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true, "/gone/haproxy": true}, l.parts[0].wanted); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}
 	want := map[string]Entry{"/bin": {Symlink, "usr/bin"}, "/hard": {HardLink, "/usr/sbin/haproxy"}}
-	if diff := cmp.Diff(want, l.Links); diff != "" {
+	if diff := cmp.Diff(want, l.parts[0].links); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
 }
@@ -126,7 +126,7 @@ func TestUnpack(t *testing.T) {
 		"plain": data, "gzip": packGzip(data), "zstd": packZstd(data), "empty": {}, "short": {1},
 		"two members": append(packGzip(data[:700]), packGzip(data[700:])...),
 	} {
-		r, err := Unpack(iotest.OneByteReader(bytes.NewReader(packed)), Limits{})
+		r, err := Unpack(iotest.OneByteReader(bytes.NewReader(packed)), Limits{}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -146,7 +146,7 @@ func TestErrors(t *testing.T) {
 	packed := packGzip(data)
 	failing := errors.New("connection reset")
 	read := func(packed io.Reader, l Limits) error {
-		r, err := Unpack(packed, l)
+		r, err := Unpack(packed, l, nil)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,6 @@ func TestErrors(t *testing.T) {
 		{"none", bytes.NewReader(packed), Limits{}, nil},
 		{"entries", bytes.NewReader(packed), Limits{Entries: 2}, ErrTooLarge},
 		{"names", bytes.NewReader(packed), Limits{NameBytes: 5}, ErrTooLarge},
-		{"file", bytes.NewReader(packed), Limits{FileBytes: 7}, ErrTooLarge},
 		{"files", bytes.NewReader(packed), Limits{Files: 1}, ErrTooLarge},
 		{"unpacked", bytes.NewReader(packed), Limits{UnpackedBytes: 1000}, ErrTooLarge},
 		{"ratio", bytes.NewReader(bytes.Repeat(packGzip(make([]byte, 1<<20)), 300)), Limits{}, ErrTooLarge},
@@ -179,6 +178,46 @@ func TestErrors(t *testing.T) {
 	} {
 		if err := read(tt.packed, tt.limits); !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestWindow: the memory of a zstd window is asked for before it is taken, and
+// given back.
+func TestWindow(t *testing.T) {
+	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := e.EncodeAll(archive(t, file("haproxy", strings.Repeat("x", 2<<20))), nil)
+	refused := errors.New("there is none left")
+	for _, tt := range []struct {
+		name   string
+		packed []byte
+		window int64
+		refuse error
+		asked  int64
+		want   error
+	}{
+		{"fits", packed, 1 << 20, nil, 1 << 20, nil},
+		{"too large", packed, 1 << 19, nil, 1 << 19, ErrTooLarge},
+		{"refused", packed, 1 << 20, refused, 1 << 20, refused},
+		{"gzip needs none", packGzip(archive(t)), 1 << 20, refused, 0, nil},
+	} {
+		asked, held := int64(0), int64(0)
+		r, err := Unpack(bytes.NewReader(tt.packed), Limits{WindowBytes: tt.window}, func(n int64) (func(), error) {
+			if asked = n; tt.refuse != nil {
+				return nil, tt.refuse
+			}
+			held += n
+			return func() { held -= n }, nil
+		})
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			_ = r.Close()
+		}
+		if !errors.Is(err, tt.want) || asked != tt.asked || held != 0 {
+			t.Errorf("%s: %v; %d bytes asked for, %d held", tt.name, err, asked, held)
 		}
 	}
 }

@@ -1,11 +1,10 @@
 // Package imagefs reads the layers of a container image as streams and says
 // what the file system that they make together holds.
 //
-// Layer reads one layer in one pass and keeps what the overlay needs: which
+// ReadLayer reads one layer in one pass and keeps what the overlay needs: which
 // paths it has, which it removes, where its links point, and the files that
 // were asked for. Tree puts layers on top of each other and resolves paths. It
-// is not for unpacking: nothing is written to disk but large files that are to
-// be looked at, and nothing is executed.
+// is not for unpacking: nothing is written to disk, and nothing is executed.
 //
 // Everything in a layer is taken to be hostile: names, links, sizes and counts
 // are bounded by Limits, and a bound that is met is an error that wraps
@@ -30,8 +29,6 @@ type Limits struct {
 	Entries int
 	// NameBytes is the longest path of an entry, in bytes.
 	NameBytes int
-	// FileBytes is the largest file that is looked at.
-	FileBytes int64
 	// Files is the most files of one layer that are looked at, links of the
 	// same names included.
 	Files int
@@ -40,6 +37,9 @@ type Limits struct {
 	LinkBytes int64
 	// UnpackedBytes is the most that a layer may unpack to.
 	UnpackedBytes int64
+	// WindowBytes is the largest window that a zstd layer may ask for: that much
+	// of it is kept in memory.
+	WindowBytes int64
 	// Ratio is how many times its packed size a layer may unpack to, once it
 	// has unpacked to more than RatioFrom bytes.
 	Ratio int64
@@ -49,10 +49,10 @@ type Limits struct {
 const (
 	DefaultEntries       = 1 << 20
 	DefaultNameBytes     = 4096 // PATH_MAX of Linux
-	DefaultFileBytes     = 256 << 20
 	DefaultFiles         = 64
 	DefaultLinkBytes     = 64 << 20
 	DefaultUnpackedBytes = 16 << 30
+	DefaultWindowBytes   = 64 << 20 // zstd's own levels up to 19 take 8 MiB, the Go encoder's best 32 MiB
 	DefaultRatio         = 200
 )
 
@@ -64,10 +64,10 @@ const RatioFrom = 256 << 20
 func (l Limits) WithDefaults() Limits {
 	setDefault(&l.Entries, DefaultEntries)
 	setDefault(&l.NameBytes, DefaultNameBytes)
-	setDefault(&l.FileBytes, DefaultFileBytes)
 	setDefault(&l.Files, DefaultFiles)
 	setDefault(&l.LinkBytes, DefaultLinkBytes)
 	setDefault(&l.UnpackedBytes, DefaultUnpackedBytes)
+	setDefault(&l.WindowBytes, DefaultWindowBytes)
 	setDefault(&l.Ratio, DefaultRatio)
 	return l
 }

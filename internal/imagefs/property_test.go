@@ -14,8 +14,8 @@ import (
 )
 
 func fuzzOne(t *testing.T, packed []byte) {
-	limits := Limits{Entries: 1000, FileBytes: 1 << 16, UnpackedBytes: 1 << 20}
-	r, err := Unpack(bytes.NewReader(packed), limits)
+	limits := Limits{Entries: 1000, UnpackedBytes: 1 << 20}
+	r, err := Unpack(bytes.NewReader(packed), limits, nil)
 	if err == nil {
 		defer r.Close()
 		var l *Layer
@@ -175,7 +175,7 @@ func TestLikeAnUnpacker(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		root := t.TempDir()
 		var layers []*Layer
-		var contents []map[string]string
+		var contents []map[Source]string
 		var stack [][]entry
 		for i := range 1 + r.IntN(4) {
 			entries := randomLayer(r, i)

@@ -15,20 +15,31 @@ const (
 
 // Tree is the file system that layers make together.
 type Tree struct {
-	layers []*Layer // the lowest first
+	parts []*part // of all layers, the lowest first
+	of    []int   // the layer of each part
+	first []int   // the first part of each layer
 }
 
 // NewTree puts layers on top of each other, the lowest first.
-func NewTree(layers []*Layer) Tree { return Tree{layers} }
+func NewTree(layers []*Layer) Tree {
+	var t Tree
+	for i, l := range layers {
+		t.first = append(t.first, len(t.parts))
+		for _, p := range l.parts {
+			t.parts, t.of = append(t.parts, p), append(t.of, i)
+		}
+	}
+	return t
+}
 
 // File is a regular file of a tree.
 type File struct {
 	// Path is its path without symbolic links.
 	Path string
-	// Layer is the index of the layer that holds its content, Source the path
-	// that it has there; it differs from Path for a hard link.
+	// Layer is the index of the layer that holds its content, Source what it is
+	// there; its path differs from Path for a hard link.
 	Layer  int
-	Source string
+	Source Source
 }
 
 // Lookup resolves a path to a regular file: through symbolic links, absolute
@@ -38,14 +49,21 @@ func (t Tree) Lookup(name string) (File, bool) {
 	// A layer may have written a file below a path that is a symbolic link
 	// further down. Unpackers differ on whether it lands behind the link or in
 	// the link's place, but not on what the path then leads to.
-	written, direct, there := t.visible(Clean(name), len(t.layers))
-	if there && (!ok || written > layer && (direct.Kind == Regular || direct.Kind == HardLink)) {
-		resolved, layer, e, ok = Clean(name), written, direct, true
+	written, direct, there := t.visible(Clean(name), len(t.parts))
+	if there && (!ok || written > layer) {
+		if _, _, original, found := t.original(Clean(name), written, direct); found && original.Kind == Regular {
+			resolved, layer, e, ok = Clean(name), written, direct, true
+		}
 	}
 	if !ok {
 		return File{}, false
 	}
-	return t.content(resolved, resolved, layer, e, 0)
+	source, part, e, ok := t.original(resolved, layer, e)
+	if !ok || e.Kind != Regular {
+		return File{}, false
+	}
+	of := t.of[part]
+	return File{Path: resolved, Layer: of, Source: Source{part - t.first[of], source}}, true
 }
 
 // Proven is Lookup for a tree whose lowest layers are missing. It finds only what
@@ -53,44 +71,62 @@ func (t Tree) Lookup(name string) (File, bool) {
 // the layers that are there have themselves.
 func (t Tree) Proven(name string) (File, bool) {
 	f, ok := t.Lookup(name)
-	if !ok || f.Path != Clean(name) || f.Source != f.Path {
+	if !ok || f.Path != Clean(name) || f.Source.Path != f.Path {
 		return File{}, false
 	}
 	for at := path.Dir(f.Path); at != "/"; at = path.Dir(at) {
-		if _, e, ok := t.visible(at, len(t.layers)); !ok || e.Kind != Directory {
+		if _, e, ok := t.visible(at, len(t.parts)); !ok || e.Kind != Directory {
 			return File{}, false
 		}
 	}
 	return f, true
 }
 
-// content finds where a file's bytes lie: a hard link's are those of the path
-// that it names, in its own layer or below.
-func (t Tree) content(as, name string, layer int, e Entry, depth int) (File, bool) {
-	switch {
-	case e.Kind == Regular:
-		return File{Path: as, Layer: layer, Source: name}, true
-	case e.Kind != HardLink || depth > maxLinks || e.Link == name:
-		return File{}, false
+// original finds what a hard link is another name of: what was there, in its own
+// layer or below, when the link was made. Whatever is no hard link is itself.
+func (t Tree) original(name string, at int, e Entry) (string, int, Entry, bool) {
+	for range maxLinks {
+		if e.Kind != HardLink {
+			return name, at, e, true
+		}
+		name = e.Link
+		if target, ok := t.parts[at].entry(name); ok {
+			e = target
+			continue
+		}
+		if below, target, ok := t.visible(name, at); ok {
+			at, e = below, target
+			continue
+		}
+		later, ok := t.later(name, at)
+		if !ok {
+			break
+		}
+		at = later
+		e, _ = t.parts[at].entry(name)
 	}
-	if target, ok := t.layers[layer].entry(e.Link); ok {
-		return t.content(as, e.Link, layer, target, depth+1)
-	}
-	below, target, ok := t.visible(e.Link, layer)
-	if !ok {
-		return File{}, false
-	}
-	return t.content(as, e.Link, below, target, depth+1)
+	return "", 0, Entry{}, false
 }
 
-// visible returns what layers below the given index show at a path, whose
+// later finds a path in the parts above one of the same layer: a hard link may
+// come before what it names.
+func (t Tree) later(name string, at int) (int, bool) {
+	for i := at + 1; i < len(t.parts) && t.of[i] == t.of[at]; i++ {
+		if _, ok := t.parts[i].entry(name); ok {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// visible returns what parts below the given index show at a path, whose
 // parents are taken to be directories.
 func (t Tree) visible(name string, below int) (int, Entry, bool) {
 	for i := below - 1; i >= 0; i-- {
-		if e, ok := t.layers[i].entry(name); ok {
+		if e, ok := t.parts[i].entry(name); ok {
 			return i, e, true
 		}
-		if t.layers[i].hides(name) {
+		if t.parts[i].hides(name) {
 			break
 		}
 	}
@@ -118,7 +154,13 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 			return "", 0, Entry{}, false
 		}
 		next, floor := path.Join(at, part), floors[len(floors)-1]
-		_, e, ok = t.shown(next, floor)
+		var in int
+		in, e, ok = t.shown(next, floor)
+		if ok && e.Kind == HardLink {
+			if _, _, original, found := t.original(next, in, e); found && original.Kind == Symlink {
+				e = original // another name of a symbolic link
+			}
+		}
 		switch {
 		case !ok && len(rest) == 0:
 			return "", 0, Entry{}, false
@@ -137,29 +179,29 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 			at, floors = next, append(floors, t.floor(next, floor))
 		}
 	}
-	layer, e, ok = t.visible(at, len(t.layers))
+	layer, e, ok = t.visible(at, len(t.parts))
 	return at, layer, e, ok
 }
 
-// shown returns what is at a path whose directory shows the layers from floor
+// shown returns what is at a path whose directory shows the parts from floor
 // upwards.
 func (t Tree) shown(name string, floor int) (int, Entry, bool) {
-	for i := len(t.layers) - 1; i >= floor; i-- {
-		if e, ok := t.layers[i].entry(name); ok {
+	for i := len(t.parts) - 1; i >= floor; i-- {
+		if e, ok := t.parts[i].entry(name); ok {
 			return i, e, true
 		}
-		if l := t.layers[i]; l.gone[l.hash(name)] {
+		if p := t.parts[i]; p.gone[p.hash(name)] {
 			break
 		}
 	}
 	return 0, Entry{}, false
 }
 
-// floor returns the lowest layer whose content shows in a directory, given that
+// floor returns the lowest part whose content shows in a directory, given that
 // of the directory that it lies in.
 func (t Tree) floor(name string, parent int) int {
-	for i := len(t.layers) - 1; i > parent; i-- {
-		if t.layers[i].covers(name) {
+	for i := len(t.parts) - 1; i > parent; i-- {
+		if t.parts[i].covers(name) {
 			return i
 		}
 	}
@@ -177,11 +219,11 @@ func (t Tree) Named(match func(base string) bool) []string {
 			names = append(names, name)
 		}
 	}
-	for _, l := range t.layers {
-		for name := range l.Wanted {
+	for _, p := range t.parts {
+		for name := range p.wanted {
 			add(name)
 		}
-		for name := range l.Links {
+		for name := range p.links {
 			add(name)
 		}
 	}

@@ -52,7 +52,7 @@ func TestLookup(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var layers []*Layer
-			var contents []map[string]string
+			var contents []map[Source]string
 			for _, entries := range tt.layers {
 				l, c := layer(t, entries...)
 				layers, contents = append(layers, l), append(contents, c)

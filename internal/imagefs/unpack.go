@@ -3,6 +3,7 @@ package imagefs
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,15 +11,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// zstdWindow is the largest window that a zstd layer may ask for, in bytes. It
-// is what the reference decoder accepts without further options.
-const zstdWindow = 128 << 20
-
 // Unpack returns the tar stream of a layer that may be packed with gzip or
 // zstd, by its first bytes rather than by what its media type claims. Read
 // errors wrap ErrMalformed or ErrTooLarge. Close frees memory; it does not
 // close packed.
-func Unpack(packed io.Reader, limits Limits) (io.ReadCloser, error) {
+//
+// reserve is asked for the memory that a window of limits.WindowBytes takes,
+// where one is needed, and what it returns is called on Close; nil: nobody is.
+func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release func(), err error)) (io.ReadCloser, error) {
 	limits = limits.WithDefaults()
 	count := &counter{r: packed}
 	buffered := bufio.NewReaderSize(count, 64<<10)
@@ -38,11 +38,21 @@ func Unpack(packed io.Reader, limits Limits) (io.ReadCloser, error) {
 		}
 		u.r, u.close = z, func() { _ = z.Close() }
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+		release := func() {}
+		if reserve != nil {
+			if release, err = reserve(limits.WindowBytes); err != nil {
+				return nil, err
+			}
+		}
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(limits.WindowBytes)), zstd.WithDecoderLowmem(true))
 		if err != nil {
+			release()
 			return nil, fmt.Errorf("%w zstd stream: %w", ErrMalformed, err)
 		}
-		u.r, u.close = z, z.Close
+		u.r, u.close = z, func() {
+			z.Close()
+			release()
+		}
 	}
 	return u, nil
 }
@@ -82,6 +92,8 @@ func (u *unpacked) Read(p []byte) (int, error) {
 		return n, fmt.Errorf("%w: the layer unpacks to more than %d times its size", ErrTooLarge, u.limits.Ratio)
 	case err != nil && err != io.EOF && u.packed.err != nil:
 		return n, u.packed.err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return n, fmt.Errorf("%w: the layer asks for a zstd window of more than %d bytes", ErrTooLarge, u.limits.WindowBytes)
 	case err != nil && err != io.EOF:
 		return n, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -15,10 +16,17 @@ import (
 // larger ones go through a temporary file.
 const inMemory = 32 << 20
 
+// elfMagic is how an ELF file begins.
+const elfMagic = "\x7fELF"
+
 // analyse buffers one file and has it analysed. Its error says that the layer
 // could not be read; that the file could not be analysed is part of found.
 func (s *Scanner) analyse(ctx context.Context, name string, size int64, content io.Reader) (found, error) {
-	budget := min(size, inMemory, s.options.Limits.Memory)
+	if limit := s.options.Limits.FileBytes; size > limit {
+		// Whether it matters is not known before all layers are.
+		return found{err: fmt.Errorf("%w: it has %d bytes, the limit is %d", imagefs.ErrTooLarge, size, limit), elf: true}, nil
+	}
+	budget := min(size, inMemory, s.options.Limits.Memory/2)
 	if err := s.memory.Acquire(ctx, budget); err != nil {
 		return found{}, err
 	}
@@ -42,8 +50,13 @@ func (s *Scanner) analyse(ctx context.Context, name string, size int64, content 
 		}
 		at = file
 	}
+	magic := make([]byte, len(elfMagic))
+	n, err := at.ReadAt(magic, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return found{}, err
+	}
 	binary, err := s.analyseSafely(at, size, name)
-	return found{binary, err}, nil
+	return found{binary, err, string(magic[:n]) == elfMagic}, nil
 }
 
 // analyseSafely turns a panic over one file into an error about that file.

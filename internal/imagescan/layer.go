@@ -97,7 +97,9 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		closeStored()
 		_ = packed.Close()
 	}()
-	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer)
+	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer, func(n int64) (func(), error) {
+		return func() { s.windows.Release(n) }, s.windows.Acquire(ctx, n)
+	})
 	if err != nil {
 		return nil, orContext(ctx, err)
 	}
@@ -112,12 +114,13 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	// stands.
 	known, files := before.known(), before.known()
 	isWanted := func(name string) bool { return s.options.IsCandidate(path.Base(name)) || wanted[name] }
-	layer, err := imagefs.ReadLayer(archive, s.options.Limits.Layer, isWanted, func(name string, size int64, content io.Reader) error {
-		if _, ok := known[name]; ok {
+	layer, err := imagefs.ReadLayer(archive, s.options.Limits.Layer, isWanted, func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
+		if _, ok := known[at]; ok {
 			return nil
 		}
-		f, err := s.analyse(ctx, name, size, content)
-		files[name] = f
+		f, err := s.analyse(ctx, at.Path, a.Size, content)
+		f.binary.FileCapabilities = a.Capabilities
+		files[at] = f
 		return err
 	})
 	if err != nil {

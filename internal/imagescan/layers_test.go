@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -147,7 +148,7 @@ func TestLayerCacheIsBounded(t *testing.T) {
 	if diff := cmp.Diff([]string{"0", "2", "3"}, kept); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if c.add(layerKey{digest: "big"}, &summary{layer: empty.layer, files: map[string]found{"1": {}, "2": {}, "3": {}}}); c.bytes != 3*findingBytes {
+	if c.add(layerKey{digest: "big"}, &summary{layer: empty.layer, files: map[imagefs.Source]found{{Path: "1"}: {}, {Path: "2"}: {}, {Path: "3"}: {}}}); c.bytes != 3*findingBytes {
 		t.Errorf("%d bytes", c.bytes)
 	}
 	if c.add(layerKey{digest: "0"}, empty); c.bytes != 3*findingBytes {

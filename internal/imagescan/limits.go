@@ -21,7 +21,10 @@ type Limits struct {
 	ScanTime time.Duration
 	// Scans is how many scans run at a time.
 	Scans int64
-	// Memory is how many bytes of files scans may hold at a time, together.
+	// FileBytes is the largest file that is analysed.
+	FileBytes int64
+	// Memory is how many bytes scans may hold at a time, together: one half for
+	// files, the other for zstd windows.
 	Memory int64
 	// Cache is how many reports are kept.
 	Cache int
@@ -35,6 +38,7 @@ const (
 	DefaultLayerBytes = 8 << 30
 	DefaultScanTime   = 5 * time.Minute
 	DefaultScans      = 8
+	DefaultFileBytes  = 256 << 20
 	DefaultMemory     = 256 << 20
 	DefaultCache      = 4096
 	DefaultLayerCache = 64 << 20
@@ -51,6 +55,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.LayerBytes, DefaultLayerBytes)
 	setDefault(&l.ScanTime, DefaultScanTime)
 	setDefault(&l.Scans, DefaultScans)
+	setDefault(&l.FileBytes, DefaultFileBytes)
 	setDefault(&l.Memory, DefaultMemory)
 	setDefault(&l.Cache, DefaultCache)
 	setDefault(&l.LayerCache, DefaultLayerCache)

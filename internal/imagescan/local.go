@@ -64,7 +64,10 @@ func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, 
 	if request.Early {
 		early = func(report.Report) bool { return true }
 	}
-	r, err := s.readBlobs(ctx, blobs, early)
+	if blobs == nil {
+		blobs = blobsOf(resolved.source, resolved.manifest)
+	}
+	r, err := s.readImage(ctx, resolved, blobs, early)
 	r.Image = place + "@" + resolved.digest.String()
 	return r, err
 }
@@ -108,10 +111,7 @@ func openLayout(ctx context.Context, dir string, platform v1.Platform) (resoluti
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
 	resolved, err := choose(ctx, layoutSource{path}, document{raw: raw, mediaType: types.OCIImageIndex}, platform)
-	if err != nil || !resolved.found() {
-		return resolved, nil, err
-	}
-	return resolved, blobsOf(resolved.source, resolved.manifest), nil
+	return resolved, nil, err
 }
 
 // openTarball opens the one image of a tarball. Its layers are hashed unpacked,
@@ -145,10 +145,10 @@ func openTarball(_ context.Context, file string, platform v1.Platform) (resoluti
 	if len(config.RootFS.DiffIDs) != len(layers) {
 		return resolution{}, nil, fmt.Errorf("%w: %s has %d layers and lists %d", imagefs.ErrMalformed, file, len(layers), len(config.RootFS.DiffIDs))
 	}
-	var blobs []blob
+	blobs := []blob{}
 	for i, layer := range layers {
 		open := func(context.Context) (io.ReadCloser, error) { return layer.Uncompressed() }
 		blobs = append(blobs, blob{digest: config.RootFS.DiffIDs[i], size: -1, open: open})
 	}
-	return resolution{digest: digest, manifest: manifest}, blobs, nil
+	return resolution{digest: digest, manifest: manifest, config: config}, blobs, nil
 }

@@ -2,6 +2,7 @@ package imagescan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,64 +33,94 @@ func (s stack) tree() imagefs.Tree {
 	return imagefs.NewTree(layers)
 }
 
-// files returns the files that the tree shows under names of interest, each
-// once, sorted by path.
-func (s stack) files(ctx context.Context, tree imagefs.Tree, isCandidate func(string) bool) ([]imagefs.File, error) {
-	byPath := map[string]imagefs.File{}
+// candidate is a file of the tree that is to be reported on.
+type candidate struct {
+	imagefs.File
+	// named says that a name of interest leads to it. Otherwise it is only what
+	// the image runs, and of interest if it turns out to be.
+	named bool
+}
+
+// candidates returns the files that the tree shows under names of interest or
+// the paths of what the image runs, each once, sorted by path.
+func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) ([]candidate, error) {
+	tree := s.tree()
+	byPath := map[string]candidate{}
 	for _, name := range tree.Named(isCandidate) {
 		if err := ctx.Err(); err != nil { // hostile links make each look-up slow
 			return nil, err
 		}
 		if f, ok := tree.Lookup(name); ok {
-			byPath[f.Path] = f
+			byPath[f.Path] = candidate{f, true}
+		}
+	}
+	for _, name := range started {
+		if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
+			byPath[f.Path] = candidate{f, false}
 		}
 	}
 	if len(byPath) > maxBinaries {
 		return nil, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
 	}
-	files := make([]imagefs.File, 0, len(byPath))
+	files := make([]candidate, 0, len(byPath))
 	for _, f := range byPath {
 		files = append(files, f)
 	}
-	slices.SortFunc(files, func(a, b imagefs.File) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
 	return files, nil
 }
 
-// missing returns, by layer, those of the files that have not been analysed:
-// only a link from another layer shows them to be of interest.
-func (s stack) missing(files []imagefs.File) []map[string]bool {
+// missing returns, by layer, the paths there of those of the files that have not
+// been analysed: only a link from another layer shows them to be of interest.
+func (s stack) missing(files []candidate) []map[string]bool {
 	missing := make([]map[string]bool, len(s.summaries))
 	for _, f := range files {
 		if _, ok := s.summaries[f.Layer].files[f.Source]; !ok {
 			if missing[f.Layer] == nil {
 				missing[f.Layer] = map[string]bool{}
 			}
-			missing[f.Layer][f.Source] = true
+			missing[f.Layer][f.Source.Path] = true
 		}
 	}
 	return missing
 }
 
 // addTo writes what was found of files, all of them analysed, into a report.
-func (s stack) addTo(r *report.Report, files []imagefs.File) {
+// What the image runs is left out where it is no ELF file, or no known product
+// that uses nothing legacy.
+func (s stack) addTo(r *report.Report, files []candidate) {
 	for _, f := range files {
 		analysed := s.summaries[f.Layer].files[f.Source]
+		if !f.named && !analysed.elf {
+			continue
+		}
 		if analysed.err != nil {
 			r.Complete = false
-			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: "not-analysed", Detail: analysed.err.Error()})
+			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: reasonOf(analysed.err), Detail: analysed.err.Error()})
 			continue
 		}
 		binary := analysed.binary
+		if !f.named && binary.Product == nil && !binary.Capset.ABI.Legacy() {
+			continue
+		}
 		binary.Path, binary.Layer = f.Path, s.blobs[f.Layer].digest.String()
 		r.Binaries = append(r.Binaries, binary)
 	}
+}
+
+// reasonOf is the token for a file that could not be analysed.
+func reasonOf(err error) string {
+	if errors.Is(err, imagefs.ErrTooLarge) {
+		return "too-large"
+	}
+	return "not-analysed"
 }
 
 // proven returns a report of the legacy verdicts that layers further down
 // cannot change, and whether there is one.
 func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (report.Report, bool) {
 	tree := s.tree()
-	var files []imagefs.File
+	var files []candidate
 	seen := map[string]bool{}
 	for _, name := range tree.Named(isCandidate) {
 		if ctx.Err() != nil {
@@ -101,13 +132,13 @@ func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (repor
 		}
 		seen[f.Path] = true
 		if analysed, ok := s.summaries[f.Layer].files[f.Source]; ok && analysed.err == nil && analysed.binary.Capset.ABI.Legacy() {
-			files = append(files, f)
+			files = append(files, candidate{f, true})
 		}
 	}
 	if len(files) == 0 || len(files) > maxBinaries {
 		return report.Report{}, false
 	}
-	slices.SortFunc(files, func(a, b imagefs.File) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
 	r := report.New()
 	s.addTo(&r, files)
 	r.Complete = false

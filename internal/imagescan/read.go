@@ -37,10 +37,18 @@ type blob struct {
 	gap    string // why it is not read; empty: it is
 }
 
-// read scans an image. early is given what can be said before all is read, and
-// answers whether that is enough.
-func (s *Scanner) read(ctx context.Context, image resolution, early func(report.Report) bool) (report.Report, error) {
-	return s.readBlobs(ctx, blobsOf(image.source, image.manifest), early)
+// readImage scans an image whose layers are the blobs. early is given what can
+// be said before all is read, and answers whether that is enough; nil: nothing
+// is wanted early.
+func (s *Scanner) readImage(ctx context.Context, image resolution, blobs []blob, early func(report.Report) bool) (report.Report, error) {
+	config := image.config
+	if config == nil && image.manifest.Config.MediaType.IsConfig() {
+		var err error
+		if config, err = readConfig(ctx, image.source, image.manifest); err != nil {
+			return report.Report{}, fmt.Errorf("image configuration: %w", err)
+		}
+	}
+	return s.readBlobs(ctx, blobs, started(config), early)
 }
 
 // blobsOf lists the layers of an image, the lowest first.
@@ -64,14 +72,21 @@ func blobsOf(from source, manifest *v1.Manifest) []blob {
 // errEnough ends the reading of layers once an early answer is enough.
 var errEnough = errors.New("an early answer is enough")
 
-// readBlobs reads layers until every executable of interest is analysed.
-func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, early func(report.Report) bool) (report.Report, error) {
+// readBlobs reads layers until every executable of interest is analysed: of a
+// name of interest, or at one of the paths of what the image runs.
+func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string, early func(report.Report) bool) (report.Report, error) {
 	r, err := s.begin(blobs)
 	if err != nil {
 		return report.Report{}, err
 	}
 	layers := stack{blobs, make([]*summary, len(blobs))}
 	missing := make([]map[string]bool, len(blobs))
+	for i := range missing {
+		missing[i] = map[string]bool{}
+		for _, name := range started {
+			missing[i][name] = true
+		}
+	}
 	again := slices.Repeat([]bool{true}, len(blobs))
 	answer := report.Report{}
 	onTop := func(lowest int) error { // all from lowest upwards are read
@@ -97,7 +112,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, early func(report
 		if err != nil {
 			return report.Report{}, err
 		}
-		files, err := layers.files(ctx, layers.tree(), s.options.IsCandidate)
+		files, err := layers.candidates(ctx, s.options.IsCandidate, started)
 		if err != nil {
 			return report.Report{}, err
 		}

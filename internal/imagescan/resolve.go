@@ -28,10 +28,11 @@ const (
 // resolution is what a reference comes to for a platform.
 type resolution struct {
 	source   source
-	digest   v1.Hash      // of the platform's manifest
-	manifest *v1.Manifest // nil when the image has nothing for the platform
-	offers   []string     // the platforms that the image is for, as far as it says
-	gap      *report.Gap  // why it cannot be read at all
+	digest   v1.Hash        // of the platform's manifest
+	manifest *v1.Manifest   // nil when the image has nothing for the platform
+	config   *v1.ConfigFile // nil: not read
+	offers   []string       // the platforms that the image is for, as far as it says
+	gap      *report.Gap    // why it cannot be read at all
 }
 
 // found reports whether there is something to read.
@@ -169,7 +170,7 @@ func (c *chooser) image(ctx context.Context, d document) (resolution, error) {
 	r := resolution{offers: []string{offered.String()}}
 	// What says nothing runs wherever it is put.
 	if offered.OS == "" && offered.Architecture == "" || satisfies(offered, c.platform) {
-		r.digest, r.manifest = d.digest, manifest
+		r.digest, r.manifest, r.config = d.digest, manifest, config
 	}
 	return r, nil
 }

@@ -85,7 +85,8 @@ type Observer interface {
 type Scanner struct {
 	options Options
 	scans   *semaphore.Weighted
-	memory  *semaphore.Weighted
+	memory  *semaphore.Weighted // of files
+	windows *semaphore.Weighted // of zstd; apart, since who holds one waits for files
 	reports *lru.Cache[key, report.Report]
 	images  *flights[flightKey, report.Report]
 	layers  *layerCache
@@ -120,7 +121,8 @@ func New(o Options) (*Scanner, error) {
 	return &Scanner{
 		options: o,
 		scans:   semaphore.NewWeighted(o.Limits.Scans),
-		memory:  semaphore.NewWeighted(o.Limits.Memory),
+		memory:  semaphore.NewWeighted(o.Limits.Memory / 2),
+		windows: semaphore.NewWeighted(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes)),
 		reports: reports,
 		images:  newFlights[flightKey, report.Report](),
 		layers:  newLayerCache(o.Limits.LayerCache),
@@ -211,7 +213,7 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report]
 		return
 	}
 	defer s.scans.Release(1)
-	f.value, f.err = s.read(ctx, image, func(r report.Report) bool {
+	f.value, f.err = s.readImage(ctx, image, blobsOf(image.source, image.manifest), func(r report.Report) bool {
 		f.announce(r)
 		return k.early
 	})

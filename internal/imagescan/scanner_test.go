@@ -120,6 +120,9 @@ func loopback(plain []string) http.RoundTripper {
 
 func newScanner(t *testing.T, s *server, f *fake, change func(*Options)) *Scanner {
 	t.Helper()
+	if f == nil {
+		f = &fake{}
+	}
 	o := Options{
 		Analyze:     f.analyze,
 		IsCandidate: func(base string) bool { return base == "haproxy" },
@@ -475,7 +478,7 @@ func TestFailures(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
 		{"layer over its limit", ref, nil, func(o *Options) { o.Limits.LayerBytes = 1000 }, report.FailureTooLarge},
-		{"file over its limit", ref, nil, func(o *Options) { o.Limits.Layer.FileBytes = 1000 }, report.FailureTooLarge},
+		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil, func(o *Options) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
 		{"unpacks to too much", ref, nil, func(o *Options) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
 		{"compression bomb", s.push(t, "bomb:x", imageOf(t, "arm64", bomb)), nil, nil, report.FailureTooLarge},
 		{"too many executables", s.push(t, "many:x", imageOf(t, "arm64", manyExecutables()...)), nil, nil, report.FailureTooLarge},
@@ -572,7 +575,7 @@ func BenchmarkScan(b *testing.B) {
 	for b.Loop() {
 		_, err := scanner.readBlobs(b.Context(), []blob{{digest: digest, size: int64(len(stored)), open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(stored)), nil
-		}}}, nil)
+		}}}, nil, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

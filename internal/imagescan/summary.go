@@ -11,14 +11,15 @@ import (
 // that share the layer share it.
 type summary struct {
 	layer  *imagefs.Layer
-	files  map[string]found // by path in the layer: what was analysed
-	stored int64            // bytes of the layer as it is stored
+	files  map[imagefs.Source]found // what was analysed
+	stored int64                    // bytes of the layer as it is stored
 }
 
 // found is what the analysis of one file came to.
 type found struct {
 	binary report.Binary
 	err    error // the file could not be analysed
+	elf    bool  // it begins like an ELF file, or was not looked at
 }
 
 // findingBytes is about what one analysed file takes in memory.
@@ -29,10 +30,18 @@ func (s *summary) bytes() int64 {
 	return s.layer.Bytes() + findingBytes*int64(len(s.files)+1)
 }
 
-// has reports whether all of these files were analysed.
+// has reports whether those of the wanted paths at which the layer has a file
+// were analysed.
 func (s *summary) has(wanted map[string]bool) bool {
+	if len(wanted) == 0 {
+		return true
+	}
+	analysed := map[string]bool{}
+	for at := range s.files {
+		analysed[at.Path] = true
+	}
 	for name := range wanted {
-		if _, ok := s.files[name]; !ok {
+		if !analysed[name] && s.layer.HasFile(name) {
 			return false
 		}
 	}
@@ -40,9 +49,9 @@ func (s *summary) has(wanted map[string]bool) bool {
 }
 
 // known returns what was analysed, to be added to.
-func (s *summary) known() map[string]found {
+func (s *summary) known() map[imagefs.Source]found {
 	if s == nil {
-		return map[string]found{}
+		return map[imagefs.Source]found{}
 	}
 	return maps.Clone(s.files)
 }

@@ -83,6 +83,10 @@ type Binary struct {
 	PIE bool `json:"pie"`
 	// Stripped says that the file has no .symtab.
 	Stripped bool `json:"stripped"`
+	// FileCapabilities are those that the file itself brings in an image (the
+	// extended attribute security.capability), as cap_to_text(3) writes them.
+	// Empty: it has none, or it is a file on disk.
+	FileCapabilities string `json:"fileCapabilities,omitempty"`
 	// BuildID is the GNU build ID in lower-case hexadecimal, if there is one.
 	BuildID string `json:"buildID,omitempty"`
 	// Product is the known product, nil when the file is none.

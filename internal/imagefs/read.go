@@ -1,0 +1,115 @@
+package imagefs
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// File attributes of Visit.
+type Attributes struct {
+	// Size is in bytes.
+	Size int64
+	// Capabilities are the file's own, as cap_to_text(3) writes them; empty: it
+	// has none.
+	Capabilities string
+}
+
+// Visit is given each wanted regular file as it goes by. A later file of the
+// same source takes the earlier one's place.
+type Visit func(at Source, a Attributes, content io.Reader) error
+
+// ReadLayer reads an unpacked layer to its end. wanted says which regular
+// files are handed to visit, by their clean absolute paths. An error of visit
+// ends the reading and is returned.
+func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool, visit Visit) (*Layer, error) {
+	limits = limits.WithDefaults()
+	b := newBuilder()
+	archive := tar.NewReader(unpacked)
+	files, linkBytes := 0, int64(0)
+	for entries := 0; ; entries++ {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, tarError(err)
+		}
+		if entries >= limits.Entries {
+			return nil, fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, limits.Entries)
+		}
+		if len(header.Name) > limits.NameBytes || len(header.Linkname) > limits.NameBytes {
+			return nil, fmt.Errorf("%w: the layer has a name of more than %d bytes", ErrTooLarge, limits.NameBytes)
+		}
+		name := Clean(header.Name)
+		if b.parts[0].whiteout(name) {
+			continue
+		}
+		kind := kindOf(header.Typeflag)
+		if kind == Symlink || kind == HardLink {
+			if linkBytes += int64(len(name) + len(header.Linkname)); linkBytes > limits.LinkBytes {
+				return nil, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, limits.LinkBytes)
+			}
+		}
+		interesting := kind != Directory && kind != Other && wanted(name)
+		if err := b.add(name, Entry{Kind: kind, Link: header.Linkname}, interesting); err != nil {
+			return nil, err
+		}
+		if !interesting {
+			continue
+		}
+		// Each that goes by counts: a path may come more than once.
+		if files++; files > limits.Files {
+			return nil, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, limits.Files)
+		}
+		if kind != Regular {
+			continue
+		}
+		a := Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
+		if err := visit(Source{len(b.parts) - 1, name}, a, content{archive}); err != nil {
+			return nil, err
+		}
+	}
+	// Behind the archive's end may come padding. It has to be read for the
+	// layer's digest, and to meet the limits.
+	if _, err := io.Copy(io.Discard, unpacked); err != nil {
+		return nil, err
+	}
+	return b.layer(), nil
+}
+
+// content is one file's. Its errors are told apart here, where they cannot be
+// mistaken for those of who reads it.
+type content struct{ r io.Reader }
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = tarError(err)
+	}
+	return n, err
+}
+
+// tarError gives the errors of archive/tar, not all of which have a name, their
+// class; those of the stream beneath have one.
+func tarError(err error) error {
+	if errors.Is(err, ErrSource) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMalformed) {
+		return err
+	}
+	return fmt.Errorf("%w tar stream: %w", ErrMalformed, err)
+}
+
+func kindOf(flag byte) Kind {
+	switch flag {
+	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont: //nolint:staticcheck // TypeRegA occurs in old archives
+		return Regular
+	case tar.TypeDir:
+		return Directory
+	case tar.TypeSymlink:
+		return Symlink
+	case tar.TypeLink:
+		return HardLink
+	}
+	return Other
+}

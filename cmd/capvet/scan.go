@@ -24,7 +24,7 @@ func newScanCommand() *cobra.Command {
 		Use:   "scan REF...",
 		Short: "Read container images",
 		Long: `Scan reads images: of a registry (with the credentials of docker login), of an
-OCI image layout on disk (oci:DIR), or of a tarball (tarball:FILE).`,
+OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FILE).`,
 		Example: `  capvet scan haproxy:3.0
   capvet scan --platform linux/amd64 --output json registry.example.com/proxy@sha256:...
   capvet scan oci:./layout tarball:./image.tar`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -38,9 +39,10 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) FailureClass() report.FailureClass { return e.Class }
 
 var (
-	errBlocked   = errors.New("capvet does not connect there")
-	errReference = errors.New("not an image reference")
-	errPanic     = errors.New("the scan failed inside capvet")
+	errBlocked     = errors.New("capvet does not connect there")
+	errReference   = errors.New("not an image reference")
+	errNoSuchImage = errors.New("not there")
+	errPanic       = errors.New("the scan failed inside capvet")
 )
 
 // newError finds an error's class.
@@ -60,6 +62,8 @@ func classify(err error) report.FailureClass {
 		return report.FailureInternal
 	case errors.Is(err, errBlocked), refusedRedirect(err):
 		return report.FailureBlocked
+	case errors.Is(err, errNoSuchImage), errors.Is(err, fs.ErrNotExist):
+		return report.FailureNotFound
 	case errors.Is(err, imagefs.ErrTooLarge):
 		return report.FailureTooLarge
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -10,7 +10,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
@@ -23,7 +22,7 @@ const (
 )
 
 // ScanAny reports on an image of a registry or on disk: oci:DIR is an OCI image
-// layout, tarball:FILE what docker save or crane pull write, and anything else a
+// layout (oci:DIR:NAME or oci:DIR@DIGEST one image of several), tarball:FILE what docker save or crane pull write, and anything else a
 // reference. Errors are *Error.
 func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, error) {
 	var open func(ctx context.Context, place string, platform v1.Platform) (resolution, []blob, error)
@@ -49,9 +48,6 @@ func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, 
 	platform, err := v1.ParsePlatform(request.Platform)
 	if err != nil {
 		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
-	}
-	if _, err := os.Stat(place); err != nil {
-		return report.Report{}, err
 	}
 	resolved, blobs, err := open(ctx, place, *platform)
 	if err != nil {
@@ -96,8 +92,10 @@ func (l layoutSource) blob(_ context.Context, digest v1.Hash) (io.ReadCloser, er
 	return l.path.Blob(digest)
 }
 
-// openLayout chooses the platform's image of an OCI image layout.
-func openLayout(ctx context.Context, dir string, platform v1.Platform) (resolution, []blob, error) {
+// openLayout chooses the platform's image of an OCI image layout. A layout may
+// hold several images: DIR:NAME and DIR@DIGEST say which one is meant.
+func openLayout(ctx context.Context, place string, platform v1.Platform) (resolution, []blob, error) {
+	dir, wanted := splitLayout(place)
 	path, err := layout.FromPath(dir)
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
@@ -106,18 +104,60 @@ func openLayout(ctx context.Context, dir string, platform v1.Platform) (resoluti
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	raw, err := index.RawManifest()
+	manifest, err := index.IndexManifest()
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	resolved, err := choose(ctx, layoutSource{path}, document{raw: raw, mediaType: types.OCIImageIndex}, platform)
-	return resolved, nil, err
+	var found resolution
+	for _, entry := range manifest.Manifests {
+		if wanted != "" && entry.Annotations[imageName] != wanted && entry.Digest.String() != wanted {
+			continue
+		}
+		c := chooser{from: layoutSource{path}, platform: platform}
+		r, err := c.entries(ctx, []v1.Descriptor{entry}, 0)
+		switch {
+		case err != nil:
+			return resolution{}, nil, err
+		case found.found() && r.found() && r.digest != found.digest:
+			return resolution{}, nil, fmt.Errorf("%s holds several images for the platform, %s and %s among them: give one as %s%s@DIGEST, or %s%s:NAME", dir, found.digest, r.digest, prefixLayout, dir, prefixLayout, dir)
+		case r.found(), !found.found() && r.gap != nil:
+			found = r
+		case !found.found():
+			found.offers = append(found.offers, r.offers...)
+		}
+	}
+	if wanted != "" && !found.found() && found.gap == nil && len(found.offers) == 0 {
+		return resolution{}, nil, fmt.Errorf("%w: %s holds no image %s", errNoSuchImage, dir, wanted)
+	}
+	found.source = layoutSource{path}
+	return found, nil, nil
+}
+
+// imageName is the annotation that names an image in a layout (OCI image
+// specification, "Pre-Defined Annotation Keys").
+const imageName = "org.opencontainers.image.ref.name"
+
+// splitLayout takes the image's name or digest off a layout's folder.
+func splitLayout(place string) (dir, wanted string) {
+	if _, err := os.Stat(place); err == nil {
+		return place, ""
+	}
+	if dir, digest, ok := strings.Cut(place, "@"); ok {
+		return dir, digest
+	}
+	if i := strings.LastIndexByte(place, ':'); i > 0 {
+		return place[:i], place[i+1:]
+	}
+	return place, ""
 }
 
 // openTarball opens the one image of a tarball. Its layers are hashed unpacked,
 // as the archive's configuration lists them: how they were packed in a registry
 // is not known there.
 func openTarball(_ context.Context, file string, platform v1.Platform) (resolution, []blob, error) {
+	if _, err := os.Stat(file); err != nil {
+		return resolution{}, nil, err
+	}
 	image, err := tarball.ImageFromPath(file, nil)
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no tarball with one image: %w", file, err)

@@ -205,8 +205,12 @@ func (c *chooser) index(ctx context.Context, d document, depth int) (resolution,
 	if err != nil {
 		return resolution{}, fmt.Errorf("%w image index: %w", imagefs.ErrMalformed, err)
 	}
+	return c.entries(ctx, index.Manifests, depth)
+}
+
+func (c *chooser) entries(ctx context.Context, entries []v1.Descriptor, depth int) (resolution, error) {
 	var all resolution
-	for _, entry := range index.Manifests {
+	for _, entry := range entries {
 		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" {
 			continue
 		}

@@ -1,14 +1,12 @@
 package imagescan
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -37,23 +35,21 @@ const (
 	defaultMaxIdleConns = 64
 )
 
-// refusedByDefault are networks that no registry of a Pod's author's choice has
-// any business in, besides those that netip itself tells apart: addresses of
-// cloud providers' metadata services.
-var refusedByDefault = [...]string{"100.100.100.200/32", "fd00:ec2::254/128"}
-
 // NewTransport returns a transport that refuses loopback, link-local, multicast
 // and metadata addresses, and plain HTTP but where it is allowed by name. The
 // check is made on the address that a connection is really opened to, so it
 // holds for redirects and token realms, and against DNS that changes its mind.
+//
+// Where the environment sets a proxy (HTTPS_PROXY), the connection is one to the
+// proxy, which has to be allowed itself if its address is of a refused kind.
+// What the proxy then connects to only it can bound; hosts that are addresses
+// are refused here all the same.
 func NewTransport(o TransportOptions) http.RoundTripper {
-	guard := &guard{allow: o.Allow, deny: o.Deny}
-	for _, network := range refusedByDefault {
-		guard.deny = append(guard.deny, netip.MustParsePrefix(network))
-	}
+	guard := newGuard(o.Allow, o.Deny)
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, ControlContext: guard.control}
 	return &schemeGuard{
 		plain: o.PlainHTTP,
+		guard: guard,
 		next: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            dialer.DialContext,
@@ -71,33 +67,21 @@ func NewTransport(o TransportOptions) http.RoundTripper {
 	}
 }
 
-type guard struct{ allow, deny []netip.Prefix }
-
-// control runs after name resolution, before each connection is opened.
-func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: %q is no address", errBlocked, address)
-	}
-	ip := at.Addr().Unmap().WithZone("")
-	contains := func(p netip.Prefix) bool { return p.Contains(ip) }
-	if slices.ContainsFunc(g.allow, contains) {
-		return nil
-	}
-	if ip.IsLoopback() || ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() || slices.ContainsFunc(g.deny, contains) {
-		return fmt.Errorf("%w: the address %s is refused (an administrator can allow it)", errBlocked, ip)
-	}
-	return nil
-}
-
-// schemeGuard refuses plain HTTP but to hosts that are named for it, and ends
-// chains of redirects: go-containerregistry follows them without end.
+// schemeGuard refuses plain HTTP but to hosts that are named for it and hosts that
+// are addresses of a refused kind, and ends chains of redirects: go-containerregistry follows them without end.
 type schemeGuard struct {
 	plain []string
+	guard *guard
 	next  http.RoundTripper
 }
 
 func (g *schemeGuard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := g.guard.checkHost(r.URL.Hostname()); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
 	if r.URL.Scheme != "https" && !allowsPlain(g.plain, r.URL.Host) {
 		if r.Body != nil {
 			_ = r.Body.Close()

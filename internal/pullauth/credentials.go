@@ -19,7 +19,7 @@ import (
 
 // entry is one registry's credential, under the key that chose it.
 type entry struct {
-	host, path string // host may hold globs; path is a prefix without slashes around it
+	host, path string // host may hold globs; path is empty or starts with a slash
 	config     authn.AuthConfig
 }
 
@@ -29,14 +29,15 @@ type Credentials struct{ entries []entry }
 // For returns the credentials that match a repository, those with the longest
 // key first, as a kubelet tries them.
 func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
-	host, repositoryPath := repository.RegistryStr(), repository.RepositoryStr()
+	host, repositoryPath := repository.RegistryStr(), "/"+repository.RepositoryStr()
 	var matching []entry
 	for _, e := range c.entries {
-		if matchesHost(e.host, host) && (e.path == "" || repositoryPath == e.path || strings.HasPrefix(repositoryPath, e.path+"/")) {
+		// A plain prefix, as for a kubelet: /team is one of /team-a/app too.
+		if matchesHost(e.host, host) && strings.HasPrefix(repositoryPath, e.path) {
 			matching = append(matching, e)
 		}
 	}
-	slices.SortStableFunc(matching, func(a, b entry) int { return cmp.Compare(b.host+"/"+b.path, a.host+"/"+a.path) })
+	slices.SortStableFunc(matching, func(a, b entry) int { return cmp.Compare(b.host+b.path, a.host+a.path) })
 	var authenticators []authn.Authenticator
 	seen := map[authn.AuthConfig]bool{}
 	for _, e := range matching {
@@ -58,13 +59,16 @@ func (c *Credentials) add(key string, config authn.AuthConfig) {
 	if err != nil || u.Host == "" {
 		return // no registry has such a name
 	}
-	e := entry{host: u.Host, path: strings.Trim(u.Path, "/"), config: config}
+	e := entry{host: u.Host, path: u.Path, config: config}
 	if isDockerHub(e.host) {
 		e.host = name.DefaultRegistry
 	}
 	// docker login writes the API's version before the repository's path.
-	if version, rest, _ := strings.Cut(e.path, "/"); version == "v1" || version == "v2" {
-		e.path = rest
+	if strings.HasPrefix(e.path, "/v1/") || strings.HasPrefix(e.path, "/v2/") {
+		e.path = e.path[len("/v1"):]
+	}
+	if e.path == "/" {
+		e.path = ""
 	}
 	c.entries = append(c.entries, e)
 }

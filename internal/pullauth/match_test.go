@@ -16,7 +16,9 @@ func TestKeys(t *testing.T) {
 	}{
 		{"API version before a path", "https://example.com/v2/team", "example.com/team/a", true},
 		{"API version before another path", "https://example.com/v2/team", "example.com/other/a", false},
-		{"API version alone", "example.com/v1", "example.com/a", true},
+		{"API version alone", "example.com/v1/", "example.com/a", true},
+		{"API version without a slash", "example.com/v1", "example.com/a", false},
+		{"prefix of a part", "example.com/team", "example.com/team-a/app", true},
 		{"API version further on", "example.com/team/v1", "example.com/team/a", false},
 		{"version-like path", "example.com/v3", "example.com/a", false},
 		{"plain http", "http://example.com", "example.com/a", true},

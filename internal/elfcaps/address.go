@@ -61,10 +61,47 @@ func (a *analysis) initial(addr value, width uint8) value {
 		}
 		return a.names.loaded(addr, width)
 	case kindSymbol:
+		if at, ok := a.threadData(addr, width); ok {
+			if v, _ := a.f.mem.word(at, int(width)); v != 0 {
+				return constant(v)
+			}
+		}
 		return a.names.loaded(addr, width)
 	}
 	return top
 }
+
+// threadData is the address in the file of what width bytes at addr, which are
+// from the thread pointer, begin as. Layouts: the ELF TLS ABI, variant 1 on arm64
+// (a header of 16 bytes comes first), 2 on amd64 (the data end at the pointer).
+func (a *analysis) threadData(addr value, width uint8) (uint64, bool) {
+	if addr.kind != kindSymbol || a.names.origins[addr.id].kind != symbolThread {
+		return 0, false
+	}
+	for _, s := range a.f.c.segments {
+		if s.kind != segTLS || s.align > maxThreadAlign || s.memsz > maxThreadData {
+			continue
+		}
+		align := int64(max(s.align, 1))
+		up := func(n int64) int64 { return (n + align - 1) / align * align }
+		off := addr.off
+		if a.m.name == "arm64" {
+			off -= up(16)
+		} else {
+			off += up(int64(s.memsz))
+		}
+		if off < 0 || off > int64(s.filesz)-int64(width) {
+			return 0, false
+		}
+		return s.vaddr + uint64(off), true
+	}
+	return 0, false
+}
+
+const (
+	maxThreadAlign = 1 << 16
+	maxThreadData  = 1 << 30
+)
 
 // load reads memory.
 func (a *analysis) load(s *state, addr value, width uint8) value {
@@ -121,27 +158,55 @@ func (a *analysis) mapped(addr value) value {
 	return out
 }
 
-// global is the header version that code stores at an address, and how.
+// global is what code stores at an address, and how.
 type global struct {
 	value value
 	by    trail
 }
 
-// noteGlobal remembers header versions that code stores in globals: another
-// function may pass them on.
+// noteGlobal remembers header versions that code stores in globals, and pointers
+// to data: another function may pass them on.
 func (a *analysis) noteGlobal(addr uint64, v value, by trail) {
 	for _, alt := range a.names.alternatives(v) {
-		if !knownHeader(cut(alt, 4)) {
+		if !knownHeader(cut(alt, 4)) && !a.pointsToData(alt) {
 			return
 		}
 	}
-	v = a.names.each(v, func(x value) value { return cut(x, 4) })
 	if have, ok := a.globals[addr]; ok {
 		v, by = a.names.either(have.value, v), a.names.both(have.by, by)
 	} else if len(a.globals) >= maxGlobals {
 		return
 	}
 	a.globals[addr] = global{v, by}
+}
+
+// pointsToData says that v is an address in writable data.
+func (a *analysis) pointsToData(v value) bool {
+	if v.kind != kindConst {
+		return false
+	}
+	seg := a.f.mem.segmentOf(uint64(v.off))
+	return seg != nil && seg.writable
+}
+
+// headersIn are the places that a header may be at whose address is read from a
+// global, as far as code was seen to store one there.
+func (a *analysis) headersIn(header value) []value {
+	if header.kind != kindSymbol {
+		return nil
+	}
+	o := a.names.origins[header.id]
+	if o.kind != symbolLoad || o.base.kind != kindConst {
+		return nil
+	}
+	var out []value
+	for _, p := range a.names.alternatives(a.globals[uint64(o.base.off)].value) {
+		if !a.pointsToData(p) {
+			return nil
+		}
+		out = append(out, plus(p, header.off))
+	}
+	return out
 }
 
 const maxGlobals = 1 << 10

@@ -94,7 +94,8 @@ type amd64Insn struct {
 	// 0f3a, 5 for anything with an EVEX prefix.
 	space             byte
 	opsize, rep, repn bool
-	segment           bool // fs or gs: memory that is not the program's own
+	segment           bool // fs or gs: memory that is reached in another way
+	thread            bool // fs: the thread's own
 	addr32            bool
 	vex               bool
 	vexL              bool
@@ -148,7 +149,7 @@ prefixes:
 		case b == 0xf2:
 			x.repn = true
 		case b == 0x64 || b == 0x65:
-			x.segment = true
+			x.segment, x.thread = true, b == 0x64
 		case b == 0xf0 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26:
 		case b&0xf0 == 0x40:
 			x.rex = b

@@ -11,18 +11,14 @@ import (
 type sink struct {
 	target                        uint64
 	number, header, version, data value
-	// via is how the kernel is entered, root the instruction that does it or
-	// calls out of the file.
-	via   string
-	root  uint64
-	where span
-	// how number, header and version came to be, as far as this function is
-	// their source; site is the call in it that reaches inner.
-	how   [3]trail
-	site  uint64
-	inner *sink
-	// looked says that its callers were looked for.
-	looked bool
+	// via is how the kernel is entered.
+	via string
+	// at is the call within the function that made it a sink; zero for one that
+	// enters the kernel itself.
+	at sighting
+	// looked says that its callers were looked for, reached that some were
+	// seen.
+	looked, reached bool
 }
 
 // opaque is a call whose system call number could not be read.
@@ -57,6 +53,9 @@ type analysis struct {
 	stubs   map[uint64]string
 	// handled are the pairs of call site and sink that are done with.
 	handled map[handledKey]bool
+	// taken says of each sink that was looked for pointers to whether there are
+	// some.
+	taken map[uint64]bool
 	// entered are the functions that were interpreted, by start.
 	entered map[uint64]bool
 
@@ -85,7 +84,6 @@ type finding struct {
 	sighting
 	syscall string
 	abi     report.ABI
-	probe   bool
 }
 
 func newAnalysis(f *File, m *machine) *analysis {
@@ -93,7 +91,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]global{},
+		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]global{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}
@@ -182,7 +180,7 @@ func (a *analysis) eval(s *state, v value, entrySP value) value {
 			base := a.eval(s, o.base, entrySP)
 			r := a.load(s, base, o.width)
 			return a.names.each(r, func(x value) value { return plus(x, v.off) })
-		case symbolImport:
+		case symbolImport, symbolThread:
 			return v
 		}
 		return top

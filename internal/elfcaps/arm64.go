@@ -168,7 +168,10 @@ func arm64Branch(w uint32, pc uint64, in *insn) bool {
 			return false
 		}
 	case w>>22 == 0b1101010100: // system: only mrs writes a register
-		if w>>20&3 == 3 {
+		switch {
+		case w&^31 == 0xd53bd040: // tpidr_el0
+			in.op(operation{code: opMov, width: 8, dst: arm64ZR(w), a: regThread, b: regNone})
+		case w>>20&3 == 3:
 			in.kill(arm64ZR(w))
 		}
 	default:

@@ -41,10 +41,12 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	var after [numRegs]value
 	var how [numRegs]trail
 	ok := false
-	if name := a.calleeName(callee); name != "" {
+	if name := a.calleeName(callee); name == "dlsym" {
+		result = a.lookedUp(s, result)
+	} else if name != "" {
 		a.libraryCall(s, name, a.callTrail(s, pc))
 	} else if a.effects && len(sinks) == 0 {
-		after, how, ok = a.applyEffects(s, callee, entrySP)
+		after, how, ok = a.applyEffects(s, callee, pc, entrySP)
 	}
 	if !r.observe {
 		if r.calls == nil {
@@ -85,7 +87,7 @@ func (r *run) sight(s *state, k *sink, pc uint64, entrySP value) {
 	g.version = a.eval(s, k.version, entrySP)
 	if s.trails != nil {
 		for i, v := range []value{k.number, k.header, k.version} {
-			g.how[i] = a.names.both(k.how[i], a.evalTrail(s, v, entrySP))
+			g.how[i] = a.names.both(k.at.how[i], a.evalTrail(s, v, entrySP))
 		}
 	}
 	if a.isCapabilityCall(g.number) {

@@ -1,6 +1,7 @@
 package elfcaps
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -23,6 +24,11 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	if m == nil {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
 		out.Reason = fmt.Sprintf("code for %s is not read", f.c.machine)
+		return out, nil
+	}
+	if f.c.upx {
+		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
 		return out, nil
 	}
 	a := newAnalysis(f, m)
@@ -69,17 +75,24 @@ func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]S
 
 // conclude settles what the rounds left open.
 func (a *analysis) conclude() {
+	a.uncalled()
 	// A header in a global that other code fills.
 	for i := range a.found {
 		x := &a.found[i]
-		if x.abi != report.ABIUnknown || x.header.kind != kindConst {
+		if x.abi != report.ABIUnknown {
 			continue
 		}
-		if g, ok := a.globals[uint64(x.header.off)]; ok {
-			x.abi, x.how[2] = report.ABINone, a.names.both(x.how[2], g.by)
-			for _, alt := range a.names.alternatives(g.value) {
-				x.abi = report.WorseABI(x.abi, report.ABIOfHeader(uint32(alt.off)))
-			}
+		places := a.headersIn(x.header)
+		if x.header.kind == kindConst {
+			places = []value{x.header}
+		}
+		abi := report.ABINone
+		for _, at := range places {
+			this, how := a.versionAt(uint64(at.off))
+			abi, x.how[2] = report.WorseABI(abi, this), a.names.both(x.how[2], how)
+		}
+		if abi != report.ABINone {
+			x.abi = abi
 		}
 	}
 	// A program that asks the kernel which version it prefers and then passes
@@ -88,6 +101,57 @@ func (a *analysis) conclude() {
 	for i := range a.found {
 		if x := &a.found[i]; probes && x.abi == report.ABIUnknown {
 			x.abi = report.ABINegotiated
+		}
+	}
+}
+
+// versionAt is the version that the header at an address of data holds: what
+// code stores there, or what the file has.
+func (a *analysis) versionAt(addr uint64) (report.ABI, trail) {
+	abi := report.ABINone
+	g, stored := a.globals[addr]
+	if !stored {
+		v := a.initial(constant(addr), 4)
+		if !knownHeader(v) {
+			return report.ABIUnknown, 0
+		}
+		g = global{v, a.names.trail(trailStep{data: addr}, v)}
+	}
+	for _, v := range a.names.alternatives(g.value) {
+		if v = cut(v, 4); !knownHeader(v) {
+			return report.ABIUnknown, g.by
+		}
+		abi = report.WorseABI(abi, report.ABIOfHeader(uint32(v.off)))
+	}
+	return abi, g.by
+}
+
+// uncalled reports the functions that make a capability call with a header of
+// their callers, of whom none was seen though there may be some: the function's
+// address is taken, or other files may call it.
+func (a *analysis) uncalled() {
+	open := map[uint64]bool{}
+	for t, sinks := range a.sinksAt {
+		for _, k := range sinks {
+			if !k.reached && k.at.sink != nil && a.isCapabilityCall(k.number) {
+				open[t] = open[t] || a.taken[t]
+			}
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	a.f.dyn.symbols.each(a.f.c, func(_ int, s symbol) bool {
+		if _, ok := open[s.addr]; ok && s.defined && s.function {
+			open[s.addr] = true
+		}
+		return true
+	})
+	for t, may := range open {
+		for _, k := range a.sinksAt[t] {
+			if may && !k.reached && a.isCapabilityCall(k.number) {
+				a.resolveTo(k.at, report.ABIUnknown)
+			}
 		}
 	}
 }
@@ -114,7 +178,14 @@ func (a *analysis) reason(out *report.Capset) {
 			return
 		}
 	}
-	if out.ABI == report.ABINone && len(out.Calls) == 0 {
+	if out.ABI != report.ABINone {
+		return
+	}
+	if name, addr := a.looksUp(); name != "" {
+		out.ABI, out.Reason = report.ABIUnknown, fmt.Sprintf("the name %s stands at %#x, and dlsym may look it up", name, addr)
+		return
+	}
+	if len(out.Calls) == 0 {
 		for _, n := range a.f.facts.Needed {
 			if lib := LibraryOf(n); lib != "" {
 				out.Libraries = append(out.Libraries, report.Library{Name: n})
@@ -124,6 +195,27 @@ func (a *analysis) reason(out *report.Capset) {
 			}
 		}
 	}
+}
+
+// looksUp returns the name of one of the two functions that is a text of its own
+// in a file that can ask the loader for a function by name, and where.
+func (a *analysis) looksUp() (name string, addr uint64) {
+	asks := false
+	for _, imported := range a.f.dyn.imports {
+		asks = asks || imported == "dlsym"
+	}
+	if !asks {
+		return "", 0
+	}
+	a.f.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {
+		for _, n := range []string{"capget", "capset"} {
+			if i := bytes.Index(b, []byte("\x00"+n+"\x00")); i >= 0 && name == "" {
+				name, addr = n, at+uint64(i)+1
+			}
+		}
+		return name == ""
+	})
+	return name, addr
 }
 
 // unsettled says why calls whose number was not read may be capability calls of

@@ -20,75 +20,12 @@ var (
 	ErrTooLarge = errors.New("file too large")
 )
 
-// Numbers of the ELF format that are used here (elf(5)).
-const (
-	typeExec = 2
-	typeDyn  = 3
-
-	segLoad    = 1
-	segDynamic = 2
-	segInterp  = 3
-	segNote    = 4
-	segEhFrame = 0x6474e550
-
-	flagExec  = 1
-	flagWrite = 2
-
-	secProgbits = 1
-	secSymtab   = 2
-	secNobits   = 8
-	secDynsym   = 11
-
-	secFlagWrite      = 1
-	secFlagAlloc      = 2
-	secFlagExec       = 4
-	secFlagCompressed = 0x800
-
-	machine386   = 3
-	machineARM   = 40
-	machineAMD64 = 62
-	machineARM64 = 183
-)
-
-// machineNames are Go's names of ELF machines, for 64-bit and 32-bit classes.
-func machineName(machine uint16, bits int, order binary.ByteOrder) string {
-	little := order == binary.LittleEndian
-	switch {
-	case machine == machineAMD64 && bits == 64:
-		return "amd64"
-	case machine == machineARM64 && bits == 64 && little:
-		return "arm64"
-	case machine == machine386 && bits == 32:
-		return "386"
-	case machine == machineARM && bits == 32 && little:
-		return "arm"
-	case machine == 243 && bits == 64:
-		return "riscv64"
-	case machine == 22 && bits == 64:
-		return "s390x"
-	case machine == 21 && little:
-		return "ppc64le"
-	case machine == 21:
-		return "ppc64"
-	case machine == 258 && bits == 64:
-		return "loong64"
-	case machine == 8 && bits == 64 && little:
-		return "mips64le"
-	case machine == 8 && bits == 64:
-		return "mips64"
-	case machine == 8 && little:
-		return "mipsle"
-	case machine == 8:
-		return "mips"
-	}
-	return "unknown"
-}
-
 // segment is one program header whose file range lies within the file.
 type segment struct {
 	kind, flags   uint32
 	off, filesz   uint64
 	vaddr, memsz  uint64
+	align         uint64
 	writable, exe bool
 }
 
@@ -115,6 +52,8 @@ type container struct {
 	entry    uint64
 	segments []segment
 	sections []section // empty when there are none that can be trusted
+	// upx says that the packer UPX made this file of another.
+	upx bool
 }
 
 // fits says that n bytes at off lie within limit, without overflow.
@@ -198,6 +137,9 @@ func (c *container) readSegments(off uint64, entsize, num uint16) error {
 	if err != nil {
 		return fmt.Errorf("program headers: %w", err)
 	}
+	if b, err := c.readRange(off+uint64(len(table)), 8); err == nil {
+		c.upx = string(b[4:]) == "UPX!" // the packer's own header: a checksum, then this
+	}
 	for ; len(table) > 0; table = table[entsize:] {
 		var s segment
 		s.kind = c.order.Uint32(table)
@@ -205,6 +147,7 @@ func (c *container) readSegments(off uint64, entsize, num uint16) error {
 			s.flags = c.order.Uint32(table[4:])
 			s.off, s.vaddr = c.order.Uint64(table[8:]), c.order.Uint64(table[16:])
 			s.filesz, s.memsz = c.order.Uint64(table[32:]), c.order.Uint64(table[40:])
+			s.align = c.order.Uint64(table[48:])
 		} else {
 			s.flags = c.order.Uint32(table[24:])
 			s.off, s.vaddr = uint64(c.order.Uint32(table[4:])), uint64(c.order.Uint32(table[8:]))
@@ -219,7 +162,7 @@ func (c *container) readSegments(off uint64, entsize, num uint16) error {
 			if s.filesz > s.memsz || s.vaddr+s.memsz < s.vaddr {
 				return fmt.Errorf("%w: a segment at %#x of %d bytes does not fit its memory", ErrMalformed, s.vaddr, s.memsz)
 			}
-		case segDynamic, segInterp, segNote, segEhFrame:
+		case segDynamic, segInterp, segNote, segTLS, segEhFrame:
 			if !fits(s.off, s.filesz, c.size) {
 				continue
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,6 +133,14 @@ func TestDataIsNotCode(t *testing.T) {
 	binary.LittleEndian.PutUint64(data[64+32:], uint64(len(data)))
 	binary.LittleEndian.PutUint64(data[64+40:], uint64(len(data)))
 	if got := capset(t, data); got.ABI != report.ABINone || len(got.Calls) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPacked: what UPX packed is not judged by the code that unpacks it.
+func TestPacked(t *testing.T) {
+	data := wrapped(machineARM64, append([]byte("sum!UPX!"), codeInlineARM64...))
+	if got := capset(t, data); got.ABI != report.ABIUnknown || got.Basis != report.BasisNone || !strings.Contains(got.Reason, "upx -d") {
 		t.Errorf("%+v", got)
 	}
 }

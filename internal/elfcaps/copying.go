@@ -57,6 +57,17 @@ func copyWidth(n int64) int64 {
 	return 1
 }
 
+// lookedUp is the result of dlsym: the function that its second argument names,
+// if that is one of interest.
+func (a *analysis) lookedUp(s *state, other value) value {
+	if v := a.get(s, a.m.callArgs[1]); v.kind == kindConst {
+		if name := a.f.mem.cString(uint64(v.off)); a.imports[name] != nil {
+			return a.names.symbol(origin{kind: symbolImport, name: name})
+		}
+	}
+	return other
+}
+
 // libraryCall models the functions of the C library that fill or copy memory.
 func (a *analysis) libraryCall(s *state, name string, by trail) {
 	x, y, z := a.get(s, a.m.callArgs[0]), a.get(s, a.m.callArgs[1]), a.get(s, a.m.callArgs[2])

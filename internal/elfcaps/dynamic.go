@@ -172,8 +172,20 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 // modelled says that calls of this imported function mean something here.
 func modelled(name string) bool {
 	switch name {
-	case "syscall", "capget", "capset",
+	case "syscall", "capget", "capset", "dlsym",
 		"memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk":
+		return true
+	}
+	return neverReturns(name)
+}
+
+// neverReturns says that the C library's function of that name ends the program
+// or goes on elsewhere.
+func neverReturns(name string) bool {
+	switch name {
+	case "abort", "exit", "_exit", "_Exit", "quick_exit", "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
+		"__stack_chk_fail", "__assert_fail", "__chk_fail", "err", "errx", "verr", "verrx",
+		"_Unwind_Resume", "__cxa_throw", "__cxa_rethrow":
 		return true
 	}
 	return false
@@ -233,19 +245,22 @@ func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found
 }
 
 // pointersTo returns the slots in data that hold one of the addresses once
-// loaded, so that code may reach it through a pointer.
-func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]bool {
-	found := map[uint64]bool{}
+// loaded, each with the address: code may reach it through them.
+func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]uint64 {
+	found := map[uint64]uint64{}
+	if len(wanted) == 0 {
+		return nil
+	}
 	for place, v := range f.dyn.pointers {
 		if wanted[v] {
-			found[place] = true
+			found[place] = v
 		}
 	}
 	kind := kindsOf(f.c.machine).relative
 	for _, t := range f.dyn.relative {
 		_ = f.c.each(t.off, 24, t.count, func(_ int, e []byte) bool {
 			if v := le.Uint64(e[16:]); wanted[v] && uint32(le.Uint64(e[8:])) == kind {
-				found[le.Uint64(e)] = true
+				found[le.Uint64(e)] = v
 			}
 			return len(found) < maxPointers
 		})
@@ -259,7 +274,7 @@ func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]bool {
 		f.SearchData(8, func(addr uint64, b []byte) bool {
 			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
 				if v := le.Uint64(b[i:]); v-lowest <= highest-lowest && wanted[v] {
-					found[addr+uint64(i)] = true
+					found[addr+uint64(i)] = v
 				}
 			}
 			return len(found) < maxPointers

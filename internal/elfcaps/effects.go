@@ -44,7 +44,7 @@ func (a *analysis) summarise(target uint64) *summary {
 // applyEffects carries what a callee writes through pointers and into globals,
 // and what it leaves in registers and how, into the caller's state. Compilers know which
 // registers a local callee leaves alone, and use them across the call.
-func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [numRegs]value, how [numRegs]trail, ok bool) {
+func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value) (after [numRegs]value, how [numRegs]trail, ok bool) {
 	if callee.kind != kindConst || !a.f.mem.executable(uint64(callee.off)) {
 		return after, how, false
 	}
@@ -56,6 +56,17 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 		return after, how, false
 	}
 	before := s.clone()
+	// What the callee got from a call of its own is another thing at each call
+	// of the callee.
+	eval := func(v value) value {
+		if v.kind == kindSymbol {
+			if o := a.names.origins[v.id]; o.kind == symbolResult {
+				o.base = constant(pc)
+				return plus(a.names.symbol(o), v.off)
+			}
+		}
+		return a.eval(before, v, entrySP)
+	}
 	for i, c := range k.exit.cells {
 		if i >= maxSummaryCells {
 			break
@@ -64,10 +75,10 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 		if c.space == kindStack && c.off < 0 {
 			continue
 		}
-		s.store(a.eval(before, at, entrySP), c.width, a.eval(before, c.val, entrySP), a.names.both(c.by, a.evalTrail(before, c.val, entrySP)))
+		s.store(eval(at), c.width, eval(c.val), a.names.both(c.by, a.evalTrail(before, c.val, entrySP)))
 	}
 	for r := range after {
-		after[r] = a.eval(before, k.exit.regs[r], entrySP)
+		after[r] = eval(k.exit.regs[r])
 		if s.trails != nil {
 			how[r] = a.names.both(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
 		}
@@ -77,6 +88,9 @@ func (a *analysis) applyEffects(s *state, callee value, entrySP value) (after [n
 
 // returns says that a call may come back, as far as is known.
 func (a *analysis) returns(callee value) bool {
+	if neverReturns(a.calleeName(callee)) {
+		return false
+	}
 	if !a.effects || callee.kind != kindConst {
 		return true
 	}

@@ -106,9 +106,9 @@ func (a *analysis) evidence(g sighting, call report.Call, reason string) Evidenc
 	}
 	spans := []span{g.span}
 	x.call(g.pc, g.sink)
-	for k := g.sink; k != nil && k.inner != nil; k = k.inner {
-		spans = append(spans, k.where)
-		x.call(k.site, k.inner)
+	for k := g.sink; k != nil && k.at.sink != nil; k = k.at.sink {
+		spans = append(spans, k.at.span)
+		x.call(k.at.pc, k.at.sink)
 	}
 	return Evidence{Call: call, Reason: reason, Functions: x.functions(spans), Data: x.datums()}
 }
@@ -150,9 +150,9 @@ func (x *exhibit) call(pc uint64, k *sink) {
 	}
 	text := k.via
 	switch {
-	case k.inner != nil && k.via == "inline":
+	case k.at.sink != nil && k.via == "inline":
 		text = fmt.Sprintf("the function at %#x", k.target)
-	case k.inner != nil:
+	case k.at.sink != nil:
 		text = fmt.Sprintf("%s, the function at %#x", k.via, k.target)
 	case k.via == "inline":
 		text = "enters the kernel"
@@ -184,6 +184,8 @@ func (a *analysis) words(role Role, v value) string {
 		switch o := a.names.origins[v.id]; o.kind {
 		case symbolResult:
 			return fmt.Sprintf("the result of the call at %#x%s", o.pc, offset(v.off))
+		case symbolThread:
+			return "thread" + offset(v.off)
 		case symbolImport:
 			return "the address of " + o.name
 		case symbolRegister:

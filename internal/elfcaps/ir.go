@@ -14,6 +14,8 @@ const (
 	regNone   reg = 255
 	// On arm64, SP is 31 and the zero register reads as regZero.
 	regZero reg = 254
+	// regThread is the pointer to the thread's own data.
+	regThread reg = 253
 )
 
 func vectorLow(n uint32) reg  { return regVector + reg(2*n) }

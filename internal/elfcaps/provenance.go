@@ -53,7 +53,7 @@ func (n *interner) both(a, b trail) trail {
 // step performs one operation of the instruction at pc.
 func (a *analysis) step(s *state, o *operation, pc uint64) {
 	if s.trails == nil {
-		a.perform(s, o, 0)
+		a.perform(s, o, pc, 0)
 		return
 	}
 	t := trailStep{pc: pc, dst: o.dst}
@@ -77,7 +77,7 @@ func (a *analysis) step(s *state, o *operation, pc uint64) {
 		t.from[0], t.from[1] = s.trail(o.a), s.trail(o.b)
 	}
 	by := a.names.trail(t, made)
-	a.perform(s, o, by)
+	a.perform(s, o, pc, by)
 	switch o.code {
 	case opStore, opStoreImm, opFill, opCopy:
 	default:
@@ -115,8 +115,12 @@ func (a *analysis) written(s *state, addr value, width uint8) (t trail) {
 				t, found = a.names.both(t, c.by), true
 			}
 		}
-		if was := a.initial(at, width); !found && at.kind == kindConst && was.kind == kindConst {
-			t = a.names.both(t, a.names.trail(trailStep{data: uint64(off)}, was))
+		if was := a.initial(at, width); !found && was.kind == kindConst {
+			data := uint64(off)
+			if own, ok := a.threadData(at, width); ok {
+				data = own
+			}
+			t = a.names.both(t, a.names.trail(trailStep{data: data}, was))
 		}
 	}
 	return t

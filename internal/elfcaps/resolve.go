@@ -35,6 +35,7 @@ func (a *analysis) enter(s span, entry uint64, sites []uint64) {
 // resolve judges one sighting: a capability call, none, or something that the
 // callers decide.
 func (a *analysis) resolve(g sighting) {
+	g.sink.reached = true
 	numbers := a.names.alternatives(g.number)
 	if !a.isCapabilityCall(g.number) {
 		switch {
@@ -49,20 +50,14 @@ func (a *analysis) resolve(g sighting) {
 		}
 		return
 	}
-	out := finding{sighting: g}
-	for _, v := range numbers {
-		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
-			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
-		}
-	}
-	out.probe = g.data.isZero()
+	probe := g.data.isZero()
 	abi := report.ABINone
 	passed := false
 	for _, v := range a.names.alternatives(g.version) {
 		switch {
 		case knownHeader(cut(v, 4)):
 			this := report.ABIOfHeader(uint32(v.off))
-			if out.probe && this == report.ABIV3 {
+			if probe && this == report.ABIV3 {
 				this = report.ABINegotiated
 			}
 			abi = report.WorseABI(abi, this)
@@ -75,7 +70,7 @@ func (a *analysis) resolve(g sighting) {
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
-	if abi == report.ABIUnknown && !a.effects && !out.probe && !a.fromEntry(g.version) {
+	if abi == report.ABIUnknown && !a.effects && !probe && !a.fromEntry(g.version) {
 		// Look again, following what callees write.
 		a.retry = append(a.retry, g)
 		return
@@ -84,10 +79,20 @@ func (a *analysis) resolve(g sighting) {
 		a.addSink(g)
 		return
 	}
-	if abi == report.ABIUnknown && out.probe {
+	if abi == report.ABIUnknown && probe {
 		abi = report.ABINegotiated
 	}
-	out.abi = abi
+	a.resolveTo(g, abi)
+}
+
+// resolveTo takes up a capability call's verdict.
+func (a *analysis) resolveTo(g sighting, abi report.ABI) {
+	out := finding{sighting: g, abi: abi}
+	for _, v := range a.names.alternatives(g.number) {
+		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
+			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
+		}
+	}
 	a.found = append(a.found, out)
 }
 
@@ -136,10 +141,7 @@ func (a *analysis) again() {
 func (a *analysis) addSink(g sighting) {
 	k := &sink{
 		target: g.entry, number: g.number, header: g.header, version: g.version, data: g.data,
-		via: g.sink.via, root: g.sink.root, where: g.span, how: g.how, site: g.pc, inner: g.sink,
-	}
-	if k.root == 0 {
-		k.root = g.pc
+		via: g.sink.via, at: g,
 	}
 	for _, o := range a.sinksAt[k.target] {
 		if o.number == k.number && o.header == k.header && o.version == k.version && o.data == k.data {
@@ -187,6 +189,8 @@ func (a *analysis) describe(h value, names map[uint64]Symbol) string {
 		switch o := a.names.origins[h.id]; o.kind {
 		case symbolResult:
 			return "memory from a call"
+		case symbolThread:
+			return "thread-local data"
 		case symbolLoad:
 			return "memory behind a pointer"
 		}

@@ -18,7 +18,9 @@ type query struct {
 	targets map[uint64]bool
 	filter  *bloom
 	// slots are addresses of data whose use is wanted, as that of import slots.
-	slots map[uint64]bool
+	slots map[uint64]uint64
+	// takings are addresses of code whose taking is wanted.
+	takings map[uint64]bool
 	// fragments are ranges; jumps into their middle are wanted.
 	fragments []span
 	// points are places whose function's start is not known: the highest call
@@ -39,6 +41,13 @@ func (q *query) want(target uint64) {
 	q.filter.add(target)
 }
 
+// taking notes a place that computes an address.
+func (f *findings) taking(q *query, pc, target uint64) {
+	if _, wanted := q.takings[target]; wanted {
+		f.takings = append(f.takings, hit{pc: pc, target: target})
+	}
+}
+
 // transfers says that calls and jumps are wanted.
 func (q *query) transfers() bool {
 	return len(q.targets)+len(q.fragments)+len(q.points) > 0 || q.marks != nil || q.list != nil
@@ -48,17 +57,19 @@ func (q *query) transfers() bool {
 type findings struct {
 	kernel []uint64
 	slots  []hit // uses of an import slot that are not in a stub
-	stubs  []hit // stub and slot
-	consts []uint64
-	calls  []hit
-	jumps  []hit
-	starts []uint64 // parallel to query.points
+	// takings are places that compute a wanted address.
+	takings []hit
+	stubs   []hit // stub and slot
+	consts  []uint64
+	calls   []hit
+	jumps   []hit
+	starts  []uint64 // parallel to query.points
 	// overflow says that more was there than the limit allows.
 	overflow bool
 }
 
 func (f *findings) full(q *query) bool {
-	if len(f.kernel)+len(f.slots)+len(f.stubs)+len(f.calls)+len(f.jumps)+len(f.consts) < q.limit {
+	if len(f.kernel)+len(f.slots)+len(f.stubs)+len(f.calls)+len(f.jumps)+len(f.consts)+len(f.takings) < q.limit {
 		return false
 	}
 	f.overflow = true

@@ -23,6 +23,9 @@ func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 	if len(q.targets)+len(q.fragments) > 0 || q.first {
 		s.leads = append(s.leads, 0x0f)
 	}
+	if len(q.takings) > 0 {
+		s.leads = append(s.leads, 0x8d)
+	}
 	if q.imports || q.slots != nil {
 		s.leads = append(s.leads, 0xff, 0x8b)
 	}
@@ -43,12 +46,16 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 		case second&0xf0 == 0x80:
 			out.transfer(q, at, relative(2), false)
 		}
+	case 0x8d:
+		if second&0xc7 == 0x05 {
+			out.taking(q, at, relative(2))
+		}
 	case 0xff, 0x8b:
 		if b[0] == 0xff && second != 0x15 && second != 0x25 || b[0] == 0x8b && second&0xc7 != 0x05 {
 			return
 		}
 		slot := relative(2)
-		if q.slots[slot] {
+		if _, wanted := q.slots[slot]; wanted {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
@@ -105,19 +112,31 @@ func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			s.candidate(q, out, b[i:], pc+uint64(i))
 		}
 	}
+	if s.f.c.kind == typeExec {
+		// An address that does not move may stand in an instruction as it is.
+		for target := range q.takings {
+			s.each(b, n, uint32(target), func(i int) { out.taking(q, pc+uint64(i), target) })
+		}
+	}
 	if !q.first {
 		return
 	}
 	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
-		var want [4]byte
-		le.PutUint32(want[:], version)
-		for i := 0; i < n; i++ {
-			k := bytes.Index(b[i:n+3], want[:])
-			if k < 0 {
-				break
-			}
-			i += k
-			out.consts = append(out.consts, pc+uint64(i))
+		s.each(b, n, version, func(i int) { out.consts = append(out.consts, pc+uint64(i)) })
+	}
+}
+
+// each calls found with every place among the first n bytes of b where the four
+// bytes of v begin.
+func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
+	var want [4]byte
+	le.PutUint32(want[:], v)
+	for i := 0; i < n; i++ {
+		k := bytes.Index(b[i:n+3], want[:])
+		if k < 0 {
+			return
 		}
+		i += k
+		found(i)
 	}
 }

@@ -39,6 +39,8 @@ const (
 	classSvc
 	classMovk
 	classBr
+	classAdd
+	classLiteral
 )
 
 // newScannerARM64 returns a scanner that looks at what the query wants only:
@@ -58,7 +60,11 @@ func newScannerARM64(f *File, q *query) *scannerARM64 {
 		class(classCond, 0x54, 0x34, 0x35, 0xb4, 0xb5)
 		class(classTest, 0x36, 0x37, 0xb6, 0xb7)
 	}
-	if q.imports || q.slots != nil {
+	if len(q.takings) > 0 {
+		class(classAdd, 0x91)
+		class(classLiteral, 0x58)
+	}
+	if q.imports || q.slots != nil || len(q.takings) > 0 {
 		class(classAdrp, 0x90, 0xb0, 0xd0, 0xf0, 0x10, 0x30, 0x50, 0x70)
 		class(classLoad, 0xf9)
 		class(classBr, 0xd6)
@@ -127,6 +133,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				p.page = at&^0xfff + uint64(imm<<12)
 			} else {
 				p.page = at + uint64(imm)
+				out.taking(q, at, p.page)
 			}
 		case classLoad:
 			if w>>22&3 != 1 {
@@ -134,7 +141,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			}
 			p := &s.pages[w>>5&31]
 			slot := p.page + uint64(w>>10&0xfff)<<3
-			if q.slots[slot] {
+			if _, wanted := q.slots[slot]; wanted {
 				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 				}
@@ -148,6 +155,15 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 					s.last.listed = true
 				}
+			}
+		case classAdd:
+			p := &s.pages[w>>5&31]
+			if at-p.pc <= maxHoist {
+				out.taking(q, at, p.page+uint64(w>>10&0xfff))
+			}
+		case classLiteral:
+			if v, ok := s.f.pointerAt(at + uint64(signExtend(uint64(w>>5&0x7ffff), 19)<<2)); ok {
+				out.taking(q, at, v)
 			}
 		case classBr:
 			if q.imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {

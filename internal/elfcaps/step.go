@@ -5,6 +5,8 @@ func (a *analysis) get(s *state, r reg) value {
 	switch {
 	case r == regZero:
 		return constant(0)
+	case r == regThread:
+		return a.names.symbol(origin{kind: symbolThread})
 	case r >= numRegs:
 		return top
 	}
@@ -18,7 +20,7 @@ func (a *analysis) set(s *state, r reg, v value) {
 }
 
 // perform carries out one operation; by is how, where that is kept.
-func (a *analysis) perform(s *state, o *operation, by trail) {
+func (a *analysis) perform(s *state, o *operation, pc uint64, by trail) {
 	n := a.names
 	switch o.code {
 	case opKill:
@@ -49,7 +51,11 @@ func (a *analysis) perform(s *state, o *operation, by trail) {
 		v := n.each(a.get(s, o.a), func(x value) value {
 			return n.each(b, func(y value) value { return plus(arith(o.code, x, y, o.width), imm) })
 		})
-		a.set(s, o.dst, n.each(v, func(v value) value { return cut(v, o.width) }))
+		v = n.each(v, func(v value) value { return cut(v, o.width) })
+		if v.kind == kindTop && o.dst == a.m.sp && o.a == a.m.sp {
+			v = n.symbol(origin{kind: symbolResult, pc: pc}) // room for as much as was asked for
+		}
+		a.set(s, o.dst, v)
 	case opShl, opShr, opSar:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value { return shift(o, v) }))
 	case opKeepLow:

@@ -55,7 +55,7 @@ func (a *analysis) trace() {
 	}
 	a.possible = len(sites)+len(a.sinksAt) > 0
 	for _, name := range a.f.dyn.imports {
-		a.possible = a.possible || a.imports[name] != nil
+		a.possible = a.possible || a.imports[name] != nil || name == "dlsym"
 	}
 	a.visit(sites, false)
 	a.visit(forced, true)
@@ -71,10 +71,12 @@ func (a *analysis) trace() {
 		a.round(targets)
 	}
 	a.throughPointers()
+	a.aroundVersions()
 	for level := 0; level < a.limits.Rounds && len(a.retry)+len(a.newTargets()) > 0; level++ {
 		a.again()
 		if targets := a.newTargets(); len(targets) > 0 {
 			a.round(targets)
+			a.throughPointers()
 		}
 	}
 }
@@ -91,28 +93,45 @@ func (a *analysis) together(h hit) bool {
 // nearby is a distance in bytes that needs no further look.
 const nearby = 16
 
-// throughPointers looks at the code that loads a pointer to a sink from data,
-// and at the code that builds a header version without a sink in reach.
+// throughPointers looks at the code that loads a pointer to a sink from data or,
+// where a sink has no callers, computes its address. Each sink is looked at once.
 func (a *analysis) throughPointers() {
+	orphans := a.orphans()
 	wanted := map[uint64]bool{}
 	for t := range a.sinksAt {
+		if _, done := a.taken[t]; done {
+			delete(orphans, t)
+			continue
+		}
+		a.taken[t] = false
 		if _, stub := a.stubs[t]; !stub || a.f.c.kind == typeExec {
 			wanted[t] = true
 		}
 	}
-	if len(wanted) > 0 {
-		if slots := a.f.pointersTo(wanted); len(slots) > 0 {
-			q := newQuery(a.limits.Sites)
-			q.slots = slots
-			var sites []uint64
-			for _, h := range a.f.scan(a.m, q, a.f.code).slots {
-				if a.together(h) {
-					sites = append(sites, h.pc)
-				}
+	if slots := a.f.pointersTo(wanted); len(slots)+len(orphans) > 0 {
+		q := newQuery(a.limits.Sites)
+		q.slots, q.takings = slots, orphans
+		hits := a.f.scan(a.m, q, a.f.code)
+		var sites []uint64
+		for _, h := range hits.slots {
+			if a.together(h) {
+				sites = append(sites, h.pc)
 			}
-			a.visit(sites, true)
 		}
+		for _, h := range hits.takings {
+			a.taken[h.target] = true
+			sites = append(sites, h.pc)
+		}
+		for _, t := range slots {
+			a.taken[t] = true
+		}
+		a.visit(sites, true)
 	}
+}
+
+// aroundVersions looks at the code that builds a header version without a sink
+// in reach.
+func (a *analysis) aroundVersions() {
 	if a.possible {
 		var sites []uint64
 		for _, pc := range a.consts[:min(len(a.consts), maxConstSites)] {
@@ -122,6 +141,22 @@ func (a *analysis) throughPointers() {
 		}
 		a.visit(sites, true)
 	}
+}
+
+// orphans are the sinks that no caller was seen of: their address may be taken.
+func (a *analysis) orphans() map[uint64]bool {
+	// A stub has several ways in, of which one is used.
+	used := map[string]bool{}
+	for t, name := range a.stubs {
+		used[name] = used[name] || slices.ContainsFunc(a.sinksAt[t], func(k *sink) bool { return k.reached })
+	}
+	out := map[uint64]bool{}
+	for t, sinks := range a.sinksAt {
+		if !used[a.stubs[t]] && slices.ContainsFunc(sinks, func(k *sink) bool { return !k.reached }) {
+			out[t] = true
+		}
+	}
+	return out
 }
 
 // maxConstSites is how many places that build a header version are looked at
@@ -199,8 +234,8 @@ func (a *analysis) round(targets []uint64) {
 	for _, t := range targets {
 		q.want(t)
 		for _, k := range a.sinksAt[t] {
-			if !k.looked && k.where.end != 0 {
-				q.fragments = append(q.fragments, k.where)
+			if !k.looked && k.at.span.end != 0 {
+				q.fragments = append(q.fragments, k.at.span)
 			}
 			k.looked = true
 		}
@@ -218,8 +253,8 @@ func (a *analysis) round(targets []uint64) {
 	for _, h := range hits.jumps {
 		for _, t := range targets {
 			for _, k := range a.sinksAt[t] {
-				if h.target > k.where.start && k.where.holds(h.target) {
-					a.enter(k.where, h.target, []uint64{k.root})
+				if h.target > k.at.span.start && k.at.span.holds(h.target) {
+					a.enter(k.at.span, h.target, []uint64{k.at.pc})
 				}
 			}
 		}

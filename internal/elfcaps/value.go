@@ -39,6 +39,7 @@ const (
 	symbolLoad                       // from memory that the function did not write
 	symbolResult                     // of the call at pc
 	symbolImport                     // the address of an imported function
+	symbolThread                     // the thread pointer
 )
 
 // origin says what a symbol stands for. It is comparable, so that equal origins
@@ -55,6 +56,7 @@ type origin struct {
 
 const (
 	maxAlternatives = 4
+	maxAlignment    = 4095 // of a pointer
 	maxLoadDepth    = 4
 	maxInterned     = 1 << 15
 )
@@ -237,7 +239,7 @@ func arith(code opcode, a, b value, width uint8) value {
 		return plus(b, a.off)
 	case code == opOrNot && a.isZero():
 		return top
-	case code == opAnd && b.kind == kindConst && a.kind == kindStack:
+	case code == opAnd && b.kind == kindConst && (a.kind == kindStack || a.kind == kindSymbol && uint64(b.off) >= ^uint64(maxAlignment)):
 		return a // aligning a pointer: close enough, as it is used alike throughout
 	case code == opAnd && (b.isZero() || a.isZero()):
 		return constant(0)

@@ -32,6 +32,8 @@ done
 for name in bss_init_elsewhere_v1 libc_capset_v2 static_none; do
   musl-gcc $small -Os -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu "src/$name.c" -o "bin/amd64_${name}_musl"
 done
+# An address that does not move, in an instruction of its own.
+gcc $small -O2 -mcmodel=large -fno-pie -no-pie src/two_levels_v1.c -o bin/amd64_two_levels_v1_large
 for src in src/*.rs; do
   name=$(basename "$src" .rs)
   rust="--edition 2021 -C opt-level=2 -C panic=abort -C link-arg=-Wl,-z,max-page-size=4096 -C link-arg=-Wl,-z,noseparate-code -C link-arg=-Wl,--build-id=none -C link-arg=-s"

@@ -31,10 +31,13 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	}
 	if len(sinks) == 0 && callee.kind != kindConst && r.observe {
 		// A call through a pointer that was not read: what it passes may still
-		// leave no doubt.
+		// leave no doubt, or be worth another look.
 		k := a.imports["syscall"]
-		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) && knownHeader(a.eval(s, k.version, entrySP)) {
-			r.sight(s, k, pc, entrySP)
+		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) {
+			version := a.eval(s, k.version, entrySP)
+			if knownHeader(version) || !a.effects && !a.fromEntry(version) {
+				r.sight(s, k, pc, entrySP)
+			}
 		}
 	}
 	result := a.names.symbol(origin{kind: symbolResult, pc: pc})

@@ -128,7 +128,8 @@ func (a *analysis) again() {
 				continue
 			}
 			for _, n := range seen {
-				if n.pc == g.pc && n.sink == g.sink {
+				// A pointer that was not read may be known now.
+				if n.pc == g.pc && (n.sink == g.sink || g.sink.target == 0 && n.sink.via == g.sink.via) {
 					a.resolve(n)
 				}
 			}

@@ -20,6 +20,7 @@ func newScanCommand() *cobra.Command {
 	var platform string
 	var plainHTTP []string
 	var first bool
+	var authorities []string
 	cmd := &cobra.Command{
 		Use:   "scan REF...",
 		Short: "Read container images",
@@ -32,10 +33,14 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 		RunE: func(cmd *cobra.Command, references []string) error {
 			// Whoever runs this chose the registry: loopback is as good as any.
 			anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+			tls, err := imagescan.WithCertificates(authorities)
+			if err != nil {
+				return exitError{exitFailed, err}
+			}
 			scanner, err := imagescan.New(imagescan.Options{
 				Analyze:     inspect.File,
 				IsCandidate: product.IsExecutable,
-				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere}),
+				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere, TLS: tls}),
 				PlainHTTP:   plainHTTP,
 				UserAgent:   "capvet/" + version,
 				StopEarly:   true,
@@ -60,6 +65,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
+	cmd.Flags().StringArrayVar(&authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
 	return cmd
 }

@@ -34,6 +34,10 @@ type options struct {
 	denyAddresses  []netip.Prefix
 	architectures  []string
 	early          bool
+	tagsFor        time.Duration
+	failuresFor    time.Duration
+	registries     imagescan.Registries
+	registryCAs    []string
 	limits         imagescan.Limits
 }
 
@@ -67,6 +71,11 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		return nil
 	})
 	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
+	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second, "how long it is remembered what an image reference led to, for the same credentials; 0: not at all")
+	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second, "how long it is remembered that an image could not be read, for the same credentials; 0: not at all")
+	flags.Func("allow-registry", "`glob` of the only registries (host or host:port) that are read from, such as *.example.com; may be repeated", addTo(&o.registries.Allow))
+	flags.Func("deny-registry", "`glob` of registries that are never read from; may be repeated", addTo(&o.registries.Deny))
+	flags.Func("registry-ca", "`file` with certificate authorities, in PEM form, that registries' certificates are trusted from besides the system's; may be repeated", addTo(&o.registryCAs))
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -84,6 +93,13 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	return o, nil
 }
 
+func addTo(list *[]string) func(string) error {
+	return func(s string) error {
+		*list = append(*list, s)
+		return nil
+	}
+}
+
 func addPrefix(list *[]netip.Prefix) func(string) error {
 	return func(s string) error {
 		prefix, err := netip.ParsePrefix(s)
@@ -97,6 +113,7 @@ func addPrefix(list *[]netip.Prefix) func(string) error {
 
 // registerLimits makes each bound of a scan a flag.
 func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
+	flags.DurationVar(&l.StallTime, "stall-time", imagescan.DefaultStallTime, "how long a registry may send nothing of a layer")
 	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
 	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time")
 	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")

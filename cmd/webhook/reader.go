@@ -34,10 +34,17 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
+	transport, err := o.transport()
+	if err != nil {
+		return nil, err
+	}
 	scanner, err := imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
-		Transport:   o.transport(),
+		Transport:   transport,
+		Registries:  o.registries,
+		TagsFor:     o.tagsFor,
+		FailuresFor: o.failuresFor,
 		PlainHTTP:   o.plainHTTP,
 		UserAgent:   "capvet/" + version,
 		Limits:      o.limits,
@@ -49,8 +56,12 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner, early: o.early}, nil
 }
 
-func (o options) transport() http.RoundTripper {
-	return imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses})
+func (o options) transport() (http.RoundTripper, error) {
+	tls, err := imagescan.WithCertificates(o.registryCAs)
+	if err != nil {
+		return nil, err
+	}
+	return imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}), nil
 }
 
 // Read implements admission.ImageReader.

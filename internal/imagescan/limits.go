@@ -19,6 +19,8 @@ type Limits struct {
 	LayerBytes int64
 	// ScanTime is how long one scan may take, however long its callers wait.
 	ScanTime time.Duration
+	// StallTime is how long a registry may send nothing of a layer.
+	StallTime time.Duration
 	// Scans is how many scans run at a time.
 	Scans int64
 	// FileBytes is the largest file that is analysed.
@@ -37,6 +39,7 @@ const (
 	DefaultLayers     = 256 // twice what overlayfs mounts
 	DefaultLayerBytes = 8 << 30
 	DefaultScanTime   = 5 * time.Minute
+	DefaultStallTime  = 30 * time.Second
 	DefaultScans      = 8
 	DefaultFileBytes  = 256 << 20
 	DefaultMemory     = 256 << 20
@@ -54,6 +57,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.LayersAtOnce, DefaultLayersAtOnce())
 	setDefault(&l.LayerBytes, DefaultLayerBytes)
 	setDefault(&l.ScanTime, DefaultScanTime)
+	setDefault(&l.StallTime, DefaultStallTime)
 	setDefault(&l.Scans, DefaultScans)
 	setDefault(&l.FileBytes, DefaultFileBytes)
 	setDefault(&l.Memory, DefaultMemory)

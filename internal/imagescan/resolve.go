@@ -67,11 +67,7 @@ func (s *Scanner) parse(reference string) (name.Reference, error) {
 
 // resolve finds a platform's manifest, with the first credential that the
 // registry accepts, as a kubelet would.
-func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, credentials Credentials) (resolution, error) {
-	var candidates []authn.Authenticator
-	if credentials != nil {
-		candidates = credentials.For(ref.Context())
-	}
+func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, candidates []authn.Authenticator) (resolution, error) {
 	if len(candidates) == 0 {
 		candidates = []authn.Authenticator{authn.Anonymous}
 	}

@@ -63,6 +63,11 @@ type Options struct {
 	// PlainHTTP are registries (host or host:port) that are spoken to without
 	// TLS.
 	PlainHTTP []string
+	// Registries says which registries may be read from.
+	Registries Registries
+	// TagsFor is how long it is remembered what a reference led its askers to,
+	// FailuresFor how long that it could not be read. Zero: not at all.
+	TagsFor, FailuresFor time.Duration
 	// UserAgent is sent to registries.
 	UserAgent string
 	// StopEarly ends a scan with its early answer. Otherwise the rest is read
@@ -87,10 +92,13 @@ type Scanner struct {
 	scans   *semaphore.Weighted
 	memory  *semaphore.Weighted // of files
 	windows *semaphore.Weighted // of zstd; apart, since who holds one waits for files
-	reports *lru.Cache[key, report.Report]
-	images  *flights[flightKey, report.Report]
-	layers  *layerCache
-	reads   *flights[readKey, *summary]
+	// transport is that of the options with what holds for every request.
+	transport http.RoundTripper
+	memo      *memory
+	reports   *lru.Cache[key, report.Report]
+	images    *flights[flightKey, report.Report]
+	layers    *layerCache
+	reads     *flights[readKey, *summary]
 }
 
 // key is what a verdict depends on, the content and for which platform it was
@@ -114,25 +122,35 @@ func New(o Options) (*Scanner, error) {
 	if o.Transport == nil {
 		o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP})
 	}
+	if err := o.Registries.Check(); err != nil {
+		return nil, fmt.Errorf("imagescan: %w", err)
+	}
+	memo, err := newMemory(o.TagsFor, o.FailuresFor)
+	if err != nil {
+		return nil, err
+	}
 	reports, err := lru.New[key, report.Report](o.Limits.Cache)
 	if err != nil {
 		return nil, err
 	}
 	return &Scanner{
-		options: o,
-		scans:   semaphore.NewWeighted(o.Limits.Scans),
-		memory:  semaphore.NewWeighted(o.Limits.Memory / 2),
-		windows: semaphore.NewWeighted(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes)),
-		reports: reports,
-		images:  newFlights[flightKey, report.Report](),
-		layers:  newLayerCache(o.Limits.LayerCache),
-		reads:   newFlights[readKey, *summary](),
+		options:   o,
+		scans:     semaphore.NewWeighted(o.Limits.Scans),
+		memory:    semaphore.NewWeighted(o.Limits.Memory / 2),
+		windows:   semaphore.NewWeighted(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes)),
+		transport: smallBodies{newBreaker(retrier{o.Transport})},
+		memo:      memo,
+		reports:   reports,
+		images:    newFlights[flightKey, report.Report](),
+		layers:    newLayerCache(o.Limits.LayerCache),
+		reads:     newFlights[readKey, *summary](),
 	}, nil
 }
 
 // Scan reports on an image. Errors are *Error. The reference is resolved, and
-// access checked, with this request's own credentials every time, so that what
-// is remembered of an image tells nobody more than they could pull.
+// access checked, with this request's own credentials, or was with the same ones
+// within Options.TagsFor, so that what is remembered of an image tells nobody
+// more than they could pull.
 //
 // A scan that this call starts goes on when ctx ends, for Limits.ScanTime at
 // most: the call then returns class timeout, and a later one finds the report.
@@ -154,9 +172,43 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 	if err != nil {
 		return report.Report{}, err
 	}
-	resolved, err := s.resolve(ctx, ref, *platform, request.Credentials)
-	if err != nil {
+	if err := s.options.Registries.permit(ref.Context().RegistryStr()); err != nil {
 		return report.Report{}, err
+	}
+	credentials := []authn.Authenticator{}
+	if request.Credentials != nil {
+		credentials = request.Credentials.For(ref.Context())
+	}
+	who, known := s.memo.key(ref.Name(), request.Platform, credentials)
+	if !known {
+		return s.scanFor(ctx, request, ref, *platform, credentials, nil)
+	}
+	if failed, ok := s.memo.failure(who); ok {
+		return report.Report{}, failed
+	}
+	r, err := s.scanFor(ctx, request, ref, *platform, credentials, &who)
+	if err != nil && ctx.Err() == nil {
+		s.memo.keepFailure(who, newError(request.Reference, err))
+	}
+	return r, err
+}
+
+// scanFor reports on an image to one set of credentials. who keeps what the
+// reference leads to; nil: it is not kept.
+func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator, who *asked) (report.Report, error) {
+	var resolved resolution
+	known := false
+	if who != nil {
+		resolved, known = s.memo.resolution(*who)
+	}
+	if !known {
+		var err error
+		if resolved, err = s.resolve(ctx, ref, platform, credentials); err != nil {
+			return report.Report{}, err
+		}
+		if who != nil {
+			s.memo.keepResolution(*who, resolved)
+		}
 	}
 	if !resolved.found() {
 		return resolved.without(request.Platform), nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -22,6 +23,7 @@ import (
 type session struct {
 	repository name.Repository
 	client     *http.Client
+	stall      time.Duration // how long a blob may stand still
 }
 
 // accepted are the media types of manifests that are asked for.
@@ -33,12 +35,12 @@ var accepted = strings.Join([]string{
 // open finds out how the registry wants to be spoken to, and gets a token where
 // it wants one.
 func (s *Scanner) open(ctx context.Context, repository name.Repository, auth authn.Authenticator) (*session, error) {
-	base := transport.NewUserAgent(smallBodies{s.options.Transport}, s.options.UserAgent)
+	base := transport.NewUserAgent(s.transport, s.options.UserAgent)
 	authenticated, err := transport.NewWithContext(ctx, repository.Registry, auth, base, []string{repository.Scope(transport.PullScope)})
 	if err != nil {
 		return nil, err
 	}
-	return &session{repository, &http.Client{Transport: authenticated}}, nil
+	return &session{repository, &http.Client{Transport: authenticated}, s.options.Limits.StallTime}, nil
 }
 
 // get asks for one thing of the repository. Its errors say the status.
@@ -58,7 +60,7 @@ func (s *session) get(ctx context.Context, what, identifier string, header http.
 	if err != nil {
 		return nil, err
 	}
-	if err := transport.CheckError(response, http.StatusOK); err != nil {
+	if err := transport.CheckError(response, http.StatusOK, http.StatusPartialContent); err != nil {
 		_ = response.Body.Close()
 		return nil, err
 	}
@@ -94,11 +96,18 @@ func (s *session) manifest(ctx context.Context, digest v1.Hash) (document, error
 
 // blob implements source.
 func (s *session) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error) {
-	response, err := s.get(ctx, "blobs", digest.String(), nil)
+	ask := func(ctx context.Context, from int64) (*http.Response, error) {
+		var header http.Header
+		if from > 0 {
+			header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}}
+		}
+		return s.get(ctx, "blobs", digest.String(), header)
+	}
+	response, err := ask(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	return response.Body, nil
+	return &download{ctx: ctx, ask: ask, body: response.Body, stall: s.stall}, nil
 }
 
 // digestOf returns the digest of bytes: sha256, which is all that registries and

@@ -2,6 +2,7 @@ package imagescan
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -67,6 +68,9 @@ func NewTransport(o TransportOptions) http.RoundTripper {
 	}
 }
 
+// errRedirects says that a chain of redirects has no end.
+var errRedirects = errors.New("too many redirects")
+
 // schemeGuard refuses plain HTTP but to hosts that are named for it and hosts that
 // are addresses of a refused kind, and ends chains of redirects: go-containerregistry follows them without end.
 type schemeGuard struct {
@@ -91,7 +95,7 @@ func (g *schemeGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 	redirects := 0
 	for at := r; at.Response != nil && at.Response.Request != nil; at = at.Response.Request {
 		if redirects++; redirects > maxRedirects {
-			return nil, fmt.Errorf("more than %d redirects", maxRedirects)
+			return nil, fmt.Errorf("%w: %d", errRedirects, redirects)
 		}
 	}
 	return g.next.RoundTrip(r)

@@ -1,0 +1,394 @@
+package imagescan
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"go.uber.org/goleak"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// idle has a scanner's connections closed and checks that nothing is left of
+// what it did: no goroutine, no byte of its budgets.
+func idle(t *testing.T, s *Scanner, before goleak.Option) {
+	t.Helper()
+	s.options.Transport.(*schemeGuard).next.(*http.Transport).CloseIdleConnections()
+	goleak.VerifyNone(t, before)
+	l := s.options.Limits
+	if !s.memory.TryAcquire(l.Memory/2) || !s.windows.TryAcquire(max(l.Memory/2, l.Layer.WindowBytes)) || !s.scans.TryAcquire(l.Scans) {
+		t.Error("not all of the budgets came back")
+	}
+	if len(s.images.running)+len(s.reads.running) > 0 {
+		t.Error("something is still under way")
+	}
+}
+
+// raw is an image of whatever bytes, as a registry may serve it.
+type raw struct {
+	content   []byte
+	mediaType types.MediaType
+}
+
+func (r raw) RawManifest() ([]byte, error)        { return r.content, nil }
+func (r raw) MediaType() (types.MediaType, error) { return r.mediaType, nil }
+
+// TestFaults: whatever a registry does, a scan ends before long, with the class
+// that says why, and leaves nothing behind.
+func TestFaults(t *testing.T) {
+	s := newServer(t)
+	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
+	image := imageOf(t, "arm64", good)
+	ref := s.push(t, "faults:x", image)
+	packed := zstded(archive("haproxy", "a", "noise", noise(t, 300_000)))
+	zstdRef := s.push(t, "faults:zstd", imageOf(t, "arm64", packed))
+	manifest, err := image.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest = manifest.DeepCopy()
+	manifest.Layers[0].Size++
+	wrongSize := s.push(t, "faults:size", raw{encode(t, manifest), types.OCIManifestSchema1})
+
+	on := func(part string, answer http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, part) {
+				return false
+			}
+			answer(w, r)
+			return true
+		}
+	}
+	layer := digest(t, good)
+	config := manifest.Config.Digest.String()
+	half := func(w http.ResponseWriter, of []byte) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(of)))
+		_, _ = w.Write(of[:len(of)/2])
+		w.(http.Flusher).Flush()
+	}
+	wait := func(r *http.Request) { <-r.Context().Done() }
+	endless := func(w http.ResponseWriter, r *http.Request) {
+		for chunk := make([]byte, 64<<10); r.Context().Err() == nil; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		ref    string
+		fault  func(http.ResponseWriter, *http.Request) bool
+		change func(*Options)
+		want   report.FailureClass
+	}{
+		{"none", ref, nil, nil, ""},
+		{"none, zstd", zstdRef, nil, nil, ""},
+		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }), nil, report.FailureMalformed},
+		{"blob swapped", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(packed) }), nil, report.FailureMalformed},
+		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(append(bytes.Clone(good), 0)) }), nil, report.FailureMalformed},
+		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil, report.FailureMalformed},
+		{"size other than the manifest's", wrongSize, nil, nil, report.FailureMalformed},
+		{"always reset in mid-layer", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
+			half(w, good)
+			panic(http.ErrAbortHandler)
+		}), nil, report.FailureRegistry},
+		{"stalls in mid-layer", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			half(w, good)
+			wait(r)
+		}), func(o *Options) { o.Limits.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
+		{"stalls in mid-layer, zstd", zstdRef, on(digest(t, packed), func(w http.ResponseWriter, r *http.Request) {
+			half(w, packed)
+			wait(r)
+		}), func(o *Options) { o.Limits.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
+		{"stalls until the scan's time is up", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			half(w, good)
+			wait(r)
+		}), func(o *Options) { o.Limits.ScanTime = 200 * time.Millisecond }, report.FailureTimeout},
+		{"drips", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; i < len(good) && r.Context().Err() == nil; i++ {
+				_, _ = w.Write(good[i : i+1])
+				w.(http.Flusher).Flush()
+				time.Sleep(5 * time.Millisecond)
+			}
+		}), func(o *Options) { o.Limits.ScanTime = 300 * time.Millisecond }, report.FailureTimeout},
+		{"endless manifest", ref, on("/manifests/", endless), nil, report.FailureTooLarge},
+		{"endless layer", ref, on(layer, endless), func(o *Options) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
+		{"endless layer, well packed", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := w.Write(good); err != nil {
+					return
+				}
+			}
+		}), func(o *Options) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
+		{"redirects in a circle", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}), nil, report.FailureRegistry},
+		{"redirects further and further", ref, on("/blobs/", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path+"/x", http.StatusTemporaryRedirect)
+		}), nil, report.FailureRegistry},
+		{"tokens that never do", ref, func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/token" {
+				_, _ = io.WriteString(w, `{"token":"t"}`)
+				return true
+			}
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, s.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}, nil, report.FailureUnauthorized},
+		{"endless token", ref, func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/token" {
+				endless(w, r)
+				return true
+			}
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, s.URL))
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}, nil, report.FailureRegistry},
+		{"told to come back much later", ref, on("/manifests/", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}), nil, report.FailureRateLimited},
+		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil, report.FailureUnauthorized},
+		{"registry not permitted", ref, nil, func(o *Options) { o.Registries.Deny = []string{"127.0.0.1:*"} }, report.FailureBlocked},
+		{"registry not among those permitted", ref, nil, func(o *Options) { o.Registries.Allow = []string{"*.example.com"} }, report.FailureBlocked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.CloseClientConnections()
+			before := goleak.IgnoreCurrent()
+			scanner := newScanner(t, s, &fake{}, tt.change)
+			s.fail(tt.fault)
+			defer s.fail(nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			r, err := scanner.Scan(ctx, Request{Reference: tt.ref, Platform: "linux/arm64"})
+			if class(err) != tt.want || ctx.Err() != nil {
+				t.Errorf("got class %q (%v), want %q", class(err), err, tt.want)
+			}
+			if err == nil {
+				if diff := cmp.Diff([]string{"/haproxy=a"}, binaries(r)); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			}
+			idle(t, scanner, before)
+		})
+	}
+}
+
+// TestPassingFaults: what fails for a moment does not fail the scan.
+func TestPassingFaults(t *testing.T) {
+	s := newServer(t)
+	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
+	ref := s.push(t, "passing:x", imageOf(t, "arm64", good))
+	for _, tt := range []struct {
+		name  string
+		part  string
+		fault func(w http.ResponseWriter, attempt int64) bool // true: answered
+	}{
+		{"server error", "/manifests/", func(w http.ResponseWriter, n int64) bool {
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		}},
+		{"rate limit, told when to come back", "/blobs/", func(w http.ResponseWriter, n int64) bool {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return true
+		}},
+		{"reset before an answer", "/v2/", func(http.ResponseWriter, int64) bool { panic(http.ErrAbortHandler) }},
+		{"reset in mid-layer, twice", digest(t, good), func(w http.ResponseWriter, n int64) bool {
+			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
+			_, _ = w.Write(good[:len(good)/4])
+			panic(http.ErrAbortHandler)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := goleak.IgnoreCurrent()
+			var attempts atomic.Int64
+			s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, tt.part) {
+					return false
+				}
+				n := attempts.Add(1)
+				return n <= 2 && tt.fault(w, n)
+			})
+			defer s.fail(nil)
+			scanner := newScanner(t, s, &fake{}, nil)
+			r, err := scan(t, scanner, ref)
+			if err != nil || len(r.Binaries) != 1 {
+				t.Errorf("%v, %v", binaries(r), err)
+			}
+			if attempts.Load() < 3 {
+				t.Errorf("%d attempts", attempts.Load())
+			}
+			idle(t, scanner, before)
+		})
+	}
+}
+
+// TestUnreadable: what is known to be no image that could run is a gap.
+func TestUnreadable(t *testing.T) {
+	s := newServer(t)
+	blob := imageOf(t, "arm64", gzipped(archive("haproxy", "a")))
+	manifest, err := blob.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.push(t, "unreadable:blobs", blob)
+	artifact, both := manifest.DeepCopy(), manifest.DeepCopy()
+	artifact.Config.MediaType = "application/vnd.example.config+json"
+	for _, tt := range []struct {
+		name  string
+		image raw
+		want  []string
+		class report.FailureClass
+	}{
+		{"schema-1", raw{[]byte(`{"schemaVersion":1,"fsLayers":[]}`), types.DockerManifestSchema1Signed}, []string{"gap not-readable"}, ""},
+		{"artifact", raw{encode(t, artifact), types.OCIManifestSchema1}, []string{"gap not-readable"}, ""},
+		{"both", raw{bytes.Replace(encode(t, both), []byte(`{`), []byte(`{"manifests":[],`), 1), types.OCIManifestSchema1}, nil, report.FailureMalformed},
+		{"no-json", raw{[]byte(`x`), types.OCIManifestSchema1}, nil, report.FailureMalformed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, "/manifests/"+tt.name) {
+					return false
+				}
+				w.Header().Set("Content-Type", string(tt.image.mediaType))
+				_, _ = w.Write(tt.image.content)
+				return true
+			})
+			defer s.fail(nil)
+			r, err := scan(t, newScanner(t, s, nil, nil), s.host()+"/unreadable:"+tt.name)
+			if class(err) != tt.class {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, binaries(r)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if err == nil && r.Complete {
+				t.Error("complete")
+			}
+		})
+	}
+}
+
+// TestBreaker: a host that does not answer is left alone for a while, and others
+// are not.
+func TestBreaker(t *testing.T) {
+	down := errors.New("connection refused")
+	asked := map[string]int{}
+	b := newBreaker(roundTripper(func(r *http.Request) (*http.Response, error) {
+		asked[r.URL.Host]++
+		if r.URL.Host == "down" {
+			return nil, down
+		}
+		return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
+	}))
+	for range 2 * breakAfter {
+		for _, host := range []string{"down", "trouble"} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := b.RoundTrip(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			if host == "down" && !errors.Is(err, down) && !errors.Is(err, errBroken) || host == "trouble" && err != nil {
+				t.Errorf("%s: %v", host, err)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"down": breakAfter, "trouble": 2 * breakAfter}, asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestMemory: for a while nothing is asked again, but by who has the same
+// credentials.
+func TestMemory(t *testing.T) {
+	s := newServer(t)
+	ref := s.push(t, "memory:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
+	c := &counter{}
+	refuse := atomic.Bool{}
+	s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+		c.count(w, r)
+		if refuse.Load() {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		return refuse.Load()
+	})
+	scanner := newScanner(t, s, nil, func(o *Options) { o.TagsFor, o.FailuresFor = time.Minute, time.Second })
+	now := time.Now()
+	scanner.memo.now = func() time.Time { return now }
+	alice, bob := userPassword{[][2]string{{"alice", "p"}}}, userPassword{[][2]string{{"bob", "p"}}}
+	ask := func(name string, who Credentials, want report.FailureClass, manifests int) {
+		t.Helper()
+		before := s.requests.Load()
+		_, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: who})
+		if class(err) != want || c.of("manifests") != manifests {
+			t.Errorf("%s: %v, %d manifests so far, want %d", name, err, c.of("manifests"), manifests)
+		}
+		if manifests == 0 && s.requests.Load() != before {
+			t.Errorf("%s: the registry was asked", name)
+		}
+	}
+	ask("first", alice, "", 1)
+	ask("again", alice, "", 1)
+	refuse.Store(true)
+	ask("remembered", alice, "", 1)
+	requests := s.requests.Load()
+	ask("by another", bob, report.FailureUnauthorized, 1) // refused at the door
+	if s.requests.Load() == requests {
+		t.Error("another's credentials were not tried")
+	}
+	requests = s.requests.Load()
+	ask("by another again", bob, report.FailureUnauthorized, 1)
+	if s.requests.Load() != requests {
+		t.Error("the failure was not remembered")
+	}
+	refuse.Store(false)
+	now = now.Add(2 * time.Second)
+	ask("the failure is forgotten", bob, "", 2)
+	now = now.Add(2 * time.Minute)
+	ask("the tag is forgotten", alice, "", 3)
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"": -1, "5": 5 * time.Second, "0": 0, "-1": -1, "soon": -1, "99999999999999": -1,
+		"Thu, 01 Jan 2026 00:00:07 GMT": 7 * time.Second, "Wed, 31 Dec 2025 00:00:00 GMT": 0,
+	} {
+		got, ok := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, now)
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func encode(t *testing.T, manifest *v1.Manifest) []byte {
+	t.Helper()
+	content, err := json.Marshal(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}

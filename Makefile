@@ -46,7 +46,7 @@ test-chart: ## the Helm chart and config/: rendered, validated and lived with on
 
 .PHONY: test-corpus
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
-	$(GO_TEST) -tags corpus -timeout 30m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
+	$(GO_TEST) -tags corpus -timeout 45m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
 .PHONY: prove
 prove: ## verdicts against what strace and an arm64 kernel's log say when the same programs run; as root on Debian it installs what it needs

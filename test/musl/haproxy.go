@@ -25,7 +25,7 @@ import (
 
 const (
 	// buildTimeout bounds one build. It takes about two minutes on two cores.
-	buildTimeout = 15 * time.Minute
+	buildTimeout = 20 * time.Minute
 	// maxComplaint bounds how much of a failed command's output an error
 	// repeats, in bytes.
 	maxComplaint = 2000
@@ -51,9 +51,10 @@ var linkings = [...]struct{ file, flag string }{
 }
 
 // options of HAProxy's makefile. Debian's musl has no crypt. The atomics that
-// libgcc has out of line want a symbol of glibc's.
+// libgcc has out of line want a symbol of glibc's. Without ARCH_FLAGS there are
+// no debugging symbols, which would be stripped.
 func options(caps bool) []string {
-	chosen := []string{"TARGET=linux-musl", "USE_LIBCRYPT=", "USE_CRYPT_H=", "CFLAGS=-fPIE -mno-outline-atomics"}
+	chosen := []string{"TARGET=linux-musl", "ARCH_FLAGS=", "USE_LIBCRYPT=", "USE_CRYPT_H=", "CFLAGS=-fPIE -mno-outline-atomics"}
 	if !caps {
 		chosen = append(chosen, "USE_LINUX_CAP=")
 	}
@@ -78,7 +79,7 @@ func Build(ctx context.Context, suite string, caps bool) (HAProxy, error) {
 	if err != nil {
 		return HAProxy{}, err
 	}
-	key := sha256.Sum256(fmt.Appendln(nil, source.SHA256, tools.identity, options(caps), linkings))
+	key := sha256.Sum256(fmt.Appendln(nil, source.SHA256, tools.identity, wrapper, options(caps), linkings))
 	name := fmt.Sprintf("haproxy-%s-%s", source.Version, hex.EncodeToString(key[:6]))
 	folder := filepath.Join(filepath.Dir(cache), "musl", name)
 	if _, err := os.Stat(folder); err != nil {
@@ -114,7 +115,12 @@ func (t *toolchain) build(ctx context.Context, tarball, folder string, options [
 		return err
 	}
 	for _, linking := range linkings {
-		make := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "make", "-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "CC=" + wrapped, "LDFLAGS=" + linking.flag, "haproxy"}
+		// A make around this one, and variables of its makefile's names, would
+		// have their say.
+		make := []string{
+			"-i", "LC_ALL=C", "PATH=" + bin + ":" + os.Getenv("PATH"),
+			"make", "-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "CC=" + wrapped, "LDFLAGS=" + linking.flag, "haproxy",
+		}
 		if err := run(ctx, tree, "env", append(make, options...)...); err != nil {
 			return err
 		}

@@ -6,13 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/capvet/capvet/internal/inspect"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // findLibraries looks for libraries in the folders, in their order, as a loader
 // does with its search path.
-func findLibraries(folders []string) inspect.Finder {
+func findLibraries(folders []string) func(name string) (report.Binary, bool) {
 	return func(name string) (report.Binary, bool) {
 		if strings.ContainsRune(name, '/') {
 			return report.Binary{}, false // a path is no name to search for

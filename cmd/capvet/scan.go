@@ -40,6 +40,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			scanner, err := imagescan.New(imagescan.Options{
 				Analyze:     inspect.File,
 				IsCandidate: product.IsExecutable,
+				Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere, TLS: tls}),
 				PlainHTTP:   plainHTTP,
 				UserAgent:   "capvet/" + version,

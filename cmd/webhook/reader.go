@@ -41,6 +41,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	scanner, err := imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
+		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   transport,
 		Registries:  o.registries,
 		TagsFor:     o.tagsFor,

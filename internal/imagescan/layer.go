@@ -113,7 +113,10 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	// A layer that is read again is the same byte for byte: what was analysed
 	// stands.
 	known, files := before.known(), before.known()
-	isWanted := func(name string) bool { return s.options.IsCandidate(path.Base(name)) || wanted[name] }
+	isWanted := func(name string) bool {
+		base := path.Base(name)
+		return s.options.IsCandidate(base) || s.options.Libraries.is(base) || wanted[name]
+	}
 	layer, err := imagefs.ReadLayer(archive, s.options.Limits.Layer, isWanted, func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
 		if _, ok := known[at]; ok {
 			return nil

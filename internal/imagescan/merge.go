@@ -88,7 +88,8 @@ func (s stack) missing(files []candidate) []map[string]bool {
 // addTo writes what was found of files, all of them analysed, into a report.
 // What the image runs is left out where it is no ELF file, or no known product
 // that uses nothing legacy.
-func (s stack) addTo(r *report.Report, files []candidate) {
+func (s stack) addTo(r *report.Report, files []candidate, libraries Libraries) {
+	tree := s.tree()
 	for _, f := range files {
 		analysed := s.summaries[f.Layer].files[f.Source]
 		if !f.named && !analysed.elf {
@@ -100,6 +101,7 @@ func (s stack) addTo(r *report.Report, files []candidate) {
 			continue
 		}
 		binary := analysed.binary
+		s.resolve(libraries, tree, &binary)
 		if !f.named && binary.Product == nil && !binary.Capset.ABI.Legacy() {
 			continue
 		}
@@ -140,7 +142,7 @@ func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (repor
 	}
 	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
 	r := report.New()
-	s.addTo(&r, files)
+	s.addTo(&r, files, Libraries{})
 	r.Complete = false
 	r.Gaps = append(r.Gaps, report.Gap{Where: s.blobs[0].digest.String(), Reason: "early", Detail: "the layers below this one were not read yet: what was found is final, but there may be more"})
 	return r, true

@@ -122,7 +122,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 			again[i] = missing[i] != nil
 		}
 		if !slices.Contains(again, true) {
-			layers.addTo(&r, files)
+			layers.addTo(&r, files, s.options.Libraries)
 			return r, nil
 		}
 	}

@@ -58,6 +58,8 @@ type Options struct {
 	Analyze Analyze
 	// IsCandidate says by a path's last element whether it is looked at.
 	IsCandidate func(base string) bool
+	// Libraries are looked at too.
+	Libraries Libraries
 	// Transport carries every request; nil: NewTransport with its defaults.
 	Transport http.RoundTripper
 	// PlainHTTP are registries (host or host:port) that are spoken to without

@@ -2,22 +2,27 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/capvet/capvet/internal/elfcaps"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Finder returns the report on the library that the loader would take for a
-// name such as "libcap.so.2", and false when there is none at hand.
-type Finder func(name string) (report.Binary, bool)
+// IsLibrary says that a file of that name (the last element of its path) is a
+// library of capability calls.
+func IsLibrary(base string) bool { return elfcaps.LibraryOf(base) != "" }
 
 // Resolve adds to a verdict of ABILibrary what the libraries themselves do. A
 // library that uses a legacy version makes the binary do so: its verdict becomes
-// the library's. Any other binary is left alone.
-func Resolve(b *report.Binary, find Finder) {
+// the library's. Any other binary is left alone. find returns the report on the
+// library that the loader would take for a name such as "libcap.so.2", and false
+// when there is none at hand.
+func Resolve(b *report.Binary, find func(name string) (report.Binary, bool)) {
 	c := &b.Capset
 	if c.ABI != report.ABILibrary {
 		return
 	}
+	c.Libraries = slices.Clone(c.Libraries) // others may hold this report
 	for i := range c.Libraries {
 		l := &c.Libraries[i]
 		found, ok := find(l.Name)

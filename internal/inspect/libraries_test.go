@@ -53,10 +53,14 @@ func TestResolve(t *testing.T) {
 			b := report.Binary{Machine: "arm64", Capset: report.Capset{
 				ABI: report.ABILibrary, Reason: "only through libcap", Libraries: []report.Library{{Name: "libcap.so.2"}},
 			}}
+			before := b
 			Resolve(&b, func(name string) (report.Binary, bool) { l, ok := tc.at[name]; return l, ok })
 			want := report.Capset{ABI: tc.abi, Reason: tc.reason, Libraries: []report.Library{tc.want}}
 			if diff := cmp.Diff(want, b.Capset); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
+			}
+			if before.Capset.Libraries[0] != (report.Library{Name: "libcap.so.2"}) {
+				t.Errorf("another holder of the report sees %+v", before.Capset.Libraries)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ func newScanCommand() *cobra.Command {
 	var plainHTTP []string
 	var first bool
 	var authorities []string
+	var registryConfig string
 	cmd := &cobra.Command{
 		Use:   "scan REF...",
 		Short: "Read container images",
@@ -37,11 +38,19 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
+			connections := imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere, TLS: tls}
+			var hosts *imagescan.Hosts
+			if registryConfig != "" {
+				if hosts, err = imagescan.LoadHosts(registryConfig, connections); err != nil {
+					return exitError{exitFailed, err}
+				}
+			}
 			scanner, err := imagescan.New(imagescan.Options{
 				Analyze:     inspect.File,
 				IsCandidate: product.IsExecutable,
 				Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-				Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere, TLS: tls}),
+				Transport:   imagescan.NewTransport(connections),
+				Hosts:       hosts,
 				PlainHTTP:   plainHTTP,
 				UserAgent:   "capvet/" + version,
 				StopEarly:   true,
@@ -67,6 +76,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
 	cmd.Flags().StringArrayVar(&authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
+	cmd.Flags().StringVar(&registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
 	return cmd
 }

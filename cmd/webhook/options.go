@@ -38,6 +38,7 @@ type options struct {
 	failuresFor    time.Duration
 	registries     imagescan.Registries
 	registryCAs    []string
+	registryConfig string
 	limits         imagescan.Limits
 }
 
@@ -76,6 +77,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.Func("allow-registry", "`glob` of the only registries (host or host:port) that are read from, such as *.example.com; may be repeated", addTo(&o.registries.Allow))
 	flags.Func("deny-registry", "`glob` of registries that are never read from; may be repeated", addTo(&o.registries.Deny))
 	flags.Func("registry-ca", "`file` with certificate authorities, in PEM form, that registries' certificates are trusted from besides the system's; may be repeated", addTo(&o.registryCAs))
+	flags.StringVar(&o.registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as the nodes' containerd has it: mirrors, certificate authorities, client certificates; empty: none")
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,15 +33,22 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	transport, err := o.transport()
+	connections, err := o.connections()
 	if err != nil {
 		return nil, err
+	}
+	var hosts *imagescan.Hosts
+	if o.registryConfig != "" {
+		if hosts, err = imagescan.LoadHosts(o.registryConfig, connections); err != nil {
+			return nil, err
+		}
 	}
 	scanner, err := imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-		Transport:   transport,
+		Transport:   imagescan.NewTransport(connections),
+		Hosts:       hosts,
 		Registries:  o.registries,
 		TagsFor:     o.tagsFor,
 		FailuresFor: o.failuresFor,
@@ -57,12 +63,10 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner, early: o.early}, nil
 }
 
-func (o options) transport() (http.RoundTripper, error) {
+// connections says where connections may go and what they trust.
+func (o options) connections() (imagescan.TransportOptions, error) {
 	tls, err := imagescan.WithCertificates(o.registryCAs)
-	if err != nil {
-		return nil, err
-	}
-	return imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}), nil
+	return imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}, err
 }
 
 // Read implements admission.ImageReader.

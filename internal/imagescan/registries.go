@@ -59,13 +59,20 @@ func WithCertificates(files []string) (*tls.Config, error) {
 		pool = x509.NewCertPool()
 	}
 	for _, file := range files {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("certificate authorities of registries: %w", err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+		if err := appendCertificates(pool, file); err != nil {
+			return nil, err
 		}
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+func appendCertificates(pool *x509.CertPool, file string) error {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("certificate authorities of registries: %w", err)
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate in PEM form", file)
+	}
+	return nil
 }

@@ -86,11 +86,9 @@ func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.P
 }
 
 func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform v1.Platform, auth authn.Authenticator) (resolution, error) {
-	opened, err := s.open(ctx, ref.Context(), auth)
-	if err != nil {
-		return resolution{}, err
-	}
+	opened := s.open(ref.Context(), auth)
 	var top document
+	var err error
 	if digest, ok := ref.(name.Digest); ok {
 		h, err := v1.NewHash(digest.DigestStr())
 		if err != nil {

@@ -65,6 +65,8 @@ type Options struct {
 	// PlainHTTP are registries (host or host:port) that are spoken to without
 	// TLS.
 	PlainHTTP []string
+	// Hosts are mirrors and what they take; nil: there are none.
+	Hosts *Hosts
 	// Registries says which registries may be read from.
 	Registries Registries
 	// TagsFor is how long it is remembered what a reference led its askers to,
@@ -140,7 +142,7 @@ func New(o Options) (*Scanner, error) {
 		scans:     semaphore.NewWeighted(o.Limits.Scans),
 		memory:    semaphore.NewWeighted(o.Limits.Memory / 2),
 		windows:   semaphore.NewWeighted(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes)),
-		transport: smallBodies{newBreaker(retrier{o.Transport})},
+		transport: requestRules(o.Transport),
 		memo:      memo,
 		reports:   reports,
 		images:    newFlights[flightKey, report.Report](),

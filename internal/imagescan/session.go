@@ -3,11 +3,14 @@ package imagescan
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -22,8 +25,19 @@ import (
 // session reads one repository of a registry with one credential.
 type session struct {
 	repository name.Repository
-	client     *http.Client
+	places     []*place
 	stall      time.Duration // how long a blob may stand still
+}
+
+// place is an endpoint as one session speaks to it.
+type place struct {
+	endpoint
+	agent string
+	auth  authn.Authenticator
+
+	connecting sync.Mutex
+	client     *http.Client
+	silent     atomic.Bool // it did not answer: the others are asked
 }
 
 // accepted are the media types of manifests that are asked for.
@@ -32,31 +46,89 @@ var accepted = strings.Join([]string{
 	string(types.DockerManifestList), string(types.DockerManifestSchema2),
 }, ",")
 
-// open finds out how the registry wants to be spoken to, and gets a token where
-// it wants one.
-func (s *Scanner) open(ctx context.Context, repository name.Repository, auth authn.Authenticator) (*session, error) {
-	base := transport.NewUserAgent(s.transport, s.options.UserAgent)
-	authenticated, err := transport.NewWithContext(ctx, repository.Registry, auth, base, []string{repository.Scope(transport.PullScope)})
+// open returns a session with a repository. Nothing is asked yet.
+func (s *Scanner) open(repository name.Repository, auth authn.Authenticator) *session {
+	opened := &session{repository: repository, stall: s.options.Limits.StallTime}
+	for _, e := range s.options.Hosts.of(repository.Registry, s.transport) {
+		p := &place{endpoint: e, agent: s.options.UserAgent, auth: auth}
+		if e.mirror {
+			p.auth = authn.Anonymous // credentials are not for other hosts
+		}
+		opened.places = append(opened.places, p)
+	}
+	return opened
+}
+
+// connect finds out how a host wants to be spoken to, and gets a token where it
+// wants one.
+func (p *place) connect(ctx context.Context, repository name.Repository) (*http.Client, error) {
+	p.connecting.Lock()
+	defer p.connecting.Unlock()
+	if p.client != nil {
+		return p.client, nil
+	}
+	base := transport.NewUserAgent(p.transport, p.agent)
+	if p.bare {
+		p.client = &http.Client{Transport: base}
+		return p.client, nil
+	}
+	scope := p.registry.Repo(repository.RepositoryStr()).Scope(transport.PullScope)
+	authenticated, err := transport.NewWithContext(ctx, p.registry, p.auth, base, []string{scope})
 	if err != nil {
 		return nil, err
 	}
-	return &session{repository, &http.Client{Transport: authenticated}, s.options.Limits.StallTime}, nil
+	p.client = &http.Client{Transport: authenticated}
+	return p.client, nil
 }
 
-// get asks for one thing of the repository. Its errors say the status.
-func (s *session) get(ctx context.Context, what, identifier string, header http.Header) (*http.Response, error) {
-	u := url.URL{
-		Scheme: s.repository.Scheme(), Host: s.repository.RegistryStr(),
-		Path: fmt.Sprintf("/v2/%s/%s/%s", s.repository.RepositoryStr(), what, identifier),
+// get asks for one thing of the repository, of each place that may be asked
+// until one has it. byTag says that it is not named by its digest. The error is
+// that of the last, which is the registry.
+func (s *session) get(ctx context.Context, byTag bool, what, identifier string, header http.Header) (*http.Response, error) {
+	err := errNoHost
+	for i, p := range s.places {
+		if byTag && !p.resolve || !byTag && !p.pull || p.silent.Load() && i < len(s.places)-1 {
+			continue
+		}
+		var response *http.Response
+		if response, err = s.ask(ctx, p, what, identifier, header); err == nil {
+			return response, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		var answered *transport.Error
+		if !errors.As(err, &answered) {
+			p.silent.Store(true)
+		}
+	}
+	return nil, err
+}
+
+// errNoHost says that a hosts.toml leaves nobody to ask.
+var errNoHost = errors.New("no host is configured that may be asked for it")
+
+// ask asks one place. Its errors say the status.
+func (s *session) ask(ctx context.Context, p *place, what, identifier string, header http.Header) (*http.Response, error) {
+	client, err := p.connect(ctx, s.repository)
+	if err != nil {
+		return nil, err
+	}
+	u := p.base
+	u.Path += "/" + s.repository.RepositoryStr() + "/" + what + "/" + identifier
+	if p.mirror {
+		u.RawQuery = url.Values{"ns": {s.repository.RegistryStr()}}.Encode() // as containerd tells a mirror of many
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	for key, values := range header {
-		request.Header[key] = values
+	for _, values := range []http.Header{p.header, header} {
+		for key, value := range values {
+			request.Header[key] = value
+		}
 	}
-	response, err := s.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +141,8 @@ func (s *session) get(ctx context.Context, what, identifier string, header http.
 
 // named returns the manifest under a tag or digest.
 func (s *session) named(ctx context.Context, identifier string) (document, error) {
-	response, err := s.get(ctx, "manifests", identifier, http.Header{"Accept": {accepted}})
+	byTag := !strings.Contains(identifier, ":") // no tag has a colon, every digest does
+	response, err := s.get(ctx, byTag, "manifests", identifier, http.Header{"Accept": {accepted}})
 	if err != nil {
 		return document{}, err
 	}
@@ -101,7 +174,7 @@ func (s *session) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, erro
 		if from > 0 {
 			header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}}
 		}
-		return s.get(ctx, "blobs", digest.String(), header)
+		return s.get(ctx, false, "blobs", digest.String(), header)
 	}
 	response, err := ask(ctx, 0)
 	if err != nil {
@@ -115,6 +188,11 @@ func (s *session) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, erro
 func digestOf(content []byte) (v1.Hash, error) {
 	digest, _, err := v1.SHA256(bytes.NewReader(content))
 	return digest, err
+}
+
+// requestRules adds what holds for every request to a transport.
+func requestRules(next http.RoundTripper) http.RoundTripper {
+	return smallBodies{newBreaker(retrier{next})}
 }
 
 // smallBodies bounds every answer but blobs, which have limits of their own.

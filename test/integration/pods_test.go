@@ -306,7 +306,7 @@ func TestImages(t *testing.T) {
 		{"no-arm64", shared.images.amd64Only, false, nil},
 		{"not-found", shared.images.missing, false, []string{"the registry has no such image"}},
 		{"corrupt", shared.images.corrupt, false, []string{"the image is broken"}},
-		{"oversized", shared.images.oversized, false, []string{"over one of capvet's limits", "the limit is 268435456"}},
+		{"oversized", shared.images.oversized, false, []string{"over one of capvet's limits", "more than 200 times its size"}},
 		{"down", nobody + "/x:1", false, []string{"the registry could not be used"}},
 		{"unauthorized", shared.images.private, false, []string{"accepted none of the Pod's credentials"}},
 		{"slow", shared.front.Host() + "/library/slow/x:1", false, []string{"inspection for arm64 is pending"}},

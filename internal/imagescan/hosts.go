@@ -1,0 +1,310 @@
+package imagescan
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Hosts are where registries' images are had from, where that is not the
+// registry itself: mirrors, and what TLS takes to speak to them. They are
+// configured as for containerd, in a folder with a hosts.toml for each registry
+// (https://github.com/containerd/containerd/blob/main/docs/hosts.md). Of its
+// keys server, host, capabilities, ca, client, skip_verify, header and
+// override_path are heeded.
+//
+// Give it what the nodes have: a mirror that serves an image without credentials
+// does so for every Pod, here as there.
+type Hosts struct{ byRegistry map[string][]endpoint }
+
+// endpoint is one place to ask, in the order of the file.
+type endpoint struct {
+	base      url.URL // up to and with /v2
+	registry  name.Registry
+	transport http.RoundTripper
+	header    http.Header
+	// pull and resolve are what it may be asked: by digest, and by tag.
+	pull, resolve bool
+	// mirror says that it is not the registry: it gets no credentials.
+	mirror bool
+	// bare says that it is not asked how it wants to be spoken to.
+	bare bool
+}
+
+// anyRegistry is the folder for registries without one of their own.
+const anyRegistry = "_default"
+
+// maxHostsFile is the largest hosts.toml, in bytes.
+const maxHostsFile = 1 << 20
+
+// hostFields are what hosts.toml says of the registry, or of one mirror.
+type hostFields struct {
+	Capabilities []string       `toml:"capabilities"`
+	CA           any            `toml:"ca"`
+	Client       any            `toml:"client"`
+	SkipVerify   bool           `toml:"skip_verify"`
+	Header       map[string]any `toml:"header"`
+	OverridePath bool           `toml:"override_path"`
+}
+
+// LoadHosts reads the configuration of all registries in a folder. Connections
+// are made under the given options, but for TLS as each file says.
+func LoadHosts(dir string, options TransportOptions) (*Hosts, error) {
+	folders, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of registries: %w", err)
+	}
+	hosts := &Hosts{byRegistry: map[string][]endpoint{}}
+	for _, folder := range folders {
+		file := filepath.Join(dir, folder.Name(), "hosts.toml")
+		content, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		}
+		if err == nil && len(content) > maxHostsFile {
+			err = fmt.Errorf("it has more than %d bytes", maxHostsFile)
+		}
+		var endpoints []endpoint
+		registry := registryOf(folder.Name())
+		if err == nil {
+			endpoints, err = parseHosts(content, registry, filepath.Dir(file), options)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		hosts.byRegistry[registry] = endpoints
+	}
+	return hosts, nil
+}
+
+// registryOf undoes the spelling that file systems without colons need:
+// host_port_ for host:port.
+func registryOf(folder string) string {
+	if bare, ok := strings.CutSuffix(folder, "_"); ok && folder != anyRegistry {
+		if i := strings.LastIndexByte(bare, '_'); i > 0 {
+			return bare[:i] + ":" + bare[i+1:]
+		}
+	}
+	return folder
+}
+
+// parseHosts reads one hosts.toml: its mirrors in their order, then the registry
+// itself.
+func parseHosts(content []byte, registry, dir string, options TransportOptions) ([]endpoint, error) {
+	var file struct {
+		Server string                `toml:"server"`
+		Hosts  map[string]hostFields `toml:"host"`
+	}
+	var own hostFields
+	if err := errors.Join(toml.Unmarshal(content, &file), toml.Unmarshal(content, &own)); err != nil {
+		return nil, err
+	}
+	// Their order counts, which a map does not keep.
+	place := func(host string) int { return strings.Index(string(content), `"`+host+`"`) }
+	var names []string
+	for host := range file.Hosts {
+		names = append(names, host)
+	}
+	slices.SortFunc(names, func(a, b string) int { return place(a) - place(b) })
+	var endpoints []endpoint
+	for _, host := range names {
+		e, err := newEndpoint(host, file.Hosts[host], dir, options)
+		if err != nil {
+			return nil, fmt.Errorf("host %q: %w", host, err)
+		}
+		e.mirror = true
+		endpoints = append(endpoints, e)
+	}
+	if file.Server == "" && registry == anyRegistry {
+		return endpoints, nil // and then the registry as if there were no file
+	}
+	if file.Server == "" {
+		file.Server = "https://" + registry
+		if allowsPlain(options.PlainHTTP, registry) {
+			file.Server = "http://" + registry
+		}
+	}
+	if registry == "docker.io" && (file.Server == "https://docker.io" || file.Server == "https://registry-1.docker.io") {
+		file.Server = "https://" + name.DefaultRegistry
+	}
+	e, err := newEndpoint(file.Server, own, dir, options)
+	if err != nil {
+		return nil, fmt.Errorf("server %q: %w", file.Server, err)
+	}
+	// Credentials are the registry's: another server is a mirror.
+	e.mirror = registry == anyRegistry || e.base.Host != registry && !(registry == "docker.io" && e.base.Host == name.DefaultRegistry)
+	return append(endpoints, e), nil
+}
+
+func newEndpoint(address string, of hostFields, dir string, options TransportOptions) (endpoint, error) {
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return endpoint{}, err
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil:
+		return endpoint{}, errors.New("give https://HOST, or http://HOST")
+	}
+	e := endpoint{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, header: http.Header{}}
+	var insecure []name.Option
+	if u.Scheme == "http" {
+		insecure = append(insecure, name.Insecure)
+		options.PlainHTTP = append(slices.Clone(options.PlainHTTP), u.Host)
+	}
+	if e.registry, err = name.NewRegistry(u.Host, insecure...); err != nil {
+		return endpoint{}, err
+	}
+	if !of.OverridePath && !strings.HasSuffix(e.base.Path, "/v2") {
+		e.base.Path += "/v2"
+	}
+	e.bare = e.base.Path != "/v2"
+	for key, value := range of.Header {
+		values, err := stringsOf(value)
+		if err != nil {
+			return endpoint{}, fmt.Errorf("header %s: %w", key, err)
+		}
+		e.header[http.CanonicalHeaderKey(key)] = values
+		e.bare = e.bare || strings.EqualFold(key, "Authorization")
+	}
+	e.pull, e.resolve = len(of.Capabilities) == 0, len(of.Capabilities) == 0
+	for _, capability := range of.Capabilities {
+		e.pull = e.pull || capability == "pull"
+		e.resolve = e.resolve || capability == "resolve"
+	}
+	if options.TLS, err = of.tls(options.TLS, dir); err != nil {
+		return endpoint{}, err
+	}
+	e.transport = requestRules(NewTransport(options))
+	return e, nil
+}
+
+// tls adds what the fields say to a TLS configuration.
+func (of hostFields) tls(base *tls.Config, dir string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if base != nil {
+		config = base.Clone()
+	}
+	config.InsecureSkipVerify = of.SkipVerify
+	in := func(file string) string {
+		if filepath.IsAbs(file) {
+			return file
+		}
+		return filepath.Join(dir, file)
+	}
+	authorities, err := stringsOf(of.CA)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	if len(authorities) > 0 {
+		pool := config.RootCAs
+		if pool == nil {
+			if pool, err = x509.SystemCertPool(); err != nil {
+				pool = x509.NewCertPool()
+			}
+		}
+		pool = pool.Clone()
+		for _, file := range authorities {
+			if err := appendCertificates(pool, in(file)); err != nil {
+				return nil, err
+			}
+		}
+		config.RootCAs = pool
+	}
+	pairs, err := clientPairs(of.Client)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	for _, pair := range pairs {
+		certificate, err := tls.LoadX509KeyPair(in(pair[0]), in(pair[1]))
+		if err != nil {
+			return nil, fmt.Errorf("client certificate: %w", err)
+		}
+		config.Certificates = append(config.Certificates, certificate)
+	}
+	return config, nil
+}
+
+// stringsOf reads a value that may be one string or several.
+func stringsOf(value any) ([]string, error) {
+	switch v := value.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		return []string{v}, nil
+	case []any:
+		var all []string
+		for _, one := range v {
+			s, ok := one.(string)
+			if !ok {
+				return nil, fmt.Errorf("%v is no string", one)
+			}
+			all = append(all, s)
+		}
+		return all, nil
+	}
+	return nil, fmt.Errorf("%v is neither a string nor a list of strings", value)
+}
+
+// clientPairs reads certificates and keys: files that hold both, or lists of two.
+func clientPairs(value any) ([][2]string, error) {
+	if list, ok := value.([]any); ok {
+		var pairs [][2]string
+		for _, one := range list {
+			files, err := stringsOf(one)
+			switch {
+			case err != nil:
+				return nil, err
+			case len(files) == 1:
+				pairs = append(pairs, [2]string{files[0], files[0]})
+			case len(files) == 2 && files[1] != "":
+				pairs = append(pairs, [2]string(files))
+			default:
+				return nil, errors.New("give a certificate and its key")
+			}
+		}
+		return pairs, nil
+	}
+	files, err := stringsOf(value)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	return [][2]string{{files[0], files[0]}}, nil
+}
+
+// of returns where to ask for a registry's images, in order: the registry itself
+// last, if the configuration does not name it.
+func (h *Hosts) of(registry name.Registry, transport http.RoundTripper) []endpoint {
+	host := registry.RegistryStr()
+	own := endpoint{
+		base:     url.URL{Scheme: registry.Scheme(), Host: host, Path: "/v2"},
+		registry: registry, transport: transport, pull: true, resolve: true,
+	}
+	if h == nil {
+		return []endpoint{own}
+	}
+	folder := host
+	if folder == name.DefaultRegistry {
+		folder = "docker.io"
+	}
+	endpoints, ok := h.byRegistry[folder]
+	// What is configured for this registry ends with its server. What is for any
+	// is only asked before it.
+	if !ok {
+		return append(slices.Clone(h.byRegistry[anyRegistry]), own)
+	}
+	return endpoints
+}

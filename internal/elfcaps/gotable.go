@@ -166,6 +166,10 @@ func (f *File) search(off, size uint64, overlap int, visit func(off uint64, b []
 // and arguments in registers.
 var goThreadCalls = [...]string{"syscall.AllThreadsSyscall", "syscall.AllThreadsSyscall6"}
 
+// goPerThread is the function that makes the call which those were given. Theirs
+// are its only arguments.
+const goPerThread = "runtime.runPerThreadSyscall"
+
 // threadCalls returns where those functions begin.
 func (t *goTable) threadCalls() []uint64 {
 	if t == nil {

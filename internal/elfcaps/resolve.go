@@ -44,7 +44,9 @@ func (a *analysis) resolve(g sighting) {
 			a.addSink(g)
 		case !slices.ContainsFunc(numbers, func(v value) bool { return v.kind != kindConst }):
 		case !a.effects:
-			a.retry = append(a.retry, g)
+			if _, name, ok := a.goTable.find(g.pc); !ok || name != goPerThread {
+				a.retry = append(a.retry, g)
+			}
 		default:
 			a.opaques = append(a.opaques, opaque{g, "the system call's number was not read"})
 		}

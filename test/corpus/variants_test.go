@@ -113,10 +113,14 @@ func judge(t *testing.T, compiler, flags, source string) (report.Capset, error) 
 	if text, err := exec.CommandContext(t.Context(), compiler, args...).CombinedOutput(); err != nil {
 		return report.Capset{}, fmt.Errorf("%s %s: %w: %s", compiler, strings.Join(args, " "), err, text)
 	}
-	content, err := os.ReadFile(out)
+	return inspectFile(out)
+}
+
+func inspectFile(path string) (report.Capset, error) {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return report.Capset{}, err
 	}
-	b, err := inspect.File(bytes.NewReader(content), int64(len(content)), out)
+	b, err := inspect.File(bytes.NewReader(content), int64(len(content)), path)
 	return b.Capset, err
 }

@@ -35,6 +35,11 @@ const haproxyAtStart = "prepare_caps_from_permitted_set"
 // haproxyAtStartSince is the first version that has it.
 const haproxyAtStartSince = "3.0-dev7"
 
+// haproxyPostMortemSince is the first release known to note its capabilities at
+// every start, for a report should it crash (src/debug.c; seen under strace in
+// 3.1.0 and 3.2.26).
+const haproxyPostMortemSince = "3.1"
+
 func haproxyTrigger(f Found) report.Trigger {
 	// The function is the only one of its version that calls capget, so that a
 	// file without symbols tells as well.
@@ -43,6 +48,11 @@ func haproxyTrigger(f Found) report.Trigger {
 		since, _ := ParseVersion(haproxyAtStartSince)
 		v, ok := ParseVersion(f.Version)
 		atStart = ok && v.Compare(since) >= 0
+	}
+	if v, ok := ParseVersion(f.Version); ok && atStart {
+		if since, _ := ParseVersion(haproxyPostMortemSince); v.Compare(since) >= 0 {
+			return report.Trigger{When: report.WhenStart, Why: "runs at every start, whoever starts it"}
+		}
 	}
 	if atStart {
 		return report.Trigger{

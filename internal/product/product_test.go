@@ -162,6 +162,7 @@ func TestTrigger(t *testing.T) {
 		found Found
 		want  report.When
 	}{
+		{"3.1 and later", haproxy(), Found{Version: "3.2.26-1", Calls: capget}, report.WhenStart},
 		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart},
 		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart},
 		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional},
@@ -172,6 +173,9 @@ func TestTrigger(t *testing.T) {
 		got := c.p.Trigger(c.found)
 		if got.When != c.want || got.Why == "" || strings.HasSuffix(got.Why, ".") {
 			t.Errorf("%s: %+v", c.name, got)
+		}
+		if whoever := strings.Contains(got.Why, "whoever"); whoever != (c.name == "3.1 and later") {
+			t.Errorf("%s: %s", c.name, got.Why)
 		}
 	}
 }

@@ -21,13 +21,13 @@ type entry struct {
 	text string // content, or a link's target
 }
 
-func file(name, content string) entry        { return entry{name, tar.TypeReg, content} }
-func dir(name string) entry                  { return entry{name, tar.TypeDir, ""} }
-func symlink(name, target string) entry      { return entry{name, tar.TypeSymlink, target} }
-func hardlink(name, target string) entry     { return entry{name, tar.TypeLink, target} }
-func whiteout(dir, base string) entry        { return file(dir+".wh."+base, "") }
-func opaque(dir string) entry                { return file(dir+".wh..wh..opq", "") }
-func isHAProxy(name string) bool             { return strings.HasSuffix(name, "haproxy") }
+func file(name, content string) entry             { return entry{name, tar.TypeReg, content} }
+func dir(name string) entry                       { return entry{name, tar.TypeDir, ""} }
+func symlink(name, target string) entry           { return entry{name, tar.TypeSymlink, target} }
+func hardlink(name, target string) entry          { return entry{name, tar.TypeLink, target} }
+func whiteout(dir, base string) entry             { return file(dir+".wh."+base, "") }
+func opaque(dir string) entry                     { return file(dir+".wh..wh..opq", "") }
+func isHAProxy(name string) bool                  { return strings.HasSuffix(name, "haproxy") }
 func discard(Source, Attributes, io.Reader) error { return nil }
 
 func archive(t testing.TB, entries ...entry) []byte {

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// File attributes of Visit.
+// Attributes are what an archive says of a file besides its content.
 type Attributes struct {
 	// Size is in bytes.
 	Size int64

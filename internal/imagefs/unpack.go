@@ -23,7 +23,7 @@ func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release 
 	count := &counter{r: packed}
 	buffered := bufio.NewReaderSize(count, 64<<10)
 	magic, err := buffered.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	u := &unpacked{packed: count, limits: limits, r: buffered, close: func() {}}

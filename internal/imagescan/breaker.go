@@ -33,7 +33,7 @@ type breaker struct {
 }
 
 func newBreaker(next http.RoundTripper) *breaker {
-	hosts, err := lru.New[string, *gobreaker.CircuitBreaker[*http.Response]](maxBreakers)
+	hosts, err := lru.New[string, *gobreaker.CircuitBreaker[*http.Response]](maxBreakers) //nolint:bodyclose // there is none yet
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
@@ -47,14 +47,15 @@ func (b *breaker) RoundTrip(r *http.Request) (*http.Response, error) {
 			Timeout:     breakTime,
 			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 			IsSuccessful: func(err error) bool {
-				return err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errBlocked) || errors.Is(err, errRedirects)
+				// A host that speaks no TLS, or not as it should, is there.
+				return err == nil || errors.Is(err, context.Canceled) || lasting(err)
 			},
 		})
 		if known, there, _ := b.hosts.PeekOrAdd(r.URL.Host, of); there {
 			of = known
 		}
 	}
-	response, err := of.Execute(func() (*http.Response, error) { return b.next.RoundTrip(r) }) //nolint:bodyclose // it is the caller's
+	response, err := of.Execute(func() (*http.Response, error) { return b.next.RoundTrip(r) })
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return nil, fmt.Errorf("%w: %s", errBroken, r.URL.Host)
 	}

@@ -289,13 +289,16 @@ func TestBreaker(t *testing.T) {
 	asked := map[string]int{}
 	b := newBreaker(roundTripper(func(r *http.Request) (*http.Response, error) {
 		asked[r.URL.Host]++
-		if r.URL.Host == "down" {
+		switch r.URL.Host {
+		case "down":
 			return nil, down
+		case "plain": // as http.Transport says of a server without TLS
+			return nil, fmt.Errorf("get: %w", http.ErrSchemeMismatch)
 		}
 		return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
 	}))
 	for range 2 * breakAfter {
-		for _, host := range []string{"down", "trouble"} {
+		for _, host := range []string{"down", "trouble", "plain"} {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -309,7 +312,7 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"down": breakAfter, "trouble": 2 * breakAfter}, asked); diff != "" {
+	if diff := cmp.Diff(map[string]int{"down": breakAfter, "trouble": 2 * breakAfter, "plain": 2 * breakAfter}, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

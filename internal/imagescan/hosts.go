@@ -144,7 +144,8 @@ func parseHosts(content []byte, registry, dir string, options TransportOptions) 
 		return nil, fmt.Errorf("server %q: %w", file.Server, err)
 	}
 	// Credentials are the registry's: another server is a mirror.
-	e.mirror = registry == anyRegistry || e.base.Host != registry && !(registry == "docker.io" && e.base.Host == name.DefaultRegistry)
+	itself := e.base.Host == registry || registry == "docker.io" && e.base.Host == name.DefaultRegistry
+	e.mirror = !itself
 	return append(endpoints, e), nil
 }
 

@@ -2,9 +2,11 @@ package imagescan
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -33,7 +35,7 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 		if attempt == maxAttempts || r.Body != nil || !passing(r.Context(), response, err) {
 			return response, err
 		}
-		pause := wait + time.Duration(rand.Int64N(int64(wait/4)))
+		pause := wait + time.Duration(rand.Int64N(int64(wait/4))) //nolint:gosec // so that not all come back at once
 		wait *= 2
 		if asked, ok := retryAfter(response, time.Now()); ok {
 			pause = asked
@@ -58,13 +60,23 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 // passing reports whether the next attempt may fare better.
 func passing(ctx context.Context, response *http.Response, err error) bool {
 	if err != nil {
-		return ctx.Err() == nil && !errors.Is(err, errBlocked) && !errors.Is(err, errRedirects) && !errors.Is(err, errBroken)
+		return ctx.Err() == nil && !lasting(err)
 	}
 	switch response.StatusCode {
 	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
+}
+
+// lasting reports whether an error is sure to come again: a refusal of this
+// side's own, or a server that does not speak TLS, or not as whom it should.
+func lasting(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var dns *net.DNSError
+	return errors.Is(err, errBlocked) || errors.Is(err, errRedirects) || errors.Is(err, http.ErrSchemeMismatch) ||
+		errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &dns) && dns.IsNotFound
 }
 
 // retryAfter reads the header Retry-After, in seconds or as a date.

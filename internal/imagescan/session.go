@@ -141,8 +141,8 @@ func (s *session) ask(ctx context.Context, p *place, what, identifier string, he
 
 // named returns the manifest under a tag or digest.
 func (s *session) named(ctx context.Context, identifier string) (document, error) {
-	byTag := !strings.Contains(identifier, ":") // no tag has a colon, every digest does
-	response, err := s.get(ctx, byTag, "manifests", identifier, http.Header{"Accept": {accepted}})
+	byTag := !strings.Contains(identifier, ":")                                                    // no tag has a colon, every digest does
+	response, err := s.get(ctx, byTag, "manifests", identifier, http.Header{"Accept": {accepted}}) //nolint:bodyclose // readAll closes it
 	if err != nil {
 		return document{}, err
 	}
@@ -176,7 +176,7 @@ func (s *session) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, erro
 		}
 		return s.get(ctx, false, "blobs", digest.String(), header)
 	}
-	response, err := ask(ctx, 0)
+	response, err := ask(ctx, 0) //nolint:bodyclose // the download closes it
 	if err != nil {
 		return nil, err
 	}

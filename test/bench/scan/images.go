@@ -131,7 +131,7 @@ func proxyLayers(ctx context.Context) (testimage.Layer, testimage.Origin, error)
 
 // builder makes each layer once: two images are made of the same.
 type builder struct {
-	ctx      context.Context //nolint:containedctx // it lives no longer than one call
+	ctx      context.Context
 	host     string
 	platform v1.Platform
 	built    map[string]v1.Layer

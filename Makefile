@@ -26,7 +26,7 @@ demo: ## a real API server, registry and webhook with three namespaces; DEMO_EXI
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-corpus ## everything
+test: test-unit test-integration test-chart test-corpus ## everything
 
 .PHONY: test-unit
 test-unit: ## what needs nothing but Go; seconds

@@ -31,6 +31,18 @@ const (
 	WorkloadReject WorkloadAction = "Reject"
 )
 
+// Trigger says which legacy calls a policy is about, by when they run.
+//
+// +kubebuilder:validation:Enum=Any;Start
+type Trigger string
+
+const (
+	// TriggerAny is every legacy call in the code, whenever it runs.
+	TriggerAny Trigger = "Any"
+	// TriggerStart is what this Pod will run when it starts.
+	TriggerStart Trigger = "Start"
+)
+
 // Stricter returns the stricter of a and b. A value that is no known action
 // ranks as ActionIgnore.
 func Stricter(a, b Action) Action {

@@ -19,6 +19,8 @@ type CapsetPolicySpec struct {
 	// podSelector limits the policy to Pods with these labels. Empty: all Pods.
 	//
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be one of In, NotIn, Exists, DoesNotExist"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
 	PodSelector metav1.LabelSelector `json:"podSelector,omitzero"`
 
 	// architectures are the node architectures that the policy is about. A Pod
@@ -40,6 +42,15 @@ type CapsetPolicySpec struct {
 	// +optional
 	// +kubebuilder:default=Warn
 	Action Action `json:"action,omitempty"`
+
+	// trigger says which legacy calls the policy is about. Any: all that a binary
+	// has in its code. Start: only those that this Pod will run when it starts,
+	// by its securityContext and command; calls that only some configuration
+	// leads to are left alone, and where it cannot be told, onUnknown decides.
+	//
+	// +optional
+	// +kubebuilder:default=Any
+	Trigger Trigger `json:"trigger,omitempty"`
 
 	// workloads is what happens to a Deployment, ReplicaSet, StatefulSet,
 	// DaemonSet, Job, CronJob or ReplicationController whose Pods this policy
@@ -122,20 +133,24 @@ type ScanErrorActions struct {
 type Exemption struct {
 	// images are patterns of image references as Pods write them, after the
 	// default registry is filled in. "*" stands for any characters but "/",
-	// "**" for any characters.
+	// "**" for any characters: "registry.example.com/legacy/**" is every image
+	// of that folder, "docker.io/library/haproxy:3.0*" one version's.
 	//
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^[^\s,]+$`
 	// +listType=atomic
 	Images []string `json:"images"`
 	// reason says why, for whoever reads the policy or the audit log.
 	//
+	// +kubebuilder:validation:XValidation:rule="self.trim() != ''",message="say why"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
-	// expires is when the exemption ends. Empty: never.
+	// expires is when the exemption ends, for example 2027-03-31T00:00:00Z: from
+	// then on the images are looked at again. Empty: never.
 	//
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
@@ -147,19 +162,67 @@ type ClusterCapsetPolicySpec struct {
 	// namespaceSelector chooses namespaces by their labels. Empty: all.
 	//
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be one of In, NotIn, Exists, DoesNotExist"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
 	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector,omitzero"`
 
 	CapsetPolicySpec `json:",inline"`
 }
 
+// ConditionReady says whether a policy is applied.
+const ConditionReady = "Ready"
+
+// Reasons of ConditionReady.
+const (
+	// ReasonApplied: the policy is applied.
+	ReasonApplied = "Applied"
+	// ReasonNoNamespace: the policy is applied, but no namespace matches it.
+	ReasonNoNamespace = "NoNamespace"
+	// ReasonBroken: the policy is not applied; the message names the field.
+	ReasonBroken = "Broken"
+)
+
+// CapsetPolicyStatus is what capvet makes of a policy.
+type CapsetPolicyStatus struct {
+	// observedGeneration is the generation of the spec that this is about.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions hold one of type Ready: whether the policy is applied, and if
+	// not, what is wrong with it.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ClusterCapsetPolicyStatus is what capvet makes of a cluster's policy.
+type ClusterCapsetPolicyStatus struct {
+	// matchedNamespaces is how many namespaces the policy's namespaceSelector
+	// matches.
+	//
+	// +optional
+	MatchedNamespaces *int32 `json:"matchedNamespaces,omitempty"`
+
+	CapsetPolicyStatus `json:",inline"`
+}
+
 // ClusterCapsetPolicy says, for the namespaces that it selects, what happens to
-// Pods whose images make legacy 32-bit capability calls.
+// Pods whose images make legacy 32-bit capability calls, and to the workloads
+// that make such Pods. Every policy that matches is evaluated on its own, and
+// the strictest action wins.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=ccp,categories=capvet
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
-// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`
+// +kubebuilder:printcolumn:name="Workloads",type=string,JSONPath=`.spec.workloads`
 // +kubebuilder:printcolumn:name="Architectures",type=string,JSONPath=`.spec.architectures`
+// +kubebuilder:printcolumn:name="Namespaces",type=integer,JSONPath=`.status.matchedNamespaces`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ClusterCapsetPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -171,6 +234,10 @@ type ClusterCapsetPolicy struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spec ClusterCapsetPolicySpec `json:"spec,omitzero"`
+	// status is what capvet makes of it.
+	//
+	// +optional
+	Status ClusterCapsetPolicyStatus `json:"status,omitzero"`
 }
 
 // ClusterCapsetPolicyList is a list of ClusterCapsetPolicy.
@@ -183,13 +250,18 @@ type ClusterCapsetPolicyList struct {
 }
 
 // CapsetPolicy says, for its own namespace, what happens to Pods whose images
-// make legacy 32-bit capability calls.
+// make legacy 32-bit capability calls, and to the workloads that make such Pods.
+// It tightens what the cluster's policies say and never loosens it.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Namespaced,shortName=cp,categories=capvet
 // +kubebuilder:printcolumn:name="Action",type=string,JSONPath=`.spec.action`
-// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`
+// +kubebuilder:printcolumn:name="Workloads",type=string,JSONPath=`.spec.workloads`
 // +kubebuilder:printcolumn:name="Architectures",type=string,JSONPath=`.spec.architectures`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Unknown",type=string,JSONPath=`.spec.onUnknown`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type CapsetPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -201,6 +273,10 @@ type CapsetPolicy struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spec CapsetPolicySpec `json:"spec,omitzero"`
+	// status is what capvet makes of it.
+	//
+	// +optional
+	Status CapsetPolicyStatus `json:"status,omitzero"`
 }
 
 // CapsetPolicyList is a list of CapsetPolicy.

@@ -5,6 +5,7 @@ package main
 // refers to them: never listed, never watched.
 //
 // +kubebuilder:rbac:groups=capvet.dev,resources=capsetpolicies;clustercapsetpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=capvet.dev,resources=capsetpolicies/status;clustercapsetpolicies/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces;nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;secrets,verbs=get
 //

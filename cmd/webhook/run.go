@@ -30,8 +30,9 @@ import (
 
 // The paths that the webhook serves.
 const (
-	pathValidatePods      = "/validate-pods"
-	pathValidateWorkloads = "/validate-workloads"
+	pathValidatePods       = "/validate-pods"
+	pathValidateWorkloads  = "/validate-workloads"
+	pathValidateNamespaces = "/validate-namespaces"
 )
 
 // run serves until ctx ends, and then as long as it takes to leave in order.
@@ -71,12 +72,17 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	var source admission.PolicySource = policies
+	cluster := clusterPolicies{index: policies}
 	if o.presets != "" {
 		fixed, err := readPresets(o.presets)
 		if err != nil {
 			return err
 		}
+		cluster.fixed = fixed
 		source = &presets{next: policies, policies: fixed, namespaces: mgr.GetCache(), live: mgr.GetAPIReader()}
+	}
+	if err := addStatusWriter(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the status of policies: %w", err)
 	}
 	nodes, err := admission.NewNodeIndex(ctx, mgr.GetCache(), o.architectures)
 	if err != nil {
@@ -96,6 +102,7 @@ func run(ctx context.Context, o options) error {
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
 		server.Register(path, admission.WithDeadline(&webhookadmission.Webhook{Handler: handler, RecoverPanic: &noPanicDenial}))
 	}
+	server.Register(pathValidateNamespaces, &webhookadmission.Webhook{Handler: &admission.NamespaceHandler{Policies: cluster}, RecoverPanic: &noPanicDenial})
 
 	var leaving atomic.Bool
 	// Ready means: listener up with a certificate (a TLS handshake proves both),

@@ -156,13 +156,22 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 	results := make(chan result, len(images)) // room for all: no reader is ever left blocked
 	slots := make(chan struct{}, maxConcurrentReads)
 	pending := map[int]bool{}
+	// Containers that run one image in different ways need one reading of it.
+	type reading struct{ reference, architecture string }
+	first := map[reading]int{}
+	same := map[int][]int{} // by the first
 	now := h.Now()
 	for i := range images {
 		image := images[i]
 		if !policy.Wanted(now, policies, image) {
 			continue
 		}
-		pending[i] = true
+		key := reading{image.Reference, image.Architecture}
+		if j, ok := first[key]; ok {
+			same[j] = append(same[j], i)
+			continue
+		}
+		first[key], pending[i] = i, true
 		go func() {
 			select {
 			case slots <- struct{}{}:
@@ -174,7 +183,7 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 			results <- result{i, r, err}
 		}()
 	}
-	for len(pending) > 0 {
+	for len(pending) > 0 && ctx.Err() == nil {
 		select {
 		case r := <-results:
 			delete(pending, r.index)
@@ -184,10 +193,14 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 				images[r.index].Report = &r.report
 			}
 		case <-ctx.Done():
-			for i := range pending {
-				images[i].Failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
-			}
-			return images
+		}
+	}
+	for i := range pending {
+		images[i].Failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
+	}
+	for i, others := range same {
+		for _, j := range others {
+			images[j].Report, images[j].Failure = images[i].Report, images[i].Failure
 		}
 	}
 	return images

@@ -96,6 +96,25 @@ func TestWorkloadMessages(t *testing.T) {
 	}
 }
 
+// TestTriggerMessages holds the exact words for each way that a container runs
+// HAProxy, under a policy for what runs at start and one for everything.
+func TestTriggerMessages(t *testing.T) {
+	for name, run := range map[string]policy.Run{
+		"root": {User: policy.UserRoot}, "non-root": {User: policy.UserNonRoot}, "command": {Command: []string{"sleep", "infinity"}},
+	} {
+		var b strings.Builder
+		for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
+			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Trigger: trigger})
+			images := situations()["legacy"]
+			images[0].Run = run
+			response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
+			b.WriteString("trigger: " + string(trigger) + "\n")
+			writeResponse(&b, response)
+		}
+		compareGolden(t, "trigger-"+name, b.String())
+	}
+}
+
 // writeResponse writes what a person sees of a response.
 func writeResponse(b *strings.Builder, response admission.Response) {
 	for _, w := range response.Warnings {

@@ -139,6 +139,22 @@ func (x *PolicyIndex) Matching(ctx context.Context, namespace string, pod labels
 	return matching, broken, nil
 }
 
+// InNamespace implements ClusterPolicySource.
+func (x *PolicyIndex) InNamespace(namespace labels.Set) ([]policy.Policy, error) {
+	if !x.Synced() {
+		return nil, errors.New("the policies are not all known yet")
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var matching []policy.Policy
+	for _, entry := range x.policies {
+		if entry.namespace == "" && entry.broken == "" && entry.policy.MatchesNamespace(namespace) {
+			matching = append(matching, entry.policy)
+		}
+	}
+	return matching, nil
+}
+
 // namespaceLabels reads the labels of a namespace, from the API server itself
 // when the cache does not have it yet.
 func (x *PolicyIndex) namespaceLabels(ctx context.Context, name string) (labels.Set, error) {

@@ -80,6 +80,7 @@ type summary struct {
 	Product      *report.Product     `json:"product,omitempty"`
 	ABI          report.ABI          `json:"abi,omitempty"`
 	Basis        report.Basis        `json:"basis,omitempty"`
+	Trigger      report.When         `json:"trigger,omitempty"`
 	Error        report.FailureClass `json:"error,omitempty"`
 	Detail       string              `json:"detail,omitempty"`
 }
@@ -96,6 +97,9 @@ func summaries(findings []policy.Finding) []summary {
 		}
 		if f.Binary != nil {
 			s.Path, s.Product, s.ABI, s.Basis = f.Binary.Path, f.Binary.Product, f.Binary.Capset.ABI, f.Binary.Capset.Basis
+		}
+		if f.Trigger != nil {
+			s.Trigger = f.Trigger.When
 		}
 		if f.Image.Failure != nil {
 			s.Error, s.Detail = f.Image.Failure.Class, f.Image.Failure.Detail

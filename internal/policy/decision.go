@@ -18,6 +18,8 @@ type Image struct {
 	// Name is the reference with default registry, repository and tag filled
 	// in: what exemptions are matched against.
 	Name string
+	// Run is how those containers run it.
+	Run Run
 	// Architecture is a GOARCH name.
 	Architecture string
 	// Report is what was found; nil when the image was not read.
@@ -63,6 +65,9 @@ type Finding struct {
 	Image      Image
 	// Binary is set for RuleLegacy, and for RuleUnknown when it is about one.
 	Binary *report.Binary
+	// Trigger says when the binary's calls run in this Pod; nil when there is
+	// nothing to say.
+	Trigger *report.Trigger
 	// Gap is set for RuleUnknown when it is about a part of the image that was
 	// not read.
 	Gap *report.Gap
@@ -149,7 +154,7 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 // stricter returns what two policies come to about one fault.
 func stricter(a, b Finding) Finding {
 	if v1alpha1.Stricter(a.Action, b.Action) != a.Action {
-		a.Action, a.Policy = b.Action, b.Policy
+		a.Action, a.Policy, a.Rule = b.Action, b.Policy, b.Rule
 	}
 	if v1alpha1.Stricter(a.Pods, b.Pods) != a.Pods {
 		a.Pods, a.PodsPolicy = b.Pods, b.PodsPolicy
@@ -174,19 +179,19 @@ func (p *Policy) judge(image Image) []Finding {
 		binary := &image.Report.Binaries[i]
 		switch {
 		case binary.Capset.ABI.Legacy():
-			finding.Rule, finding.Action = RuleLegacy, p.action
+			finding.Rule, finding.Action = p.legacy(image.Run.Trigger(binary))
 		case report.WorseABI(binary.Capset.ABI, report.ABIUnknown) == binary.Capset.ABI:
 			finding.Rule, finding.Action = RuleUnknown, p.onUnknown
 		default:
 			continue
 		}
-		finding.Binary = binary
+		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary)
 		findings = append(findings, finding)
 	}
 	// What was not read may hold anything: without a finding the verdict would
 	// read as clean.
 	if len(findings) == 0 && !image.Report.Complete {
-		finding.Rule, finding.Action, finding.Binary = RuleUnknown, p.onUnknown, nil
+		finding.Rule, finding.Action, finding.Binary, finding.Trigger = RuleUnknown, p.onUnknown, nil, nil
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
 		if len(image.Report.Gaps) > 0 {
 			finding.Gap = &image.Report.Gaps[0]
@@ -194,6 +199,17 @@ func (p *Policy) judge(image Image) []Finding {
 		findings = append(findings, finding)
 	}
 	return findings
+}
+
+// legacy judges a legacy call by when it runs.
+func (p *Policy) legacy(trigger *report.Trigger) (Rule, v1alpha1.Action) {
+	switch {
+	case p.trigger != v1alpha1.TriggerStart, trigger != nil && trigger.When == report.WhenStart:
+		return RuleLegacy, p.action
+	case trigger != nil && trigger.When == report.WhenConditional:
+		return RuleLegacy, v1alpha1.ActionIgnore
+	}
+	return RuleUnknown, p.onUnknown
 }
 
 // compareFindings orders by strictness, then by how much is known, then by what

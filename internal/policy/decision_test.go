@@ -215,7 +215,7 @@ func TestMatches(t *testing.T) {
 	if own.Name != "CapsetPolicy/shop/own" {
 		t.Errorf("name is %s", own.Name)
 	}
-	prod := labels.Set{"env": "prod", metadataName: "shop"}
+	prod := labels.Set{"env": "prod", LabelMetadataName: "shop"}
 	lb := labels.Set{"app": "lb"}
 	for _, tt := range []struct {
 		name           string
@@ -227,7 +227,7 @@ func TestMatches(t *testing.T) {
 		{"namespace differs", inProd, labels.Set{"env": "dev"}, lb, false},
 		{"Pod differs", inProd, prod, labels.Set{}, false},
 		{"own namespace", own, prod, nil, true},
-		{"other namespace", own, labels.Set{metadataName: "else"}, nil, false},
+		{"other namespace", own, labels.Set{LabelMetadataName: "else"}, nil, false},
 	} {
 		if got := tt.policy.Matches(tt.namespace, tt.pod); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)

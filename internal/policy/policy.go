@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/report"
@@ -31,6 +32,7 @@ type Policy struct {
 	onUnknown     v1alpha1.Action
 	onScanError   v1alpha1.ScanErrorActions
 	workloads     v1alpha1.WorkloadAction
+	trigger       v1alpha1.Trigger
 	exemptions    []exemption
 }
 
@@ -55,12 +57,12 @@ func CompileNamespaced(p *v1alpha1.CapsetPolicy) (Policy, error) {
 		return Policy{}, err
 	}
 	compiled.Name = "CapsetPolicy/" + p.Namespace + "/" + p.Name
-	compiled.namespaces = labels.SelectorFromSet(labels.Set{metadataName: p.Namespace})
+	compiled.namespaces = labels.SelectorFromSet(labels.Set{LabelMetadataName: p.Namespace})
 	return compiled, nil
 }
 
-// metadataName is the label that the API server keeps on each namespace.
-const metadataName = "kubernetes.io/metadata.name"
+// LabelMetadataName is the label that the API server keeps on each namespace.
+const LabelMetadataName = "kubernetes.io/metadata.name"
 
 func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 	pods, err := metav1.LabelSelectorAsSelector(&spec.PodSelector)
@@ -73,6 +75,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 		onUnknown:   orDefault(spec.OnUnknown, v1alpha1.ActionWarn),
 		onScanError: spec.OnScanError,
 		workloads:   spec.Workloads,
+		trigger:     spec.Trigger,
 	}
 	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
 	for _, arch := range spec.Architectures {
@@ -115,6 +118,29 @@ func (p *Policy) Matches(namespace, pod labels.Set) bool {
 	return p.namespaces.Matches(namespace) && p.pods.Matches(pod)
 }
 
+// MatchesNamespace reports whether p holds in a namespace with these labels, for
+// some Pods at least.
+func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.namespaces.Matches(namespace) }
+
+// Chooses reports whether p selects namespaces by a label's value, rather than
+// by what the label is not.
+func (p *Policy) Chooses(label, value string) bool {
+	requirements, _ := p.namespaces.Requirements()
+	return slices.ContainsFunc(requirements, func(r labels.Requirement) bool {
+		return r.Key() == label && r.Operator() != selection.NotIn && r.Values().Has(value)
+	})
+}
+
+// Acts reports whether p can come to anything but Ignore.
+func (p *Policy) Acts() bool {
+	strictest := v1alpha1.Stricter(p.action, p.onUnknown)
+	strictest = v1alpha1.Stricter(strictest, p.onScanError.Default)
+	for _, class := range report.FailureClasses() {
+		strictest = v1alpha1.Stricter(strictest, p.scanErrorAction(class))
+	}
+	return strictest != v1alpha1.ActionIgnore
+}
+
 // Architectures returns the GOARCH names that policies are about, sorted.
 func Architectures(policies []Policy) []string {
 	var all []string
@@ -138,12 +164,7 @@ func (p *Policy) wants(now time.Time, image Image) bool {
 	if _, exempt := p.exempts(now, image.Name); exempt {
 		return false
 	}
-	strictest := v1alpha1.Stricter(p.action, p.onUnknown)
-	strictest = v1alpha1.Stricter(strictest, p.onScanError.Default)
-	for _, class := range report.FailureClasses() {
-		strictest = v1alpha1.Stricter(strictest, p.scanErrorAction(class))
-	}
-	return strictest != v1alpha1.ActionIgnore
+	return p.Acts()
 }
 
 // scanErrorAction returns the action for a class, the default's for a class

@@ -135,31 +135,64 @@ func (s *Subject) Changed(old *Subject) []policy.Image {
 		return s.Images()
 	}
 	before := map[string]string{}
-	for container, image := range old.containers() {
-		before[container] = image
+	for container := range old.containers() {
+		before[container.Name] = container.Image
 	}
 	return s.imagesWhere(func(container, image string) bool { return before[container] != image })
 }
 
-// Images returns all images of s, each once. Architecture, Report and Failure
-// are unset.
+// Images returns all images of s, each once for each way that containers run
+// it. Architecture, Report and Failure are unset.
 func (s *Subject) Images() []policy.Image {
 	return s.imagesWhere(func(string, string) bool { return true })
 }
 
 func (s *Subject) imagesWhere(wanted func(container, image string) bool) []policy.Image {
 	var images []policy.Image
-	for container, image := range s.containers() {
-		if image == "" || !wanted(container, image) {
+	for container := range s.containers() {
+		if container.Image == "" || !wanted(container.Name, container.Image) {
 			continue
 		}
-		if i := slices.IndexFunc(images, func(known policy.Image) bool { return known.Reference == image }); i >= 0 {
-			images[i].Containers = append(images[i].Containers, container)
+		run := s.run(container)
+		if i := slices.IndexFunc(images, func(known policy.Image) bool {
+			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command)
+		}); i >= 0 {
+			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
 		}
-		images = append(images, policy.Image{Containers: []string{container}, Reference: image, Name: FullName(image)})
+		images = append(images, policy.Image{Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
 	}
 	return images
+}
+
+// run tells how a container runs its image: its own securityContext goes before
+// the Pod's, field by field. Arguments without a command go to the image's own
+// entry point, which is not known here.
+func (s *Subject) run(container *corev1.Container) policy.Run {
+	var run policy.Run
+	if len(container.Command) > 0 {
+		run.Command = slices.Concat(container.Command, container.Args)
+	}
+	var user *int64
+	var nonRoot *bool
+	if pod := s.Template.Spec.SecurityContext; pod != nil {
+		user, nonRoot = pod.RunAsUser, pod.RunAsNonRoot
+	}
+	if own := container.SecurityContext; own != nil {
+		if own.RunAsUser != nil {
+			user = own.RunAsUser
+		}
+		if own.RunAsNonRoot != nil {
+			nonRoot = own.RunAsNonRoot
+		}
+	}
+	switch {
+	case user != nil && *user == 0:
+		run.User = policy.UserRoot
+	case user != nil, nonRoot != nil && *nonRoot: // a kubelet starts nothing as root then
+		run.User = policy.UserNonRoot
+	}
+	return run
 }
 
 // ServiceAccount returns the name of the ServiceAccount that s's Pods run as. A
@@ -180,20 +213,22 @@ func (s *Subject) PullSecrets() []string {
 	return names
 }
 
-// containers yields the name and image of each container: regular ones first,
-// as a person would look for them. Names are unique in a Pod.
-func (s *Subject) containers() func(yield func(container, image string) bool) {
+// containers yields each container: regular ones first, as a person would look
+// for them. Names are unique in a Pod.
+func (s *Subject) containers() func(yield func(*corev1.Container) bool) {
 	spec := &s.Template.Spec
-	return func(yield func(container, image string) bool) {
+	return func(yield func(*corev1.Container) bool) {
 		for _, list := range [][]corev1.Container{spec.Containers, spec.InitContainers} {
 			for i := range list {
-				if !yield(list[i].Name, list[i].Image) {
+				if !yield(&list[i]) {
 					return
 				}
 			}
 		}
 		for i := range spec.EphemeralContainers {
-			if !yield(spec.EphemeralContainers[i].Name, spec.EphemeralContainers[i].Image) {
+			// The same fields by definition of the API.
+			container := corev1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon)
+			if !yield(&container) {
 				return
 			}
 		}

@@ -131,6 +131,37 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+func TestRun(t *testing.T) {
+	id := func(i int64) *int64 { return &i }
+	yes, no := true, false
+	for _, tt := range []struct {
+		name      string
+		pod       *corev1.PodSecurityContext
+		container *corev1.SecurityContext
+		want      policy.User
+	}{
+		{"nothing said", nil, nil, policy.UserOfImage},
+		{"the Pod's user", &corev1.PodSecurityContext{RunAsUser: id(99)}, nil, policy.UserNonRoot},
+		{"the container's goes first", &corev1.PodSecurityContext{RunAsUser: id(99)}, &corev1.SecurityContext{RunAsUser: id(0)}, policy.UserRoot},
+		{"non-root of the Pod", &corev1.PodSecurityContext{RunAsNonRoot: &yes}, nil, policy.UserNonRoot},
+		{"non-root taken back", &corev1.PodSecurityContext{RunAsNonRoot: &yes}, &corev1.SecurityContext{RunAsNonRoot: &no}, policy.UserOfImage},
+		{"non-root of the container", nil, &corev1.SecurityContext{RunAsNonRoot: &yes}, policy.UserNonRoot},
+	} {
+		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{SecurityContext: tt.pod, Containers: []corev1.Container{
+			{Name: "a", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
+			{Name: "b", Image: "x", SecurityContext: tt.container, Command: []string{"sleep"}, Args: []string{"1"}},
+			{Name: "c", Image: "x", SecurityContext: tt.container},
+		}}}}
+		want := []policy.Image{
+			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want}},
+			{Containers: []string{"b"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Command: []string{"sleep", "1"}}},
+		}
+		if diff := cmp.Diff(want, s.Images()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
 func TestDecodeSaysWhatIsWrong(t *testing.T) {
 	for kind := range objects("x", metav1.ObjectMeta{}) {
 		if _, err := Decode(kind, []byte(`{"spec":[]}`)); err == nil || err.Error()[:len("decoding the "+kind)] != "decoding the "+kind {

@@ -92,6 +92,9 @@ func Headline(f policy.Finding) string {
 	switch {
 	case f.Rule == policy.RuleLegacy:
 		return fmt.Sprintf("%s: %s makes legacy %s capability calls on %s", where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
+	case f.Rule == policy.RuleUnknown && f.Binary != nil && f.Binary.Capset.ABI.Legacy():
+		return fmt.Sprintf("%s: %s has legacy %s capability calls on %s, but it cannot be told whether this Pod runs them at its start",
+			where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Rule == policy.RuleUnknown && f.Binary != nil:
 		return fmt.Sprintf("%s: %s may make capability calls on %s, but their version could not be read", where, program(f.Binary), arch)
 	case f.Rule == policy.RuleUnknown:
@@ -141,7 +144,7 @@ func Advice(f policy.Finding) []string {
 func Evidence(f policy.Finding) []string {
 	switch {
 	case f.Binary != nil:
-		return binaryEvidence(f.Binary)
+		return binaryEvidence(f.Binary, f.Trigger)
 	case f.Gap != nil:
 		return []string{strings.TrimSuffix(fmt.Sprintf("not read: %s (%s): %s", shorten(f.Gap.Where), f.Gap.Reason, f.Gap.Detail), ": ")}
 	case f.Image.Failure != nil && f.Image.Failure.Class != report.FailureTimeout:
@@ -151,7 +154,7 @@ func Evidence(f policy.Finding) []string {
 }
 
 // binaryEvidence says which call decides the verdict, and when it runs.
-func binaryEvidence(b *report.Binary) []string {
+func binaryEvidence(b *report.Binary, trigger *report.Trigger) []string {
 	text := shorten(b.Path)
 	call := slices.IndexFunc(b.Capset.Calls, func(c report.Call) bool { return c.ABI == b.Capset.ABI })
 	switch {
@@ -169,8 +172,8 @@ func binaryEvidence(b *report.Binary) []string {
 		text += ": " + b.Capset.Reason
 	}
 	lines := []string{text}
-	if b.Trigger != nil && b.Trigger.Why != "" {
-		lines = append(lines, "it "+b.Trigger.Why)
+	if trigger != nil && trigger.Why != "" {
+		lines = append(lines, "it "+trigger.Why)
 	}
 	return lines
 }

@@ -1,0 +1,109 @@
+package admission
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+)
+
+type clusterSource struct {
+	policies []policy.Policy
+	err      error
+	panics   bool
+}
+
+func (s clusterSource) InNamespace(namespace labels.Set) ([]policy.Policy, error) {
+	if s.panics {
+		panic("no policies")
+	}
+	var matching []policy.Policy
+	for _, p := range s.policies {
+		if p.MatchesNamespace(namespace) {
+			matching = append(matching, p)
+		}
+	}
+	return matching, s.err
+}
+
+func TestNamespaceHandler(t *testing.T) {
+	compiled := func(name string, action v1alpha1.Action, requirements ...metav1.LabelSelectorRequirement) policy.Policy {
+		p, err := policy.CompileCluster(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+			NamespaceSelector: metav1.LabelSelector{MatchExpressions: requirements},
+			CapsetPolicySpec: v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: v1alpha1.ActionIgnore,
+				OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	mode := func(operator metav1.LabelSelectorOperator, values ...string) metav1.LabelSelectorRequirement {
+		return metav1.LabelSelectorRequirement{Key: v1alpha1.LabelMode, Operator: operator, Values: values}
+	}
+	const in, notIn = metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn
+	preset := compiled("reject", v1alpha1.ActionReject, mode(in, "reject"))
+	permits := compiled("default", v1alpha1.ActionWarn, mode(notIn, "off"))
+	strict := compiled("strict", v1alpha1.ActionWarn)
+	ignoring := compiled("ignoring", v1alpha1.ActionIgnore)
+	kept := compiled("kept", v1alpha1.ActionWarn, metav1.LabelSelectorRequirement{Key: "kubernetes.io/metadata.name", Operator: in, Values: []string{"shop"}})
+	set := func(mode string) map[string]string { return map[string]string{v1alpha1.LabelMode: mode} }
+	for _, tt := range []struct {
+		name   string
+		source clusterSource
+		old    map[string]string
+		labels map[string]string
+		want   []string
+	}{
+		{"no label", clusterSource{}, nil, map[string]string{"a": "b"}, nil},
+		{"a preset", clusterSource{policies: []policy.Policy{preset, permits}}, nil, set("reject"), nil},
+		{"no such preset", clusterSource{policies: []policy.Policy{preset, permits}}, nil, set("warn"),
+			[]string{"capvet.dev/mode=warn does nothing: no ClusterCapsetPolicy chooses namespaces by it"}},
+		{"no such mode", clusterSource{policies: []policy.Policy{preset, permits}}, nil, set("rejct"),
+			[]string{"capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"}},
+		{"the administrator's own mode", clusterSource{policies: []policy.Policy{compiled("own", v1alpha1.ActionWarn, mode(in, "gold"))}}, nil, set("gold"), nil},
+		{"off is permitted", clusterSource{policies: []policy.Policy{preset, permits, ignoring}}, nil, set("off"), nil},
+		{"off is not permitted", clusterSource{policies: []policy.Policy{strict, permits}}, nil, set("off"),
+			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/strict holds all the same"}},
+		{"off is not permitted by several", clusterSource{policies: []policy.Policy{strict, kept}}, nil, set("off"),
+			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/kept and 1 more holds all the same"}},
+		{"unchanged", clusterSource{}, set("rejct"), set("rejct"), nil},
+		{"changed", clusterSource{}, set("warn"), set("rejct"), []string{"capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"}},
+		{"policies unknown", clusterSource{err: errors.New("not synced")}, nil, set("rejct"), nil},
+		{"policies panic", clusterSource{panics: true}, nil, set("rejct"), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			encode := func(l map[string]string) []byte {
+				encoded, err := json.Marshal(corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return encoded
+			}
+			req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Name: "shop",
+				Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}}}
+			req.Object.Raw = encode(tt.labels)
+			if tt.old != nil {
+				req.Operation, req.OldObject.Raw = admissionv1.Update, encode(tt.old)
+			}
+			got := (&NamespaceHandler{Policies: tt.source}).Handle(t.Context(), req)
+			if diff := cmp.Diff(tt.want, got.Warnings); diff != "" || !got.Allowed {
+				t.Errorf("allowed is %v (-want +got):\n%s", got.Allowed, diff)
+			}
+		})
+	}
+	broken := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Resource: metav1.GroupVersionResource{Resource: "namespaces"}}}
+	broken.Object.Raw = []byte(`{"metadata":[]}`)
+	if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
+		t.Errorf("an object that cannot be read: %+v", got)
+	}
+}

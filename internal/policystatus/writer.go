@@ -1,0 +1,215 @@
+// Package policystatus writes the status of policies: whether each is applied,
+// what is wrong with it, and how many namespaces it matches.
+//
+// It is the one place that does, and judges nothing. Every replica may run it:
+// what is written depends on the cluster alone, and is applied only where it
+// differs from what stands there. Policies are any that an API server accepted.
+package policystatus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+)
+
+const (
+	// Settle is how long changes are gathered before statuses are written.
+	Settle = time.Second
+	// Refresh is how often statuses are looked at when nothing changes:
+	// exemptions expire by themselves.
+	Refresh = 10 * time.Minute
+	// fieldOwner names who wrote a status.
+	fieldOwner = client.FieldOwner("capvet-status")
+)
+
+// Writer keeps statuses current. Start it once its caches are synced.
+type Writer struct {
+	reader  client.Reader // cached
+	writer  client.Client
+	now     func() time.Time
+	changed chan struct{}
+}
+
+// New returns a Writer that follows policies and namespaces through c, and
+// writes with writer.
+func New(ctx context.Context, c cache.Cache, writer client.Client, now func() time.Time) (*Writer, error) {
+	w := &Writer{reader: c, writer: writer, now: now, changed: make(chan struct{}, 1)}
+	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}, &corev1.Namespace{}} {
+		informer, err := c.GetInformer(ctx, object)
+		if err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { w.wake() },
+			UpdateFunc: func(old, current any) {
+				if matters(old, current) {
+					w.wake()
+				}
+			},
+			DeleteFunc: func(any) { w.wake() },
+		}); err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+	}
+	return w, nil
+}
+
+// matters leaves out what changes no status, such as a status.
+func matters(old, current any) bool {
+	before, ok1 := old.(client.Object)
+	after, ok2 := current.(client.Object)
+	return !ok1 || !ok2 || before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())
+}
+
+func (w *Writer) wake() {
+	select {
+	case w.changed <- struct{}{}:
+	default: // it will be looked at anyway
+	}
+}
+
+// Start writes statuses until ctx ends.
+func (w *Writer) Start(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.changed:
+		case <-time.After(Refresh):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(Settle):
+		}
+		if err := w.writeAll(ctx); err != nil && ctx.Err() == nil {
+			logf.FromContext(ctx).Error(err, "cannot write the status of policies; trying again later")
+			w.wake()
+		}
+	}
+}
+
+func (w *Writer) writeAll(ctx context.Context) error {
+	var cluster v1alpha1.ClusterCapsetPolicyList
+	var own v1alpha1.CapsetPolicyList
+	var namespaces corev1.NamespaceList
+	for _, list := range []client.ObjectList{&cluster, &own, &namespaces} {
+		if err := w.reader.List(ctx, list); err != nil {
+			return fmt.Errorf("listing %T: %w", list, err)
+		}
+	}
+	now := w.now()
+	for i := range cluster.Items {
+		p := &cluster.Items[i]
+		status := OfClusterPolicy(p, namespaces.Items, now)
+		if equality.Semantic.DeepEqual(p.Status, status) {
+			continue
+		}
+		if err := w.write(ctx, "ClusterCapsetPolicy", p, &status); err != nil {
+			return err
+		}
+	}
+	for i := range own.Items {
+		p := &own.Items[i]
+		status := OfPolicy(p, now)
+		if equality.Semantic.DeepEqual(p.Status, status) {
+			continue
+		}
+		if err := w.write(ctx, "CapsetPolicy", p, &status); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writer) write(ctx context.Context, kind string, p client.Object, status any) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
+	if err != nil {
+		return err
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"status": content}}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	object.SetName(p.GetName())
+	object.SetNamespace(p.GetNamespace())
+	object.SetUID(p.GetUID()) // a policy that was deleted meanwhile is not made anew
+	err = w.writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), fieldOwner, client.ForceOwnership)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("status of %s %s: %w", kind, client.ObjectKeyFromObject(p), err)
+	}
+	return nil
+}
+
+// OfClusterPolicy returns the status that a policy should have.
+func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namespace, now time.Time) v1alpha1.ClusterCapsetPolicyStatus {
+	compiled, err := policy.CompileCluster(p)
+	matched := int32(0)
+	if err == nil {
+		for i := range namespaces {
+			if compiled.MatchesNamespace(labels.Set(namespaces[i].Labels)) {
+				matched++
+			}
+		}
+	}
+	ready := readiness(err, p.Spec.Exemptions, now)
+	if err == nil && matched == 0 {
+		ready.Reason, ready.Message = v1alpha1.ReasonNoNamespace, "applied, but no namespace matches spec.namespaceSelector"
+	}
+	return v1alpha1.ClusterCapsetPolicyStatus{
+		MatchedNamespaces:  &matched,
+		CapsetPolicyStatus: status(p.Status.CapsetPolicyStatus, p.Generation, ready, now),
+	}
+}
+
+// OfPolicy returns the status that a policy should have.
+func OfPolicy(p *v1alpha1.CapsetPolicy, now time.Time) v1alpha1.CapsetPolicyStatus {
+	_, err := policy.CompileNamespaced(p)
+	return status(p.Status, p.Generation, readiness(err, p.Spec.Exemptions, now), now)
+}
+
+// readiness words the condition Ready.
+func readiness(broken error, exemptions []v1alpha1.Exemption, now time.Time) metav1.Condition {
+	if broken != nil {
+		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBroken, Message: "not applied: " + broken.Error()}
+	}
+	message := "applied"
+	expired := 0
+	for _, e := range exemptions {
+		if e.Expires != nil && !now.Before(e.Expires.Time) {
+			expired++
+		}
+	}
+	if expired > 0 {
+		message = fmt.Sprintf("applied; %d of %d exemptions have expired and hold no longer", expired, len(exemptions))
+	}
+	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonApplied, Message: message}
+}
+
+// status returns current with the condition in it; the time of its transition
+// stays while its status does.
+func status(current v1alpha1.CapsetPolicyStatus, generation int64, ready metav1.Condition, now time.Time) v1alpha1.CapsetPolicyStatus {
+	ready.ObservedGeneration = generation
+	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+	if before := apimeta.FindStatusCondition(current.Conditions, ready.Type); before != nil && before.Status == ready.Status {
+		ready.LastTransitionTime = before.LastTransitionTime
+	}
+	return v1alpha1.CapsetPolicyStatus{ObservedGeneration: generation, Conditions: []metav1.Condition{ready}}
+}

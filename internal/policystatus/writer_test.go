@@ -1,0 +1,64 @@
+package policystatus
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+)
+
+var now = time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC)
+
+func TestStatus(t *testing.T) {
+	namespaces := []corev1.Namespace{
+		{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"env": "prod"}}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "b", Labels: map[string]string{"env": "dev"}}},
+	}
+	expired := metav1.NewTime(now)
+	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"a"}, Expires: &expired}, {Images: []string{"b"}}}}
+	broken := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	for _, tt := range []struct {
+		name    string
+		spec    v1alpha1.ClusterCapsetPolicySpec
+		matched int32
+		status  metav1.ConditionStatus
+		reason  string
+		message string
+	}{
+		{"all", v1alpha1.ClusterCapsetPolicySpec{}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
+		{"some", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}, 1, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
+		{"none", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "test"}}}, 0, metav1.ConditionTrue, v1alpha1.ReasonNoNamespace, "applied, but no namespace matches spec.namespaceSelector"},
+		{"expired", v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: exempting}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied; 1 of 2 exemptions have expired and hold no longer"},
+		{"broken", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}, 0, metav1.ConditionFalse, v1alpha1.ReasonBroken, `not applied: spec.namespaceSelector: "Near" is not a valid label selector operator`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Generation: 7}, Spec: tt.spec}
+			want := v1alpha1.ClusterCapsetPolicyStatus{MatchedNamespaces: &tt.matched, CapsetPolicyStatus: v1alpha1.CapsetPolicyStatus{
+				ObservedGeneration: 7,
+				Conditions: []metav1.Condition{{Type: "Ready", Status: tt.status, Reason: tt.reason, Message: tt.message,
+					ObservedGeneration: 7, LastTransitionTime: metav1.NewTime(now.Truncate(time.Second))}},
+			}}
+			p.Status = OfClusterPolicy(p, namespaces, now)
+			if diff := cmp.Diff(want, p.Status); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			// Later, nothing is different: nothing is written.
+			if diff := cmp.Diff(want, OfClusterPolicy(p, namespaces, now.Add(time.Hour))); diff != "" {
+				t.Errorf("an hour later (-want +got):\n%s", diff)
+			}
+		})
+	}
+	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}
+	own.Status = OfPolicy(own, now)
+	own.Spec.PodSelector = metav1.LabelSelector{}
+	later := now.Add(time.Hour)
+	mended := OfPolicy(own, later)
+	if own.Status.Conditions[0].Status != metav1.ConditionFalse || mended.Conditions[0].Status != metav1.ConditionTrue ||
+		!mended.Conditions[0].LastTransitionTime.Time.Equal(later.Truncate(time.Second)) {
+		t.Errorf("broken %+v, mended %+v", own.Status, mended)
+	}
+}

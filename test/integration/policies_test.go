@@ -1,0 +1,295 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+)
+
+// TestPolicyIsValidated: the API server refuses a wrong policy and names the
+// field.
+func TestPolicyIsValidated(t *testing.T) {
+	ns := namespace(t, nil)
+	selector := func(field, content string) string { return fmt.Sprintf(`{%q:%s}`, field, content) }
+	for _, tt := range []struct{ spec, field, message string }{
+		{`{"action":"Explode"}`, "spec.action", "supported values"},
+		{`{"workloads":"Audit"}`, "spec.workloads", "supported values"},
+		{`{"onScanError":{"timeout":"Later"}}`, "spec.onScanError.timeout", "supported values"},
+		{`{"architectures":["sparc"]}`, "spec.architectures[0]", "supported values"},
+		{`{"architectures":["arm64","amd64","arm64"]}`, "spec.architectures[2]", "Duplicate value"},
+		{`{"architectures":[]}`, "spec.architectures", "should have at least 1"},
+		{`{"exemptions":[{"images":["a"]}]}`, "spec.exemptions[0].reason", "Required value"},
+		{`{"exemptions":[{"images":["a"],"reason":"  "}]}`, "spec.exemptions[0].reason", "say why"},
+		{`{"exemptions":[{"images":[],"reason":"r"}]}`, "spec.exemptions[0].images", "should have at least 1"},
+		{`{"exemptions":[{"images":[""],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "at least 1 char"},
+		{`{"exemptions":[{"images":["a","b c"],"reason":"r"}]}`, "spec.exemptions[0].images[1]", "should match"},
+		{`{"exemptions":[{"images":["a,b"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
+		{`{"exemptions":[{"images":["a"],"reason":"r","expires":"next week"}]}`, "spec.exemptions[0].expires", "date-time"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector", "operator must be one of"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector", "In and NotIn need values"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector", "Exists and DoesNotExist take none"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.namespaceSelector", "operator must be one of"},
+		{`{"nothing":1}`, `unknown field "spec.nothing"`, ""},
+	} {
+		kind := "CapsetPolicy"
+		if strings.Contains(tt.spec, "namespaceSelector") {
+			kind = "ClusterCapsetPolicy"
+		}
+		manifest := fmt.Sprintf(`{"apiVersion":"capvet.dev/v1alpha1","kind":%q,"metadata":{"name":"x","namespace":%q},"spec":%s}`, kind, ns, tt.spec)
+		if kind == "ClusterCapsetPolicy" {
+			manifest = strings.Replace(manifest, fmt.Sprintf(`,"namespace":%q`, ns), "", 1)
+		}
+		output, err := kubectl(t, manifest, "create", "-f", "-")
+		if err == nil || !strings.Contains(output, tt.field) || !strings.Contains(output, tt.message) {
+			t.Errorf("%s: %v: %s", tt.spec, err, output)
+		}
+	}
+	sound := `{"apiVersion":"capvet.dev/v1alpha1","kind":"CapsetPolicy","metadata":{"name":"sound","namespace":"` + ns + `"},"spec":{
+		"podSelector":{"matchLabels":{"app.kubernetes.io/name":"lb"},"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]},{"key":"c","operator":"Exists"}]},
+		"exemptions":[{"images":["**/haproxy:3.0*"],"reason":"r","expires":"2027-03-31T00:00:00Z"}]}}`
+	if output, err := kubectl(t, sound, "create", "-f", "-"); err != nil {
+		t.Errorf("a sound policy: %v: %s", err, output)
+	}
+}
+
+// TestPolicyStatus: a policy tells whether it is applied, and where.
+func TestPolicyStatus(t *testing.T) {
+	labels := map[string]string{"status": "test"}
+	policy := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "test-status"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+		NamespaceSelector: metav1.LabelSelector{MatchLabels: labels}}}
+	if err := shared.Client.Create(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shared.Client.Delete(ctx, policy) })
+	want := func(namespaces int32, reason string) {
+		t.Helper()
+		eventually(t, func(ctx context.Context) error {
+			if err := shared.Client.Get(ctx, client.ObjectKeyFromObject(policy), policy); err != nil {
+				return err
+			}
+			ready := apimeta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionReady)
+			if ready == nil || ready.Status != metav1.ConditionTrue || ready.Reason != reason || *policy.Status.MatchedNamespaces != namespaces ||
+				policy.Status.ObservedGeneration != policy.Generation {
+				return fmt.Errorf("status is %+v, want %d namespaces and %s", policy.Status, namespaces, reason)
+			}
+			return nil
+		})
+	}
+	want(0, v1alpha1.ReasonNoNamespace)
+	for i := range 2 {
+		if err := shared.CreateNamespace(ctx, fmt.Sprintf("status-%d", i), labels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(2, v1alpha1.ReasonApplied)
+	if err := shared.Client.Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"exemptions":[{"images":["a"],"reason":"r","expires":"2020-01-01T00:00:00Z"}]}}`))); err != nil {
+		t.Fatal(err)
+	}
+	want(2, v1alpha1.ReasonApplied)
+	output, err := kubectl(t, "", "get", "ccp", "test-status", "-o", "wide")
+	if err != nil {
+		t.Fatal(output)
+	}
+	wantParts(t, output, "ACTION", "WORKLOADS", "ARCHITECTURES", "NAMESPACES", "READY", "True", "1 of 1 exemptions have expired")
+
+	ns := namespace(t, warning())
+	eventually(t, func(context.Context) error {
+		output, err := kubectl(t, "", "get", "cp", "-n", ns)
+		if err != nil || !strings.Contains(output, "True") {
+			return fmt.Errorf("%w: %s", err, output)
+		}
+		return nil
+	})
+	// What the API server's own checks do not reach is said here, and to whoever
+	// creates a Pod.
+	broken := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "broken", Namespace: ns}, Spec: v1alpha1.CapsetPolicySpec{
+		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "not a value"}}}}
+	if err := shared.Client.Create(ctx, broken); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		if err := shared.Client.Get(ctx, client.ObjectKeyFromObject(broken), broken); err != nil {
+			return err
+		}
+		ready := apimeta.FindStatusCondition(broken.Status.Conditions, v1alpha1.ConditionReady)
+		if ready == nil || ready.Status != metav1.ConditionFalse || !strings.HasPrefix(ready.Message, "not applied: spec.podSelector: ") {
+			return fmt.Errorf("status is %+v", broken.Status)
+		}
+		return nil
+	})
+	warnings, err := create(t, newPerson(t), ns, pod("fixed", shared.images.haproxy32))
+	if err != nil {
+		t.Error(err)
+	}
+	wantParts(t, strings.Join(warnings, "\n"), "CapsetPolicy/"+ns+"/broken is not applied", "spec.podSelector")
+	// A policy's status is written once, not again and again.
+	version := func() string {
+		own := &v1alpha1.CapsetPolicy{}
+		if err := shared.Client.Get(ctx, client.ObjectKey{Namespace: ns, Name: "own"}, own); err != nil {
+			t.Fatal(err)
+		}
+		return own.ResourceVersion
+	}
+	before := version()
+	if err := shared.CreateNamespace(ctx, "status-2", labels); err != nil {
+		t.Fatal(err)
+	}
+	want(3, v1alpha1.ReasonApplied) // statuses have been looked at meanwhile
+	if after := version(); after != before {
+		t.Errorf("the status of a policy that did not change was written again: %s, %s", before, after)
+	}
+}
+
+// TestPolicyExplains: kubectl explain has words for every field.
+func TestPolicyExplains(t *testing.T) {
+	for field, words := range map[string][]string{
+		"clustercapsetpolicy":                          {"strictest action wins"},
+		"clustercapsetpolicy.spec.namespaceSelector":   {"by their labels"},
+		"clustercapsetpolicy.spec.workloads":           {"Deployment", "ENUM: Ignore Warn Reject"},
+		"capsetpolicy.spec.exemptions.images":          {"default registry is filled in"},
+		"capsetpolicy.spec.exemptions.expires":         {"2027-03-31T00:00:00Z"},
+		"capsetpolicy.spec.onScanError.unauthorized":   {"none of the Pod's credentials"},
+		"clustercapsetpolicy.status.matchedNamespaces": {"how many namespaces"},
+	} {
+		output, err := kubectl(t, "", "explain", field)
+		if err != nil {
+			t.Errorf("%s: %s", field, output)
+			continue
+		}
+		wantParts(t, strings.Join(strings.Fields(output), " "), words...)
+	}
+}
+
+// TestModes: a namespace's label chooses among the presets of config/samples,
+// and one that does nothing is answered with a warning.
+func TestModes(t *testing.T) {
+	modes := shared.root + "/config/samples/capvet_v1alpha1_modes.yaml"
+	if output, err := kubectl(t, "", "apply", "-f", modes); err != nil {
+		t.Fatal(output)
+	}
+	defer func() {
+		if output, err := kubectl(t, "", "delete", "-f", modes); err != nil {
+			t.Error(output)
+		}
+		// The policies must be gone for the tests that follow.
+		ns := "modes-after"
+		if err := shared.CreateNamespace(ctx, ns, map[string]string{v1alpha1.LabelMode: "reject"}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func(ctx context.Context) error {
+			_, err := newPerson(t).CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		})
+	}()
+	ns := namespace(t, nil)
+	p := newPerson(t)
+	label := func(mode string) string {
+		t.Helper()
+		p.warnings()
+		_, err := p.CoreV1().Namespaces().Patch(ctx, ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"capvet.dev/mode":`+mode+`}}}`), metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(p.warnings(), "\n")
+	}
+	outcome := func() string {
+		p.warnings()
+		_, err := p.CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		switch warned := len(p.warnings()) > 0; {
+		case denied(err):
+			return "reject"
+		case err != nil:
+			return err.Error()
+		case warned:
+			return "warn"
+		}
+		return "silent"
+	}
+	for _, tt := range []struct{ mode, outcome, warning string }{
+		{`"reject"`, "reject", ""},
+		{`"audit"`, "silent", ""},
+		{`"warn"`, "warn", ""},
+		{`"off"`, "silent", ""},
+		{`"rejct"`, "silent", "capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
+		{`null`, "silent", ""},
+	} {
+		eventually(t, func(context.Context) error { // the presets are followed within moments
+			label("null")
+			if got := label(tt.mode); got != tt.warning {
+				return fmt.Errorf("mode %s was answered %q, want %q", tt.mode, got, tt.warning)
+			}
+			return nil
+		})
+		eventually(t, func(context.Context) error {
+			if got := outcome(); got != tt.outcome {
+				return fmt.Errorf("mode %s: %s, want %s", tt.mode, got, tt.outcome)
+			}
+			return nil
+		})
+	}
+	// Off holds where every policy of the cluster permits it.
+	strict := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "test-strict"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}}}}
+	if err := shared.Client.Create(ctx, strict); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = shared.Client.Delete(ctx, strict) }()
+	eventually(t, func(context.Context) error {
+		label("null")
+		if got := label(`"off"`); !strings.Contains(got, "off is not permitted here: ClusterCapsetPolicy/test-strict") {
+			return fmt.Errorf("mode off was answered %q", got)
+		}
+		return nil
+	})
+	if got := outcome(); got != "warn" {
+		t.Errorf("off although it is not permitted: %s", got)
+	}
+}
+
+// TestTrigger: when the calls run is judged by how this Pod runs the image.
+func TestTrigger(t *testing.T) {
+	spec := rejecting()
+	spec.Trigger, spec.OnUnknown = v1alpha1.TriggerStart, v1alpha1.ActionWarn
+	ns := namespace(t, spec)
+	p := newPerson(t)
+	id := func(i int64) *int64 { return &i }
+	for _, tt := range []struct {
+		name   string
+		user   *int64
+		args   []string
+		denied bool
+		text   string
+	}{
+		{"as-the-image-says", nil, nil, true, "it runs at every start"},
+		{"non-root", id(99), nil, true, "it is started as non-root here"},
+		{"root", id(0), nil, false, ""},
+		{"another-command", nil, []string{"sleep", "1"}, false, "it cannot be told whether this Pod runs them"},
+	} {
+		lb := pod(tt.name, shared.images.haproxy30)
+		lb.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: tt.user}
+		lb.Spec.Containers[0].Command = tt.args
+		warnings, err := create(t, p, ns, lb)
+		text := strings.Join(warnings, "\n")
+		if tt.denied != denied(err) || (err != nil && !tt.denied) {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if err != nil {
+			text = err.Error()
+		}
+		if !strings.Contains(text, tt.text) || (tt.text == "") != (text == "") {
+			t.Errorf("%s: %q", tt.name, text)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package imagescan
 
 import (
+	"fmt"
 	"io"
 	"sync"
 )
@@ -41,6 +42,11 @@ func newAhead(source io.Reader) *ahead {
 func (a *ahead) run(source io.Reader) {
 	defer close(a.ended)
 	defer close(a.full)
+	defer func() {
+		if p := recover(); p != nil { // a decompressor's, over hostile bytes
+			a.err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
 	for {
 		var chunk []byte
 		select {

@@ -22,6 +22,7 @@ func TestAhead(t *testing.T) {
 		{"halves", iotest.HalfReader(bytes.NewReader(data)), data, nil},
 		{"data with the end", iotest.DataErrReader(bytes.NewReader(data)), data, nil},
 		{"an error after data", io.MultiReader(bytes.NewReader(data), iotest.ErrReader(failing)), data, failing},
+		{"a panic", io.MultiReader(bytes.NewReader(data), panics{}), data[:5*aheadBytes], errPanic},
 		{"an error at once", iotest.ErrReader(io.ErrUnexpectedEOF), nil, io.ErrUnexpectedEOF},
 	} {
 		a := newAhead(tt.source)
@@ -61,3 +62,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	e.n += len(p)
 	return len(p), nil
 }
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("hostile bytes") }

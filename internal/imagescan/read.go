@@ -19,12 +19,9 @@ const (
 	// another layer shows to be of interest.
 	maxPasses = 3
 	// readAhead is the largest layer, in bytes, that is read beside those above
-	// it though one of them may answer early.
+	// it though one of them may answer early. A larger one waits for them unless
+	// they are larger still: that costs little against reading it in vain.
 	readAhead = 4 << 20
-	// worthwhile is how many times the bytes that are being read above it a
-	// larger layer may have to be read beside them: waiting costs little
-	// against reading in vain.
-	worthwhile = 4
 )
 
 // blob is a layer as it is stored.
@@ -174,7 +171,7 @@ func (s *Scanner) readLayers(ctx context.Context, layers stack, marked []bool, m
 				break
 			}
 			size := layers.blobs[next].size
-			if gated() && running > 0 && size > readAhead && size > worthwhile*underway {
+			if gated() && running > 0 && size > readAhead && size > underway {
 				break
 			}
 			i := next

@@ -186,7 +186,7 @@ func zstded(data []byte) []byte {
 }
 
 // imageOf builds an image of layers as they are stored.
-func imageOf(t *testing.T, arch string, layers ...[]byte) v1.Image {
+func imageOf(t testing.TB, arch string, layers ...[]byte) v1.Image {
 	t.Helper()
 	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	for _, stored := range layers {
@@ -594,4 +594,30 @@ func manyExecutables() [][]byte {
 		layers = append(layers, gzipped(archive(files...)))
 	}
 	return layers
+}
+
+// BenchmarkKnown asks for an image that is known, with credentials that are.
+func BenchmarkKnown(b *testing.B) {
+	s := &server{Server: httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))}
+	defer s.Close()
+	ref, err := name.ParseReference(s.host() + "/known:x")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := remote.Push(ref, imageOf(b, "arm64", gzipped(archive("haproxy", "a")))); err != nil {
+		b.Fatal(err)
+	}
+	plain := []string{s.host()}
+	scanner, err := New(Options{
+		Analyze: (&fake{}).analyze, IsCandidate: func(base string) bool { return base == "haproxy" },
+		PlainHTTP: plain, Transport: loopback(plain), TagsFor: time.Hour,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64", Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

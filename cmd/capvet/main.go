@@ -84,6 +84,6 @@ Exit codes: 0 nothing legacy, 3 legacy use found, 1 something failed, 2 usage.`,
 		Args: cobra.NoArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newInspectCommand(), newScanCommand())
+	root.AddCommand(newInspectCommand(), newScanCommand(), newCheckCommand())
 	return root
 }

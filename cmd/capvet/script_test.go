@@ -57,8 +57,19 @@ func TestScript(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir) // no credentials of whoever runs the tests
 			return writeInputs(env.WorkDir, legacy, fixed)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "envsubst": substitute},
 	})
+}
+
+// substitute replaces $REGISTRY in files: envsubst FILE...
+func substitute(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: envsubst FILE...")
+	}
+	for _, file := range args {
+		content := strings.ReplaceAll(ts.ReadFile(file), "$REGISTRY", ts.Getenv("REGISTRY"))
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(content), 0o600))
+	}
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND ARG...

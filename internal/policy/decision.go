@@ -75,9 +75,9 @@ type Finding struct {
 
 // Exempted is an image that a policy left alone.
 type Exempted struct {
-	Image  string
-	Policy string
-	Reason string
+	Image  string `json:"image"`
+	Policy string `json:"policy"`
+	Reason string `json:"reason"`
 }
 
 // Decision is what the matching policies come to together.

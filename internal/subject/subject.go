@@ -57,6 +57,18 @@ func Judged(group, kindName string) bool {
 	return slices.ContainsFunc(kinds(), func(k kind) bool { return k.group == group && k.kind == kindName })
 }
 
+// TemplatePath returns the fields under which the Pod's spec and metadata lie in
+// an object of a kind.
+func TemplatePath(kindName string) []string {
+	switch kindName {
+	case KindPod:
+		return nil
+	case "CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template"}
+	}
+	return []string{"spec", "template"}
+}
+
 // Subject is a Pod or a workload.
 type Subject struct {
 	Kind string

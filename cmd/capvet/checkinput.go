@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/manifest"
+	"github.com/capvet/capvet/internal/policy"
+)
+
+// checkInput is what the files and flags of check say.
+type checkInput struct {
+	objects    []manifest.Object
+	policies   []policy.Policy
+	namespace  string
+	namespaces map[string]labels.Set
+}
+
+func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
+	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}}
+	for _, file := range o.policies {
+		objects, err := readManifest(stdin, file)
+		if err != nil {
+			return input, err
+		}
+		for _, object := range objects {
+			p, err := compilePolicy(object, o.namespace)
+			if err != nil {
+				return input, fmt.Errorf("%s:%d: %s %s: %w", object.File, object.Line, object.Kind, object.Metadata.Name, err)
+			}
+			input.policies = append(input.policies, p)
+		}
+	}
+	for _, file := range o.files {
+		objects, err := readManifest(stdin, file)
+		if err != nil {
+			return input, err
+		}
+		for _, object := range objects {
+			if object.Kind == "Namespace" && object.Group() == "" {
+				input.namespaces[object.Metadata.Name] = object.Metadata.Labels
+			}
+		}
+		input.objects = append(input.objects, objects...)
+	}
+	for _, given := range o.namespaceLabels {
+		name, list, ok := strings.Cut(given, ":")
+		set, err := labels.ConvertSelectorToLabelsMap(list)
+		if !ok || name == "" || err != nil {
+			return input, fmt.Errorf("--namespace-labels %q: give NAME:KEY=VALUE,..., such as shop:capvet.dev/mode=reject", given)
+		}
+		input.namespaces[name] = labels.Merge(input.namespaces[name], set)
+	}
+	return input, nil
+}
+
+func readManifest(stdin io.Reader, file string) ([]manifest.Object, error) {
+	if file == "-" {
+		return manifest.Read("stdin", stdin)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err // names the path
+	}
+	defer f.Close()
+	return manifest.Read(file, f)
+}
+
+// compilePolicy makes an object of a file of policies ready.
+func compilePolicy(object manifest.Object, namespace string) (policy.Policy, error) {
+	if object.APIVersion == v1alpha1.GroupVersion.String() {
+		switch object.Kind {
+		case "ClusterCapsetPolicy":
+			var p v1alpha1.ClusterCapsetPolicy
+			if err := yaml.UnmarshalStrict(object.JSON, &p); err != nil {
+				return policy.Policy{}, err
+			}
+			if err := policy.Validate(&p.Spec.CapsetPolicySpec); err != nil {
+				return policy.Policy{}, err
+			}
+			return policy.CompileCluster(&p)
+		case "CapsetPolicy":
+			var p v1alpha1.CapsetPolicy
+			if err := yaml.UnmarshalStrict(object.JSON, &p); err != nil {
+				return policy.Policy{}, err
+			}
+			if p.Namespace == "" {
+				p.Namespace = namespace
+			}
+			if err := policy.Validate(&p.Spec); err != nil {
+				return policy.Policy{}, err
+			}
+			return policy.CompileNamespaced(&p)
+		}
+	}
+	return policy.Policy{}, fmt.Errorf("a file of policies holds ClusterCapsetPolicies and CapsetPolicies of %s alone", v1alpha1.GroupVersion)
+}
+
+// labelsOf returns the labels of a namespace, with the one that an API server
+// adds.
+func (i checkInput) labelsOf(namespace string) labels.Set {
+	return labels.Merge(i.namespaces[namespace], labels.Set{policy.LabelMetadataName: namespace})
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/sarif"
+	"github.com/capvet/capvet/internal/subject"
+	"github.com/capvet/capvet/internal/wording"
+)
+
+// checkFormat is the value of check's --output.
+type checkFormat string
+
+const (
+	checkText  checkFormat = "text"
+	checkJSON  checkFormat = "json"
+	checkSARIF checkFormat = "sarif"
+)
+
+// String, Set and Type implement pflag.Value.
+func (f *checkFormat) String() string { return string(*f) }
+
+func (f *checkFormat) Set(s string) error {
+	switch checkFormat(s) {
+	case checkText, checkJSON, checkSARIF:
+		*f = checkFormat(s)
+		return nil
+	}
+	return errors.New("no such format: give text, json or sarif")
+}
+
+func (f *checkFormat) Type() string { return "format" }
+
+func (f *checkFormat) write(w io.Writer, all []checked) error {
+	switch *f {
+	case checkJSON:
+		return writeCheckJSON(w, all)
+	case checkSARIF:
+		return writeCheckSARIF(w, all)
+	}
+	return writeCheckText(w, all)
+}
+
+// lineOf returns where in the manifest a finding is to be mended.
+func (c checked) lineOf(f policy.Finding) int {
+	if len(f.Image.Containers) == 0 {
+		return c.Line
+	}
+	return c.ContainerLine(subject.TemplatePath(c.Kind), f.Image.Containers[0])
+}
+
+// words are a finding's, the first of them the finding itself.
+func words(f policy.Finding) []string {
+	lines := []string{wording.Headline(f)}
+	if f.Pods == v1alpha1.ActionReject {
+		lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
+	}
+	return wording.Lines(slices.Concat(lines, wording.Advice(f), wording.Evidence(f)))
+}
+
+func writeCheckText(w io.Writer, all []checked) error {
+	for _, c := range all {
+		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace), clean(c.Metadata.Name), c.decision.Action); err != nil {
+			return err
+		}
+		for _, f := range c.decision.Findings {
+			lines := words(f)
+			fmt.Fprintf(w, "%s:%d: %s by %s: %s\n", clean(c.File), c.lineOf(f), f.Action, clean(f.Policy), clean(lines[0]))
+			for _, line := range lines[1:] {
+				fmt.Fprintf(w, "  %s\n", clean(line))
+			}
+		}
+		for _, e := range c.decision.Exempted {
+			fmt.Fprintf(w, "  exempt from %s: %s: %s\n", clean(e.Policy), clean(e.Image), clean(e.Reason))
+		}
+	}
+	return nil
+}
+
+// checkedJSON is the decision about one object. Fields may be added.
+type checkedJSON struct {
+	File      string            `json:"file"`
+	Line      int               `json:"line"`
+	Kind      string            `json:"kind"`
+	Namespace string            `json:"namespace"`
+	Name      string            `json:"name"`
+	Action    v1alpha1.Action   `json:"action"`
+	Findings  []findingJSON     `json:"findings"`
+	Exempted  []policy.Exempted `json:"exempted,omitempty"`
+}
+
+type findingJSON struct {
+	Line         int             `json:"line"`
+	Action       v1alpha1.Action `json:"action"`
+	Policy       string          `json:"policy"`
+	Pods         v1alpha1.Action `json:"pods,omitempty"`
+	PodsPolicy   string          `json:"podsPolicy,omitempty"`
+	Rule         policy.Rule     `json:"rule"`
+	Containers   []string        `json:"containers"`
+	Image        string          `json:"image"`
+	Architecture string          `json:"architecture"`
+	Message      []string        `json:"message"`
+	Binary       *report.Binary  `json:"binary,omitempty"`
+	Trigger      *report.Trigger `json:"trigger,omitempty"`
+	Gap          *report.Gap     `json:"gap,omitempty"`
+	Error        string          `json:"error,omitempty"`
+}
+
+func writeCheckJSON(w io.Writer, all []checked) error {
+	out := []checkedJSON{}
+	for _, c := range all {
+		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.Metadata.Name, c.decision.Action, []findingJSON{}, c.decision.Exempted}
+		for _, f := range c.decision.Findings {
+			finding := findingJSON{c.lineOf(f), f.Action, f.Policy, f.Pods, f.PodsPolicy, f.Rule, f.Image.Containers, f.Image.Reference,
+				f.Image.Architecture, words(f), f.Binary, f.Trigger, f.Gap, ""}
+			if f.Image.Failure != nil {
+				finding.Error = string(f.Image.Failure.Class)
+			}
+			object.Findings = append(object.Findings, finding)
+		}
+		out = append(out, object)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}
+
+// ruleIDs name the rules of policies for those who read results of many tools.
+func ruleIDs() map[policy.Rule]string {
+	return map[policy.Rule]string{
+		policy.RuleLegacy: "legacy-capability-abi", policy.RuleUnknown: "unknown-capability-abi", policy.RuleScanError: "image-not-read",
+	}
+}
+
+func writeCheckSARIF(w io.Writer, all []checked) error {
+	tool := sarif.Tool{Name: "capvet", Version: version, URI: "https://github.com/capvet/capvet", Rules: []sarif.Rule{
+		{ID: "legacy-capability-abi", Description: "An image's program uses the kernel's legacy 32-bit capability ABI.",
+			Help: "Move to a release of the program that uses version 3 of the ABI, or exempt the image in the policy."},
+		{ID: "unknown-capability-abi", Description: "It could not be told whether an image's program uses the legacy capability ABI.",
+			Help: "See what could not be read, or exempt the image in the policy."},
+		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
+	}}
+	levels := map[v1alpha1.Action]sarif.Level{v1alpha1.ActionReject: sarif.LevelError, v1alpha1.ActionWarn: sarif.LevelWarning}
+	var results []sarif.Result
+	for _, c := range all {
+		for _, f := range c.decision.Findings {
+			level := levels[v1alpha1.Stricter(f.Action, f.Pods)]
+			if level == "" {
+				level = sarif.LevelNote
+			}
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: strings.Join(words(f), ". "), File: c.File, Line: c.lineOf(f)})
+		}
+	}
+	return sarif.Write(w, tool, results)
+}

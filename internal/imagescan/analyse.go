@@ -19,44 +19,65 @@ const inMemory = 32 << 20
 // elfMagic is how an ELF file begins.
 const elfMagic = "\x7fELF"
 
-// analyse buffers one file and has it analysed. Its error says that the layer
-// could not be read; that the file could not be analysed is part of found.
-func (s *Scanner) analyse(ctx context.Context, name string, size int64, content io.Reader) (found, error) {
-	if limit := s.options.Limits.FileBytes; size > limit {
-		// Whether it matters is not known before all layers are.
-		return found{err: fmt.Errorf("%w: it has %d bytes, the limit is %d", imagefs.ErrTooLarge, size, limit), elf: true}, nil
-	}
+// analysesAtOnce is how many files of one layer are analysed beside its reading.
+const analysesAtOnce = 2
+
+// heldFile is a file that was taken out of its layer.
+type heldFile struct {
+	io.ReaderAt
+	size    int64
+	release func()
+}
+
+// hold takes a file out of its layer, into memory or onto the disk.
+func (s *Scanner) hold(ctx context.Context, name string, size int64, content io.Reader) (_ *heldFile, err error) {
 	budget := min(size, inMemory, s.options.Limits.Memory/2)
 	if err := s.memory.Acquire(ctx, budget); err != nil {
-		return found{}, err
+		return nil, err
 	}
-	defer s.memory.Release(budget)
-	var at io.ReaderAt
+	h := &heldFile{size: size, release: func() { s.memory.Release(budget) }}
+	defer func() {
+		if err != nil {
+			h.release()
+		}
+	}()
 	if size <= inMemory {
 		buffer := bytes.NewBuffer(make([]byte, 0, size))
 		if _, err := io.Copy(buffer, content); err != nil {
-			return found{}, err
+			return nil, err
 		}
-		at = bytes.NewReader(buffer.Bytes())
-	} else {
-		file, err := os.CreateTemp("", "capvet-")
-		if err != nil {
-			return found{}, fmt.Errorf("a temporary file for %s: %w", name, err)
-		}
-		defer os.Remove(file.Name())
-		defer file.Close()
-		if _, err := io.Copy(file, content); err != nil {
-			return found{}, err
-		}
-		at = file
+		h.ReaderAt = bytes.NewReader(buffer.Bytes())
+		return h, nil
 	}
+	file, err := os.CreateTemp("", "capvet-")
+	if err != nil {
+		return nil, fmt.Errorf("a temporary file for %s: %w", name, err)
+	}
+	h.ReaderAt, h.release = file, func() {
+		_ = file.Close()
+		_ = os.Remove(file.Name())
+		s.memory.Release(budget)
+	}
+	_, err = io.Copy(file, content)
+	return h, err
+}
+
+// tooLarge stands for a file over its limit: whether it matters is not known
+// before all layers are.
+func tooLarge(size, limit int64) found {
+	return found{err: fmt.Errorf("%w: it has %d bytes, the limit is %d", imagefs.ErrTooLarge, size, limit), elf: true}
+}
+
+// analyse has a file analysed, and lets go of it.
+func (s *Scanner) analyse(h *heldFile, name string) found {
+	defer h.release()
 	magic := make([]byte, len(elfMagic))
-	n, err := at.ReadAt(magic, 0)
+	n, err := h.ReadAt(magic, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return found{}, err
+		return found{err: err, elf: true}
 	}
-	binary, err := s.analyseSafely(at, size, name)
-	return found{binary, err, string(magic[:n]) == elfMagic}, nil
+	binary, err := s.analyseSafely(h, h.size, name)
+	return found{binary, err, string(magic[:n]) == elfMagic}
 }
 
 // analyseSafely turns a panic over one file into an error about that file.

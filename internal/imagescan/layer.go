@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/capvet/capvet/internal/imagefs"
 )
 
@@ -112,7 +114,10 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	}()
 	// A layer that is read again is the same byte for byte: what was analysed
 	// stands.
-	known, files := before.known(), before.known()
+	known, fresh := before.known(), map[imagefs.Source]*found{}
+	var analyses errgroup.Group
+	analyses.SetLimit(analysesAtOnce)
+	defer func() { _ = analyses.Wait() }()
 	isWanted := func(name string) bool {
 		base := path.Base(name)
 		return s.options.IsCandidate(base) || s.options.Libraries.is(base) || wanted[name]
@@ -121,10 +126,22 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		if _, ok := known[at]; ok {
 			return nil
 		}
-		f, err := s.analyse(ctx, at.Path, a.Size, content)
-		f.binary.FileCapabilities = a.Capabilities
-		files[at] = f
-		return err
+		f := &found{}
+		fresh[at] = f // in the place of an earlier file of the path
+		if limit := s.options.Limits.FileBytes; a.Size > limit {
+			*f = tooLarge(a.Size, limit)
+			return nil
+		}
+		held, err := s.hold(ctx, at.Path, a.Size, content)
+		if err != nil {
+			return err
+		}
+		analyses.Go(func() error {
+			*f = s.analyse(held, at.Path)
+			f.binary.FileCapabilities = a.Capabilities
+			return nil
+		})
+		return nil
 	})
 	if err != nil {
 		return nil, orContext(ctx, err)
@@ -135,7 +152,11 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.digest.Hex || b.digest.Algorithm != "sha256" {
 		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
 	}
-	return &summary{layer: layer, files: files, stored: verified.n}, nil
+	_ = analyses.Wait() // an analysis that fails is a finding
+	for at, f := range fresh {
+		known[at] = *f
+	}
+	return &summary{layer: layer, files: known, stored: verified.n}, nil
 }
 
 // verifier hashes what is read and bounds it.

@@ -41,7 +41,7 @@ type environment struct {
 var shared environment
 
 // kubeVersion is the release that charts are rendered for without a cluster.
-const kubeVersion = "1.36.3"
+const kubeVersion = "1.37.2"
 
 func TestMain(m *testing.M) {
 	if base := os.Getenv(postRenderVariable); base != "" {

@@ -180,8 +180,9 @@ func normal(t *testing.T, object *unstructured.Unstructured, certManager bool) m
 			t.Fatal(err)
 		}
 		for _, rule := range rules {
-			if verbs := rule.(map[string]any)["verbs"].([]any); certManager {
-				rule.(map[string]any)["verbs"] = slices.DeleteFunc(verbs, func(verb any) bool { return verb == "patch" })
+			r := rule.(map[string]any)
+			if verbs := r["verbs"].([]any); certManager && slices.Contains(r["resources"].([]any), any("validatingwebhookconfigurations")) {
+				r["verbs"] = slices.DeleteFunc(verbs, func(verb any) bool { return verb == "patch" })
 			}
 		}
 		if err := unstructured.SetNestedSlice(object.Object, rules, "rules"); err != nil {

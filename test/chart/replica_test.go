@@ -1,0 +1,257 @@
+//go:build chart
+
+package chart
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// replica is a webhook process started as a Deployment's Pod would be.
+type replica struct {
+	address, health, metrics string
+	log                      string
+	process                  *exec.Cmd
+	ended                    chan struct{}
+}
+
+// startReplica starts the container of a Deployment: its arguments, its files
+// from ConfigMaps and Secrets, its ServiceAccount's token. It does not wait.
+func startReplica(t *testing.T, namespace, deployment string) *replica {
+	t.Helper()
+	d := &appsv1.Deployment{}
+	if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: deployment}, d); err != nil {
+		t.Fatal(err)
+	}
+	spec := d.Spec.Template.Spec
+	dir := t.TempDir()
+	args := spec.Containers[0].Args
+	for i, mount := range spec.Containers[0].VolumeMounts {
+		to := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(to, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, volume := range spec.Volumes {
+			if volume.Name == mount.Name && volume.ConfigMap != nil {
+				files := &corev1.ConfigMap{}
+				if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name}, files); err != nil {
+					t.Fatal(err)
+				}
+				for name, text := range files.Data {
+					if err := os.WriteFile(filepath.Join(to, name), []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for j := range args {
+					args[j] = strings.Replace(args[j], "="+mount.MountPath+"/", "="+to+"/", 1)
+				}
+			}
+		}
+	}
+	kubeconfig, err := shared.cluster.ServiceAccountKubeconfig(t.Context(), namespace, spec.ServiceAccountName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addresses []string
+	for range 3 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		addresses = append(addresses, listener.Addr().String())
+	}
+	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], log: filepath.Join(dir, "log"), ended: make(chan struct{})}
+	log, err := os.Create(r.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	_, port, _ := net.SplitHostPort(r.address)
+	r.process = exec.Command(shared.webhook, append(args,
+		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...)
+	r.process.Stdout, r.process.Stderr = log, log
+	if err := r.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = r.process.Wait()
+		close(r.ended)
+	}()
+	t.Cleanup(func() {
+		r.kill()
+		if t.Failed() {
+			t.Logf("a replica's log ends with:\n%s", r.logTail())
+		}
+	})
+	return r
+}
+
+func (r *replica) logTail() string {
+	text, _ := os.ReadFile(r.log)
+	return string(text[max(0, len(text)-3000):])
+}
+
+// ready asks as a kubelet does.
+func (r *replica) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.health+"/readyz?verbose=1", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return errors.New(string(body))
+	}
+	return nil
+}
+
+func (r *replica) awaitReady(t *testing.T) {
+	t.Helper()
+	eventually(t, r.ready)
+}
+
+func (r *replica) kill() {
+	_ = r.process.Process.Kill()
+	<-r.ended
+}
+
+// terminate ends the replica as a kubelet does, and waits.
+func (r *replica) terminate(t *testing.T) {
+	t.Helper()
+	if err := r.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(time.Minute):
+		t.Fatalf("did not end within a minute of SIGTERM:\n%s", r.logTail())
+	}
+}
+
+// eventually tries until there is no error, for a minute at most.
+func eventually(t *testing.T, try func(context.Context) error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = try(t.Context()); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+// endpointDelay is how long the balancer takes to notice that a replica is
+// ready or no longer is.
+const endpointDelay = time.Second
+
+// balancer stands in for the Service: each connection goes to one of the
+// replicas that were ready when it last looked, and is not tried again.
+type balancer struct {
+	net.Listener
+
+	mu       sync.Mutex
+	replicas []*replica
+	ready    []string
+	turn     int
+}
+
+func startBalancer(t *testing.T) *balancer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &balancer{Listener: listener}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		listener.Close()
+	})
+	go func() {
+		for ctx.Err() == nil {
+			b.look(ctx)
+			time.Sleep(endpointDelay)
+		}
+	}()
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go b.forward(connection)
+		}
+	}()
+	return b
+}
+
+// set says which replicas there are; they take part once they are ready.
+func (b *balancer) set(replicas ...*replica) {
+	b.mu.Lock()
+	b.replicas = replicas
+	b.mu.Unlock()
+	b.look(context.Background())
+}
+
+func (b *balancer) look(ctx context.Context) {
+	b.mu.Lock()
+	replicas := b.replicas
+	b.mu.Unlock()
+	var ready []string
+	for _, r := range replicas {
+		if r.ready(ctx) == nil {
+			ready = append(ready, r.address)
+		}
+	}
+	b.mu.Lock()
+	b.ready = ready
+	b.mu.Unlock()
+}
+
+func (b *balancer) forward(connection net.Conn) {
+	defer connection.Close()
+	b.mu.Lock()
+	if len(b.ready) == 0 {
+		b.mu.Unlock()
+		return
+	}
+	b.turn++
+	address := b.ready[b.turn%len(b.ready)]
+	b.mu.Unlock()
+	backend, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer backend.Close()
+	done := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{backend, connection}, {connection, backend}} {
+		go func() {
+			_, _ = io.Copy(way[0], way[1])
+			done <- struct{}{}
+		}()
+	}
+	<-done
+}

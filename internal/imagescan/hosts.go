@@ -37,6 +37,8 @@ type endpoint struct {
 	pull, resolve bool
 	// mirror says that it is not the registry: it gets no credentials.
 	mirror bool
+	// plain says that it is spoken to without TLS, whatever it may offer.
+	plain bool
 	// bare says that it is not asked how it wants to be spoken to.
 	bare bool
 }
@@ -161,6 +163,7 @@ func newEndpoint(address string, of hostFields, dir string, options TransportOpt
 	e := endpoint{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, "/")}, header: http.Header{}}
 	var insecure []name.Option
 	if u.Scheme == "http" {
+		e.plain = true
 		insecure = append(insecure, name.Insecure)
 		options.PlainHTTP = append(slices.Clone(options.PlainHTTP), u.Host)
 	}
@@ -193,11 +196,11 @@ func newEndpoint(address string, of hostFields, dir string, options TransportOpt
 
 // of returns where to ask for a registry's images, in order: the registry itself
 // last, if the configuration does not name it.
-func (h *Hosts) of(registry name.Registry, transport http.RoundTripper) []endpoint {
+func (h *Hosts) of(registry name.Registry, transport http.RoundTripper, plain bool) []endpoint {
 	host := registry.RegistryStr()
 	own := endpoint{
 		base:     url.URL{Scheme: registry.Scheme(), Host: host, Path: "/v2"},
-		registry: registry, transport: transport, pull: true, resolve: true,
+		registry: registry, transport: transport, pull: true, resolve: true, plain: plain,
 	}
 	if h == nil {
 		return []endpoint{own}

@@ -74,7 +74,7 @@ func TestHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, e := range hosts.of(registry, nil) {
+			for _, e := range hosts.of(registry, nil, false) {
 				line := e.base.String() + " "
 				if e.pull {
 					line += "p"
@@ -207,7 +207,7 @@ func TestClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := hosts.of(registry, nil)[0].transport.RoundTrip(request)
+	response, err := hosts.of(registry, nil, false)[0].transport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,4 +235,33 @@ func clientCertificate(t *testing.T, commonName string) (certificate, key string
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
+
+// TestPrivateAddressWithTLS: a registry is not taken to speak plain HTTP because
+// its address is private, as go-containerregistry does; and one that is named
+// plain is not tried with TLS.
+func TestPrivateAddressWithTLS(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		var schemes []string
+		var options Options
+		options.Analyze, options.IsCandidate = (&fake{}).analyze, func(string) bool { return false }
+		options.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			schemes = append(schemes, r.URL.Scheme)
+			return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody, Request: r}, nil
+		})
+		want := "https"
+		if plain {
+			options.PlainHTTP, want = []string{"10.0.0.1:5000"}, "http"
+		}
+		scanner, err := New(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := scan(t, scanner, "10.0.0.1:5000/x:y"); err == nil {
+			t.Error("no error")
+		}
+		if len(schemes) == 0 || schemes[0] != want {
+			t.Errorf("plain %v: asked with %v", plain, schemes)
+		}
+	}
 }

@@ -49,7 +49,7 @@ var accepted = strings.Join([]string{
 // open returns a session with a repository. Nothing is asked yet.
 func (s *Scanner) open(repository name.Repository, auth authn.Authenticator) *session {
 	opened := &session{repository: repository, stall: s.options.Limits.StallTime}
-	for _, e := range s.options.Hosts.of(repository.Registry, s.transport) {
+	for _, e := range s.options.Hosts.of(repository.Registry, s.transport, allowsPlain(s.options.PlainHTTP, repository.RegistryStr())) {
 		p := &place{endpoint: e, agent: s.options.UserAgent, auth: auth}
 		if e.mirror {
 			p.auth = authn.Anonymous // credentials are not for other hosts
@@ -67,7 +67,7 @@ func (p *place) connect(ctx context.Context, repository name.Repository) (*http.
 	if p.client != nil {
 		return p.client, nil
 	}
-	base := transport.NewUserAgent(p.transport, p.agent)
+	base := transport.NewUserAgent(withoutTLS{p.plain, p.base.Host, p.transport}, p.agent)
 	if p.bare {
 		p.client = &http.Client{Transport: base}
 		return p.client, nil
@@ -79,6 +79,21 @@ func (p *place) connect(ctx context.Context, repository name.Repository) (*http.
 	}
 	p.client = &http.Client{Transport: authenticated}
 	return p.client, nil
+}
+
+// withoutTLS keeps a plain host from being tried with TLS first, as
+// go-containerregistry would.
+type withoutTLS struct {
+	plain bool
+	host  string
+	next  http.RoundTripper
+}
+
+func (t withoutTLS) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.plain && r.URL.Scheme == "https" && r.URL.Host == t.host && r.URL.Path == "/v2/" && r.Response == nil {
+		return nil, http.ErrSchemeMismatch
+	}
+	return t.next.RoundTrip(r)
 }
 
 // get asks for one thing of the repository, of each place that may be asked

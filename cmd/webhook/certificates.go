@@ -112,7 +112,7 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 		}
 	}
 	trust := &certs.Trust{Served: s.source, Reader: mgr.GetCache(), Configuration: o.configuration, Now: time.Now}
-	if err := certs.RegisterMetrics(metrics.Registry, trust); err != nil {
+	if err := certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	return func(r *http.Request) error { return trust.Check(r.Context()) }, nil

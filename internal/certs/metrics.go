@@ -7,7 +7,8 @@ import (
 )
 
 // RegisterMetrics registers what there is to know of the served certificate.
-func RegisterMetrics(r prometheus.Registerer, t *Trust) error {
+// ctx is the process's.
+func RegisterMetrics(ctx context.Context, r prometheus.Registerer, t *Trust) error {
 	for _, c := range []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "capvet_certificate_expiry_timestamp_seconds",
@@ -23,7 +24,7 @@ func RegisterMetrics(r prometheus.Registerer, t *Trust) error {
 			Name: "capvet_certificate_trusted",
 			Help: "1 when the served certificate verifies against every caBundle of the webhook configuration, else 0.",
 		}, func() float64 {
-			if t.Check(context.Background()) != nil {
+			if t.Check(ctx) != nil {
 				return 0
 			}
 			return 1

@@ -1,0 +1,149 @@
+//go:build chart
+
+package chart
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+)
+
+// rbacPatience is how long a missing right may take to show.
+const rbacPatience = 20 * time.Second
+
+// TestNoRightTooMany takes one resource of one rule away at a time: a webhook
+// that starts then either is refused something, or does not judge.
+func TestNoRightTooMany(t *testing.T) {
+	host, image := pushHAProxy(t)
+	b := startBalancer(t)
+	r := newRelease(b, host)
+	if err := shared.cluster.CreateNamespace(t.Context(), "rights", map[string]string{"capvet.dev/mode": "warn"}); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(t, "install")
+	t.Cleanup(func() {
+		uninstall := exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig)
+		if output, err := uninstall.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, output)
+		}
+	})
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "rights", Name: "pull"}, Type: corev1.SecretTypeDockerConfigJson,
+		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"registry.example.com":{"auth":"YTpi"}}}`},
+	}
+	if err := client.IgnoreAlreadyExists(shared.cluster.Client.Create(t.Context(), secret)); err != nil {
+		t.Fatal(err)
+	}
+
+	// works starts a webhook that has no certificate yet, and returns what is
+	// wrong with it; with all its rights nothing is.
+	started := 0
+	works := func(t *testing.T, patience time.Duration) error {
+		own := &corev1.Secret{}
+		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: releaseNamespace, Name: "capvet-tls"}, own); err != nil {
+			t.Fatal(err)
+		}
+		own.Data = nil
+		// Policies whose status nobody has written yet.
+		started++
+		for _, policy := range []client.Object{
+			&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("rights-", started)}},
+			&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "rights", Name: fmt.Sprint("rights-", started)}},
+		} {
+			eventually(t, func(ctx context.Context) error { return shared.cluster.Client.Create(ctx, policy) })
+			defer func() { _ = shared.cluster.Client.Delete(context.Background(), policy) }()
+		}
+		if err := shared.cluster.Client.Update(t.Context(), own); err != nil {
+			t.Fatal(err)
+		}
+		replica := startReplica(t, releaseNamespace, "capvet")
+		defer replica.kill()
+		refused := func() error {
+			log, err := os.ReadFile(replica.log)
+			if err != nil {
+				return err
+			}
+			if i := strings.Index(string(log), "forbidden"); i >= 0 {
+				return errors.New(string(log[max(0, i-200):min(len(log), i+200)]))
+			}
+			return nil
+		}
+		for deadline := time.Now().Add(rbacPatience); replica.ready(t.Context()) != nil; time.Sleep(100 * time.Millisecond) {
+			if err := refused(); err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("not ready: %w", replica.ready(t.Context()))
+			}
+		}
+		b.set(replica)
+		defer b.set()
+		for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+			err := errors.Join(refused(), judged("rights", image)(t.Context()))
+			if warnings, admitErr := admit(t.Context(), "rights", image, "pull"); admitErr != nil || !strings.Contains(warnings, legacyWarning) {
+				err = errors.Join(err, fmt.Errorf("with a pull secret: %q %w", warnings, admitErr))
+			}
+			if err != nil || time.Now().After(deadline) {
+				return err
+			}
+		}
+	}
+	if err := works(t, 2*time.Second); err != nil {
+		t.Fatalf("with all rights: %v", err)
+	}
+	clusterRole, role := &rbacv1.ClusterRole{}, &rbacv1.Role{}
+	for object, key := range map[client.Object]client.ObjectKey{clusterRole: {Name: "capvet"}, role: {Namespace: releaseNamespace, Name: "capvet"}} {
+		if err := shared.cluster.Client.Get(t.Context(), key, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := 0
+	try := func(object client.Object, rules *[]rbacv1.PolicyRule) {
+		all := *rules
+		for i, rule := range all {
+			for _, resource := range rule.Resources {
+				taken++
+				t.Run(fmt.Sprintf("%T/%s", object, resource), func(t *testing.T) {
+					set := func(ctx context.Context, changed []rbacv1.PolicyRule) {
+						*rules = changed
+						if err := shared.cluster.Client.Update(ctx, object); err != nil {
+							t.Fatal(err)
+						}
+						time.Sleep(time.Second) // the authorizer follows
+					}
+					less := slices.Clone(all)
+					if len(rule.Resources) == 1 {
+						less = slices.Delete(less, i, i+1)
+					} else {
+						less[i].Resources = slices.DeleteFunc(slices.Clone(rule.Resources), func(r string) bool { return r == resource })
+					}
+					set(t.Context(), less)
+					defer set(context.Background(), all)
+					err := works(t, rbacPatience)
+					if err == nil {
+						t.Errorf("nobody misses it")
+					}
+					t.Log(err)
+				})
+			}
+		}
+	}
+	try(clusterRole, &clusterRole.Rules)
+	try(role, &role.Rules)
+	if taken < 8 {
+		t.Errorf("only %d rights", taken)
+	}
+}

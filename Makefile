@@ -72,6 +72,10 @@ bench: ## what a user waits for: analysis in MB/s, a cold scan against crane exp
 bench-scan: ## cold scans of three sizes of image against crane and against the floor; CAPVET_BENCH_SCALE=1 is the full size
 	tools=$$(tools/ensure registry) && CAPVET_REGISTRY_TOOLS=$$tools go run ./test/bench/scan
 
+.PHONY: bench-load
+bench-load: ## warm admissions per second and p50/p99 through TLS, beside a webhook that does nothing
+	go test -tags load -count=1 -run 'TestLoad$$' -v ./internal/admission
+
 ##@ Keep
 
 .PHONY: generate
@@ -95,8 +99,10 @@ verify: generate ## fail when a generated file or go.mod is not what it should b
 	git diff --exit-code -- api config charts go.mod go.sum
 
 .PHONY: image
-image: ## build the image with docker, podman or buildah, whichever is there
-	@engine=$$(command -v docker || command -v podman || command -v buildah) || { echo "make image: no docker, podman or buildah found; install one" >&2; exit 1; }; \
+image: ## build the image with docker, podman or buildah; without any, an OCI layout of the same content in bin/image
+	@engine=$$(command -v docker || command -v podman || command -v buildah) && $$engine info >/dev/null 2>&1 || { \
+		echo "make image: no working docker, podman or buildah; assembling bin/image" >&2; \
+		exec go run ./tools/image -version $(VERSION); }; \
 	$$engine build --build-arg VERSION=$(VERSION) -t capvet:$(VERSION) .
 
 .PHONY: clean

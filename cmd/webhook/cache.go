@@ -13,6 +13,7 @@ import (
 // cacheOptions keep the cache to what is looked at: a cluster has thousands of
 // nodes and namespaces, and one webhook configuration is capvet's.
 func (o options) cacheOptions() cache.Options {
+	shared := true
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
@@ -23,7 +24,8 @@ func (o options) cacheOptions() cache.Options {
 				}
 				return object, nil
 			}},
-			&corev1.Namespace{}: {Transform: func(object any) (any, error) {
+			// Read on every request, and never changed by anyone.
+			&corev1.Namespace{}: {UnsafeDisableDeepCopy: &shared, Transform: func(object any) (any, error) {
 				if namespace, ok := object.(*corev1.Namespace); ok {
 					namespace.Annotations, namespace.ManagedFields = nil, nil
 				}

@@ -30,11 +30,11 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_findings_total",
 			Help: "Binaries found fault with, by capability ABI, product and action.",
-		}, []string{"abi", "product", "action"}),
+		}, []string{"abi", "product", "action", "dry_run"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_image_failures_total",
 			Help: "Images that could not be read for an admission request, by class of error.",
-		}, []string{"class"}),
+		}, []string{"class", "dry_run"}),
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.findings, m.failures} {
 		if err := r.Register(c); err != nil {
@@ -46,7 +46,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 
 // Answered implements Observer.
 func (m *Metrics) Answered(a Answer) {
-	m.requests.WithLabelValues(string(a.Outcome), strconv.FormatBool(a.DryRun)).Inc()
+	dryRun := strconv.FormatBool(a.DryRun)
+	m.requests.WithLabelValues(string(a.Outcome), dryRun).Inc()
 	m.seconds.WithLabelValues(string(a.Outcome)).Observe(a.Duration.Seconds())
 	for _, f := range a.Decision.Findings {
 		switch {
@@ -55,9 +56,9 @@ func (m *Metrics) Answered(a Answer) {
 			if f.Binary.Product != nil {
 				product = f.Binary.Product.Name
 			}
-			m.findings.WithLabelValues(string(f.Binary.Capset.ABI), product, string(f.Action)).Inc()
+			m.findings.WithLabelValues(string(f.Binary.Capset.ABI), product, string(f.Action), dryRun).Inc()
 		case f.Image.Failure != nil:
-			m.failures.WithLabelValues(string(f.Image.Failure.Class)).Inc()
+			m.failures.WithLabelValues(string(f.Image.Failure.Class), dryRun).Inc()
 		}
 	}
 }

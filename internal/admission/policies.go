@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -27,6 +28,16 @@ type PolicyIndex struct {
 
 	mu       sync.RWMutex
 	policies map[string]compiled // by kind and namespace/name
+	// held are the policies of namespaces that were asked for since the last
+	// change of a policy, so that a request costs the same however many there are.
+	held map[string]held
+}
+
+// held is what holds in a namespace with these labels, whatever the Pod.
+type held struct {
+	labels   labels.Set
+	policies []policy.Policy
+	broken   []string
 }
 
 type compiled struct {
@@ -38,7 +49,7 @@ type compiled struct {
 // NewPolicyIndex starts to follow policies and namespaces through c. live reads
 // from the API server itself.
 func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader) (*PolicyIndex, error) {
-	x := &PolicyIndex{namespaces: c, live: live, policies: map[string]compiled{}}
+	x := &PolicyIndex{namespaces: c, live: live, policies: map[string]compiled{}, held: map[string]held{}}
 	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
 		informer, err := c.GetInformer(ctx, object)
 		if err != nil {
@@ -91,6 +102,7 @@ func (x *PolicyIndex) set(object any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.policies[key] = entry
+	clear(x.held)
 }
 
 func (x *PolicyIndex) remove(object any) {
@@ -100,6 +112,7 @@ func (x *PolicyIndex) remove(object any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.policies, keyOf(object))
+	clear(x.held)
 }
 
 // keyOf names a policy object as policy.Policy does.
@@ -122,21 +135,39 @@ func (x *PolicyIndex) Matching(ctx context.Context, namespace string, pod labels
 	if err != nil {
 		return nil, nil, err
 	}
-	x.mu.RLock()
-	defer x.mu.RUnlock()
+	h := x.holding(namespace, namespaceLabels)
 	var matching []policy.Policy
-	var broken []string
+	for i := range h.policies {
+		if h.policies[i].MatchesPod(pod) {
+			matching = append(matching, h.policies[i])
+		}
+	}
+	return matching, h.broken, nil
+}
+
+// holding returns what holds in a namespace.
+func (x *PolicyIndex) holding(namespace string, namespaceLabels labels.Set) held {
+	x.mu.RLock()
+	h, known := x.held[namespace]
+	x.mu.RUnlock()
+	if known && maps.Equal(h.labels, namespaceLabels) {
+		return h
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	h = held{labels: namespaceLabels}
 	for _, entry := range x.policies {
 		switch {
 		case entry.namespace != "" && entry.namespace != namespace:
 		case entry.broken != "":
-			broken = append(broken, entry.broken)
-		case entry.policy.Matches(namespaceLabels, pod):
-			matching = append(matching, entry.policy)
+			h.broken = append(h.broken, entry.broken)
+		case entry.policy.MatchesNamespace(namespaceLabels):
+			h.policies = append(h.policies, entry.policy)
 		}
 	}
-	slices.Sort(broken)
-	return matching, broken, nil
+	slices.Sort(h.broken)
+	x.held[namespace] = h
+	return h
 }
 
 // InNamespace implements ClusterPolicySource.

@@ -122,6 +122,9 @@ func (p *Policy) Matches(namespace, pod labels.Set) bool {
 // some Pods at least.
 func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.namespaces.Matches(namespace) }
 
+// MatchesPod reports whether p is about Pods with these labels, where it holds.
+func (p *Policy) MatchesPod(pod labels.Set) bool { return p.pods.Matches(pod) }
+
 // Chooses reports whether p selects namespaces by a label's value, rather than
 // by what the label is not.
 func (p *Policy) Chooses(label, value string) bool {

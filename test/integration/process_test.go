@@ -44,11 +44,11 @@ func TestEndpoints(t *testing.T) {
 	}
 	wantParts(t, body,
 		`capvet_admission_requests_total{dry_run="false",outcome="warned"}`,
-		`capvet_findings_total{abi="v1",action="Warn",product="haproxy"}`,
+		`capvet_findings_total{abi="v1",action="Warn",dry_run="false",product="haproxy"}`,
 		`capvet_admission_duration_seconds_bucket{outcome="warned"`,
 		`capvet_scan_duration_seconds_count{result="ok"}`,
 		`capvet_scan_shared_total`,
-		`capvet_image_failures_total{class="registry"}`,
+		`capvet_image_failures_total{class="registry",dry_run="true"}`,
 	)
 	if strings.Contains(body, "library/haproxy") || strings.Contains(body, ns) {
 		t.Error("a metric's label holds the name of an image or a namespace")

@@ -1,0 +1,138 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+)
+
+// fakeCache is a cache of objects that a test hands it: what is added, changed
+// and removed is told to whoever follows that kind.
+type fakeCache struct {
+	cache.Cache
+	namespaces map[string]*corev1.Namespace
+	followers  map[string][]toolscache.ResourceEventHandler // by type
+}
+
+func newFakeCache() *fakeCache {
+	return &fakeCache{namespaces: map[string]*corev1.Namespace{}, followers: map[string][]toolscache.ResourceEventHandler{}}
+}
+
+type fakeInformer struct {
+	cache.Informer
+	add func(toolscache.ResourceEventHandler)
+}
+
+type fakeRegistration struct {
+	toolscache.ResourceEventHandlerRegistration
+}
+
+func (fakeRegistration) HasSynced() bool { return true }
+func (fakeInformer) HasSynced() bool     { return true }
+
+func (i fakeInformer) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
+	i.add(h)
+	return fakeRegistration{}, nil
+}
+
+func (c *fakeCache) GetInformer(_ context.Context, object client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {
+	kind := fmt.Sprintf("%T", object)
+	return fakeInformer{add: func(h toolscache.ResourceEventHandler) { c.followers[kind] = append(c.followers[kind], h) }}, nil
+}
+
+func (c *fakeCache) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	known, ok := c.namespaces[key.Name]
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, key.Name)
+	}
+	*object.(*corev1.Namespace) = *known
+	return nil
+}
+
+func (c *fakeCache) namespace(name string, l map[string]string) {
+	l = labels.Merge(l, labels.Set{"kubernetes.io/metadata.name": name})
+	c.namespaces[name] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: l}}
+}
+
+func (c *fakeCache) tell(object client.Object, tell func(toolscache.ResourceEventHandler)) {
+	for _, h := range c.followers[fmt.Sprintf("%T", object)] {
+		tell(h)
+	}
+}
+
+func (c *fakeCache) add(object client.Object) {
+	c.tell(object, func(h toolscache.ResourceEventHandler) { h.OnAdd(object, false) })
+}
+
+func (c *fakeCache) remove(object client.Object) {
+	c.tell(object, func(h toolscache.ResourceEventHandler) {
+		h.OnDelete(toolscache.DeletedFinalStateUnknown{Key: object.GetName(), Obj: object})
+	})
+}
+
+// TestPolicyIndex: what holds follows policies and namespaces at once, though it
+// is remembered.
+func TestPolicyIndex(t *testing.T) {
+	c := newFakeCache()
+	x, err := NewPolicyIndex(t.Context(), c, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.namespace("shop", nil)
+	c.namespace("team", nil)
+	want := func(step, namespace string, pod labels.Set, want ...string) {
+		t.Helper()
+		for range 2 { // the second time from memory
+			policies, broken, err := x.Matching(t.Context(), namespace, pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{}
+			for _, p := range policies {
+				got = append(got, p.Name)
+			}
+			slices.Sort(got)
+			if diff := cmp.Diff(append([]string{}, want...), append(got, broken...)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", step, diff)
+			}
+		}
+	}
+	prod := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "prod"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}}
+	own := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "shop"}, Spec: v1alpha1.CapsetPolicySpec{
+		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "lb"}}}}
+	lb := labels.Set{"app": "lb"}
+	want("nothing", "shop", lb)
+	c.add(prod)
+	want("not selected", "shop", lb)
+	c.namespace("shop", map[string]string{"env": "prod"})
+	want("the namespace is labelled", "shop", lb, "ClusterCapsetPolicy/prod")
+	c.add(own)
+	want("its own policy", "shop", lb, "CapsetPolicy/shop/own", "ClusterCapsetPolicy/prod")
+	want("for some Pods", "shop", nil, "ClusterCapsetPolicy/prod")
+	want("elsewhere", "team", lb)
+	broken := own.DeepCopy()
+	broken.Spec.PodSelector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	c.add(broken)
+	want("broken", "shop", lb, "ClusterCapsetPolicy/prod",
+		`CapsetPolicy/shop/own is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`)
+	c.remove(broken)
+	c.remove(prod)
+	want("removed", "shop", lb)
+	if _, _, err := x.Matching(t.Context(), "nowhere", lb); err == nil {
+		t.Error("a namespace that is none has policies")
+	}
+}

@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
-	webhookadmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/admission"
@@ -97,12 +96,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
-	noPanicDenial := false           // the handler answers its own panics; the library's answer to one refuses the Pod
 	handler := &admission.Handler{Policies: source, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
-		server.Register(path, admission.WithDeadline(&webhookadmission.Webhook{Handler: handler, RecoverPanic: &noPanicDenial}))
+		server.Register(path, admission.WithDeadline(admission.Serve(handler, log.WithName("admission"))))
 	}
-	server.Register(pathValidateNamespaces, &webhookadmission.Webhook{Handler: &admission.NamespaceHandler{Policies: cluster}, RecoverPanic: &noPanicDenial})
+	server.Register(pathValidateNamespaces, admission.Serve(&admission.NamespaceHandler{Policies: cluster}, log.WithName("admission")))
 
 	var leaving atomic.Bool
 	// Ready means: listener up with a certificate (a TLS handshake proves both),

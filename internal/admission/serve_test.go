@@ -1,0 +1,55 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admission/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+)
+
+func TestServe(t *testing.T) {
+	handler := admission.HandlerFunc(func(_ context.Context, req admission.Request) admission.Response {
+		if req.Name == "panics" {
+			panic("out of cheese")
+		}
+		return admission.Denied("no " + req.Name).WithWarnings("w")
+	})
+	const review = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","name":"NAME","object":{"a":1}}}`
+	for _, tt := range []struct {
+		name, contentType, body string
+		status                  int
+	}{
+		{"a review", "application/json", review, http.StatusOK},
+		{"a panic", "application/json", strings.Replace(review, "NAME", "panics", 1), http.StatusInternalServerError},
+		{"no JSON", "application/json", `{`, http.StatusBadRequest},
+		{"no request", "application/json", `{"apiVersion":"admission.k8s.io/v1"}`, http.StatusBadRequest},
+		{"another version", "application/json", strings.Replace(review, "io/v1", "io/v1beta1", 1), http.StatusBadRequest},
+		{"another type", "text/plain", review, http.StatusUnsupportedMediaType},
+		{"too large", "application/json", strings.Repeat(" ", maxReviewBytes+1), http.StatusRequestEntityTooLarge},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(tt.body))
+		r.Header.Set("Content-Type", tt.contentType)
+		w := httptest.NewRecorder()
+		Serve(handler, logr.Discard()).ServeHTTP(w, r)
+		if w.Code != tt.status {
+			t.Errorf("%s: status %d %s, want %d", tt.name, w.Code, w.Body, tt.status)
+		}
+		if w.Code != http.StatusOK {
+			continue
+		}
+		var got admissionv1.AdmissionReview
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.APIVersion != "admission.k8s.io/v1" || got.Kind != "AdmissionReview" || got.Response.UID != "u" || got.Response.Allowed ||
+			got.Response.Result.Message != "no NAME" || len(got.Response.Warnings) != 1 {
+			t.Errorf("%s: got %+v", tt.name, got.Response)
+		}
+	}
+}

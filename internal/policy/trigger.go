@@ -39,8 +39,9 @@ func (r Run) Trigger(b *report.Binary) *report.Trigger {
 			Why:  "is not what the container's command names (" + r.Command[0] + "), which may or may not start it",
 		}
 	}
+	// The user decides about the legacy calls; later releases may make others.
 	root, known := rootTriggers()[productOf(b)]
-	if !known || r.User == UserOfImage {
+	if !known || !b.Capset.ABI.Legacy() || r.User == UserOfImage {
 		return b.Trigger
 	}
 	switch {

@@ -10,6 +10,7 @@
 //	arm64, amd64 -> ir -> interpret, step values followed along every path
 //	resolve, trace                        a verdict, or on to the callers
 //	capset                                the report's values
+//	provenance, evidence                  what they were read from, for a person
 //
 // A sink is a place that ends in a kernel entry: libc's syscall function behind
 // a linkage stub, an inline instruction, a local wrapper. Calling it with given

@@ -95,14 +95,14 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	var leaving atomic.Bool
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	handler := &admission.Handler{Policies: source, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
-		server.Register(path, admission.WithDeadline(admission.Serve(handler, log.WithName("admission"))))
+		server.Register(path, parting(&leaving, admission.WithDeadline(admission.Serve(handler, log.WithName("admission")))))
 	}
-	server.Register(pathValidateNamespaces, admission.Serve(&admission.NamespaceHandler{Policies: cluster}, log.WithName("admission")))
+	server.Register(pathValidateNamespaces, parting(&leaving, admission.Serve(&admission.NamespaceHandler{Policies: cluster}, log.WithName("admission"))))
 
-	var leaving atomic.Bool
 	// Ready means: listener up with a certificate (a TLS handshake proves both),
 	// which the API server accepts, caches synced, and not on the way out.
 	checks := map[string]healthz.Checker{
@@ -154,6 +154,19 @@ func run(ctx context.Context, o options) error {
 	}
 	log.Info("left")
 	return nil
+}
+
+// parting has each caller close its connection after an answer, once the
+// process is leaving. An API server keeps connections open between reviews; one
+// that sends a review down such a connection at the moment when the server closes
+// it for good gets no answer, and does not ask again.
+func parting(leaving *atomic.Bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if leaving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func newLogger(o options) logr.Logger {

@@ -163,11 +163,28 @@ func (l *load) report(t *testing.T, what string, judged bool) {
 		t.Errorf("%s: %d admissions failed: %v", what, l.failed.Load(), *l.first.Load())
 	}
 	if judged && l.unjudged.Load() > 0 {
-		t.Errorf("%s: %d Pods were admitted unjudged", what, l.unjudged.Load())
+		t.Errorf("%s: %d Pods were admitted unjudged; the API server says:\n%s", what, l.unjudged.Load(), failedCalls(t))
 	}
 	if l.admitted.Load() == 0 {
 		t.Errorf("%s: no load at all", what)
 	}
+}
+
+// failedCalls returns the last of the API server's lines on webhooks that it
+// could not call.
+func failedCalls(t *testing.T) string {
+	t.Helper()
+	log, err := os.ReadFile(shared.cluster.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "webhook") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-10):], "")
 }
 
 func configuration(t *testing.T) *admissionregistrationv1.ValidatingWebhookConfiguration {
@@ -215,7 +232,7 @@ func TestLifeCycle(t *testing.T) {
 	b := startBalancer(t)
 	r := newRelease(b, host, "--set", "webhook.failClosed.enabled=true",
 		// So short that several certificates come and go while the test watches.
-		"--set", "certificates.lifetime=24s", "--set", "certificates.trustDelay=3s", "--set", "shutdownDelay=3s")
+		"--set", "certificates.lifetime=24s", "--set", "certificates.trustDelay=3s", "--set", "shutdownDelay=5s")
 	for name, labels := range map[string]map[string]string{
 		"shop": {"capvet.dev/mode": "warn"}, "strict": {"capvet.dev/mode": "reject"}, "closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "plain": nil,
 	} {

@@ -44,6 +44,8 @@ type ControlPlane struct {
 	// AuditLog is the path of the API server's audit log: one JSON event a line,
 	// with metadata, for Pods.
 	AuditLog string
+	// Log is the path of what the API server itself says.
+	Log string
 
 	dir         string
 	environment *envtest.Environment
@@ -72,6 +74,7 @@ func StartControlPlane(assets, dir string) (*ControlPlane, error) {
 		dir:        dir,
 		Kubectl:    filepath.Join(assets, "kubectl"),
 		AuditLog:   filepath.Join(dir, "audit.log"),
+		Log:        filepath.Join(dir, "kube-apiserver.log"),
 		Kubeconfig: filepath.Join(dir, "admin.kubeconfig"),
 	}
 	policy := filepath.Join(dir, "audit-policy.yaml")
@@ -83,6 +86,12 @@ func StartControlPlane(assets, dir string) (*ControlPlane, error) {
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  startTimeout,
 	}
+	log, err := os.Create(c.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the API server has its own copy
+	c.environment.ControlPlane.GetAPIServer().Err = log
 	// envtest turns the ServiceAccount plugin off for want of a controller
 	// manager. Pods are to get their pull secrets from it, as in a cluster.
 	c.environment.ControlPlane.GetAPIServer().Configure().

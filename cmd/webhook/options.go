@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -39,7 +40,10 @@ type options struct {
 	registries     imagescan.Registries
 	registryCAs    []string
 	registryConfig string
-	limits         imagescan.Limits
+	// A kubelet's, under the names of its own flags.
+	providerConfig  string
+	providerPlugins string
+	limits          imagescan.Limits
 }
 
 // parseOptions reads the command line. It returns flag.ErrHelp after printing
@@ -78,6 +82,8 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.Func("deny-registry", "`glob` of registries that are never read from; may be repeated", addTo(&o.registries.Deny))
 	flags.Func("registry-ca", "`file` with certificate authorities, in PEM form, that registries' certificates are trusted from besides the system's; may be repeated", addTo(&o.registryCAs))
 	flags.StringVar(&o.registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as the nodes' containerd has it: mirrors, certificate authorities, client certificates; empty: none")
+	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "", "`file` with a kubelet's CredentialProviderConfig: plugins with the credentials that capvet's own identity has in a cloud's registry; empty: none")
+	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "", "`folder` with those plugins")
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -88,6 +94,9 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	}
 	if o.logFormat != "json" && o.logFormat != "text" {
 		return options{}, fmt.Errorf("--log-format is %q: give json or text", o.logFormat)
+	}
+	if (o.providerConfig == "") != (o.providerPlugins == "") {
+		return options{}, errors.New("give both --image-credential-provider-config and --image-credential-provider-bin-dir, or neither")
 	}
 	if err := o.certificates.validate(); err != nil {
 		return options{}, err

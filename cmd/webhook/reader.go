@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/prometheus/client_golang/prometheus"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -21,9 +22,10 @@ import (
 // imageReader reads images for admission: with the Pod's own credentials,
 // through the scanner.
 type imageReader struct {
-	secrets pullauth.Resolver
-	scanner *imagescan.Scanner
-	early   bool
+	secrets   pullauth.Resolver
+	providers *pullauth.Providers
+	scanner   *imagescan.Scanner
+	early     bool
 }
 
 var _ admission.ImageReader = (*imageReader)(nil)
@@ -40,6 +42,12 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	var hosts *imagescan.Hosts
 	if o.registryConfig != "" {
 		if hosts, err = imagescan.LoadHosts(o.registryConfig, connections); err != nil {
+			return nil, err
+		}
+	}
+	var providers *pullauth.Providers
+	if o.providerConfig != "" {
+		if providers, err = pullauth.LoadProviders(o.providerConfig, o.providerPlugins); err != nil {
 			return nil, err
 		}
 	}
@@ -60,7 +68,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, scanner: scanner, early: o.early}, nil
+	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, providers: providers, scanner: scanner, early: o.early}, nil
 }
 
 // connections says where connections may go and what they trust.
@@ -77,6 +85,11 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, referen
 	}
 	if len(skipped) > 0 {
 		logf.FromContext(ctx).Info("pull secrets are missing or broken, and left out", "namespace", puller.Namespace, "secrets", skipped)
+	}
+	if ref, err := name.ParseReference(reference); err == nil { // if not, the scanner says so
+		if err := r.providers.Add(ctx, credentials, ref.Context()); err != nil {
+			logf.FromContext(ctx).Error(err, "going on without a plugin's credentials", "image", reference)
+		}
 	}
 	return r.scanner.Scan(ctx, imagescan.Request{Reference: reference, Platform: platform, Credentials: credentials, Early: r.early})
 }

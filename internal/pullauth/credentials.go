@@ -1,9 +1,10 @@
 // Package pullauth finds the credentials with which a Pod's images are pulled,
 // by a kubelet's rules: the Pod's imagePullSecrets, else its ServiceAccount's;
-// every entry that matches the image's repository, one after the other.
+// every entry that matches the image's repository, one after the other. After
+// them come a kubelet's credential provider plugins, where some are configured.
 //
-// It is not for node-level credentials or cloud providers' helpers. Secrets are
-// read one at a time and by name; what they hold is never logged.
+// Secrets are read one at a time and by name; what they hold is never logged.
+// Plugins and their configuration are the administrator's, and trusted.
 package pullauth
 
 import (
@@ -21,23 +22,35 @@ import (
 type entry struct {
 	host, path string // host may hold globs; path is empty or starts with a slash
 	config     authn.AuthConfig
+	fallback   bool // a plugin's: tried after what the secrets hold
 }
 
-// Credentials are what a Pod's secrets hold. The zero value holds nothing.
+// matches reports whether a repository falls under the key. Its path is a plain
+// prefix, as for a kubelet: /team is one of /team-a/app too.
+func (e entry) matches(host, repositoryPath string) bool {
+	return matchesHost(e.host, host) && strings.HasPrefix(repositoryPath, e.path)
+}
+
+// Credentials are what a Pod's secrets hold, and plugins say. The zero value
+// holds nothing.
 type Credentials struct{ entries []entry }
 
-// For returns the credentials that match a repository, those with the longest
-// key first, as a kubelet tries them.
+// For returns the credentials that match a repository as a kubelet tries them:
+// those with the longest key first, and the plugins' after all others.
 func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
 	host, repositoryPath := repository.RegistryStr(), "/"+repository.RepositoryStr()
 	var matching []entry
 	for _, e := range c.entries {
-		// A plain prefix, as for a kubelet: /team is one of /team-a/app too.
-		if matchesHost(e.host, host) && strings.HasPrefix(repositoryPath, e.path) {
+		if e.matches(host, repositoryPath) {
 			matching = append(matching, e)
 		}
 	}
-	slices.SortStableFunc(matching, func(a, b entry) int { return cmp.Compare(b.host+b.path, a.host+a.path) })
+	slices.SortStableFunc(matching, func(a, b entry) int {
+		if a.fallback != b.fallback {
+			return map[bool]int{false: -1, true: 1}[a.fallback]
+		}
+		return cmp.Compare(b.host+b.path, a.host+a.path)
+	})
 	var authenticators []authn.Authenticator
 	seen := map[authn.AuthConfig]bool{}
 	for _, e := range matching {
@@ -49,28 +62,44 @@ func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
 	return authenticators
 }
 
-// add files a credential under a key of a docker configuration: a host, with or
-// without scheme, port and path.
+// add files a credential under a key of a docker configuration. A key that no
+// registry can have is left out.
 func (c *Credentials) add(key string, config authn.AuthConfig) {
+	if host, path, ok := splitKey(key); ok {
+		c.entries = append(c.entries, entry{host: host, path: path, config: config})
+	}
+}
+
+// addFallback adds what plugins said.
+func (c *Credentials) addFallback(said []entry) {
+	for _, e := range said {
+		e.fallback = true
+		c.entries = append(c.entries, e)
+	}
+}
+
+// splitKey reads a key of a docker configuration: a host, with or without scheme,
+// port and path.
+func splitKey(key string) (host, path string, ok bool) {
 	if !strings.Contains(key, "://") {
 		key = "https://" + key
 	}
 	u, err := url.Parse(key)
 	if err != nil || u.Host == "" {
-		return // no registry has such a name
+		return "", "", false
 	}
-	e := entry{host: u.Host, path: u.Path, config: config}
-	if isDockerHub(e.host) {
-		e.host = name.DefaultRegistry
+	host, path = u.Host, u.Path
+	if isDockerHub(host) {
+		host = name.DefaultRegistry
 	}
 	// docker login writes the API's version before the repository's path.
-	if strings.HasPrefix(e.path, "/v1/") || strings.HasPrefix(e.path, "/v2/") {
-		e.path = e.path[len("/v1"):]
+	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/") {
+		path = path[len("/v1"):]
 	}
-	if e.path == "/" {
-		e.path = ""
+	if path == "/" {
+		path = ""
 	}
-	c.entries = append(c.entries, e)
+	return host, path, true
 }
 
 func isDockerHub(host string) bool {

@@ -19,6 +19,7 @@ import (
 type images struct {
 	haproxy30, haproxy32 string // indexes for arm64 and amd64, with attestations
 	private              string // HAProxy 3.0, behind a password
+	cloud                string // the same, behind one that a credential provider knows
 	amd64Only            string
 	oversized            string // HAProxy beyond the file limit
 	corrupt              string // a layer that does not have its digest
@@ -36,6 +37,7 @@ func pushImages(ctx context.Context, c *cluster) (images, error) {
 		haproxy30: c.front.Host() + "/library/haproxy:3.0",
 		haproxy32: c.front.Host() + "/library/haproxy:3.2",
 		private:   c.private.Host() + "/team/haproxy:3.0",
+		cloud:     c.private.Host() + cloudPath + "/haproxy:3.0",
 		amd64Only: c.front.Host() + "/library/haproxy:amd64",
 		oversized: c.front.Host() + "/library/oversized:1",
 		corrupt:   c.front.Host() + "/library/corrupt:1",
@@ -83,7 +85,7 @@ func pushImages(ctx context.Context, c *cluster) (images, error) {
 		return i, err
 	}
 	for reference, what := range map[string]remote.Taggable{
-		i.haproxy30: index30, i.haproxy32: index32, i.private: arm30, i.amd64Only: amd30,
+		i.haproxy30: index30, i.haproxy32: index32, i.private: arm30, i.cloud: arm30, i.amd64Only: amd30,
 		i.corrupt: corrupt, i.symlinked: symlinked, i.removed: removed, i.oversized: oversized,
 	} {
 		ref, err := name.ParseReference(reference, name.Insecure)
@@ -91,7 +93,7 @@ func pushImages(ctx context.Context, c *cluster) (images, error) {
 			return i, err
 		}
 		auth := authn.Anonymous
-		if reference == i.private {
+		if reference == i.private || reference == i.cloud {
 			auth = authn.FromConfig(authn.AuthConfig{Username: privateUser, Password: privatePassword})
 		}
 		if err := remote.Push(ref, what, remote.WithContext(ctx), remote.WithAuth(auth)); err != nil {

@@ -93,7 +93,11 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	if c.webhook, err = c.StartWebhook(ctx, root, harness.WebhookOptions{Binary: c.binary, Args: c.webhookArgs()}); err != nil {
+	providers, err := c.writeProvider()
+	if err != nil {
+		return 1, err
+	}
+	if c.webhook, err = c.StartWebhook(ctx, root, harness.WebhookOptions{Binary: c.binary, Args: append(c.webhookArgs(), providers...)}); err != nil {
 		return 1, err
 	}
 	defer func() {

@@ -44,7 +44,7 @@ func loadPlugins(t *testing.T, config string, plugins map[string]string) (*Provi
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range plugins {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -37,7 +37,7 @@ providers:
 `, key, privatePassword), 0o600),
 		os.WriteFile(filepath.Join(dir, "cloud"), fmt.Appendf(nil, `#!/bin/sh
 printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","auth":{"%s":{"username":"%s","password":"%%s"}}}' "$PASSWORD"
-`, key, privateUser), 0o700)) //nolint:gosec // a program
+`, key, privateUser), 0o700))
 }
 
 // TestCredentialProvider: an image that only capvet's own identity can pull is

@@ -42,11 +42,12 @@ func (s *Scanner) hold(ctx context.Context, name string, size int64, content io.
 		}
 	}()
 	if size <= inMemory {
-		buffer := bytes.NewBuffer(make([]byte, 0, size))
-		if _, err := io.Copy(buffer, content); err != nil {
+		buffer := make([]byte, size) // a bytes.Buffer would grow to twice that
+		n, err := io.ReadFull(content, buffer)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, err
 		}
-		h.ReaderAt = bytes.NewReader(buffer.Bytes())
+		h.ReaderAt = bytes.NewReader(buffer[:n])
 		return h, nil
 	}
 	file, err := os.CreateTemp("", "capvet-")

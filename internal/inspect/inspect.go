@@ -13,6 +13,8 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/capvet/capvet/internal/elfcaps"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
@@ -20,7 +22,7 @@ import (
 
 // File analyses the ELF file of size bytes in r. path is used for the report's
 // Path and for recognising products by name; nothing is opened. Errors wrap
-// those of elfcaps.Open or what r returned.
+// those of elfcaps.Open or what r returned. r is read from two goroutines.
 func File(r io.ReaderAt, size int64, path string) (report.Binary, error) {
 	return examine(r, size, path, (*elfcaps.File).Capset)
 }
@@ -41,21 +43,25 @@ func examine(r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) 
 	if err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
 	}
+	var hashing errgroup.Group
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(r, 0, size)); err != nil {
-		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
-	}
+	hashing.Go(func() error {
+		_, err := io.Copy(sum, io.NewSectionReader(r, 0, size))
+		return err
+	})
 	x := f.Facts()
 	b := report.Binary{
-		Path: path, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, Machine: x.Machine, Libc: x.Libc,
+		Path: path, Size: size, Machine: x.Machine, Libc: x.Libc,
 		Linkage: x.Linkage, PIE: x.PIE, Stripped: x.Stripped, BuildID: x.BuildID, Capset: capset(f),
 	}
-	m, basis, ok := recognise(f)
-	if !ok {
-		return b, nil
+	if m, basis, ok := recognise(f); ok {
+		b.Product = &report.Product{Name: m.Product.Name, Version: m.Version, Basis: basis}
+		judge(&b, f, m)
 	}
-	b.Product = &report.Product{Name: m.Product.Name, Version: m.Version, Basis: basis}
-	judge(&b, f, m)
+	if err := hashing.Wait(); err != nil {
+		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
+	}
+	b.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	return b, nil
 }
 

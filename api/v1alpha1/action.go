@@ -43,6 +43,18 @@ const (
 	TriggerStart Trigger = "Start"
 )
 
+// ImageSelection says which images a policy wants read.
+//
+// +kubebuilder:validation:Enum=Hinted;All
+type ImageSelection string
+
+const (
+	// ImagesHinted are those that show a sign of a known product.
+	ImagesHinted ImageSelection = "Hinted"
+	// ImagesAll are all.
+	ImagesAll ImageSelection = "All"
+)
+
 // Stricter returns the stricter of a and b. A value that is no known action
 // ranks as ActionIgnore.
 func Stricter(a, b Action) Action {

@@ -36,6 +36,19 @@ type CapsetPolicySpec struct {
 	// +listType=set
 	Architectures []Architecture `json:"architectures,omitempty"`
 
+	// images says which images are read. Hinted: those that show a sign of a known
+	// product (haproxy, nginx and what derives from it) in the reference's
+	// repository or tag, in the image's configuration (ENTRYPOINT, CMD, ENV,
+	// labels, history) or in the container's command; of all others only the
+	// manifest and the configuration are read, and the decision says so. All:
+	// every image, which alone proves that there is nothing. Where several
+	// policies match, an image is read if one of them wants it, and each judges
+	// what was found.
+	//
+	// +optional
+	// +kubebuilder:default=Hinted
+	Images ImageSelection `json:"images,omitempty"`
+
 	// action is what happens to a Pod with a binary that uses the legacy
 	// capability ABI (v1, or the deprecated v2).
 	//

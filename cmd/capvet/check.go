@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,7 +82,13 @@ type check struct {
 	input   checkInput
 	scanner *imagescan.Scanner
 	now     time.Time
-	read    map[[2]string]policy.Image // by reference and architecture: Report or Failure
+	read    map[readKey]policy.Image // Report or Failure
+}
+
+// readKey is what an image's report depends on.
+type readKey struct {
+	reference, architecture, words string
+	scope                          policy.Scope
 }
 
 // checked is the decision about one object.
@@ -101,12 +109,13 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 	scanner, err := imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
+		IsHint:      product.Hinted,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere}),
 		PlainHTTP:   o.plainHTTP,
 		UserAgent:   "capvet/" + version,
 	})
-	return &check{input: input, scanner: scanner, now: time.Now(), read: map[[2]string]policy.Image{}}, err
+	return &check{input: input, scanner: scanner, now: time.Now(), read: map[readKey]policy.Image{}}, err
 }
 
 // all judges every object that is ever judged, in the order of the files.
@@ -145,8 +154,8 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 	architectures := placement.Architectures(&s.Template.Spec, policy.Architectures(matching))
 	images := policy.Spread(s.Images(), architectures)
 	for i := range images {
-		if policy.Wanted(c.now, matching, images[i]) {
-			images[i].Report, images[i].Failure = c.scan(ctx, images[i])
+		if scope, wanted := policy.Wanted(c.now, matching, images[i]); wanted {
+			images[i].Report, images[i].Failure = c.scan(ctx, images[i], scope)
 		}
 	}
 	if s.Workload() {
@@ -155,13 +164,16 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 	return policy.Evaluate(c.now, matching, images)
 }
 
-// scan reads an image once.
-func (c *check) scan(ctx context.Context, image policy.Image) (*report.Report, *report.Failure) {
-	key := [2]string{image.Reference, image.Architecture}
+// scan reads an image once for all that run it alike.
+func (c *check) scan(ctx context.Context, image policy.Image, scope policy.Scope) (*report.Report, *report.Failure) {
+	words := slices.Concat(image.Run.Command, image.Run.Args)
+	key := readKey{image.Reference, image.Architecture, strings.Join(words, "\x00"), scope}
 	if known, ok := c.read[key]; ok {
 		return known.Report, known.Failure
 	}
-	r, err := c.scanner.Scan(ctx, imagescan.Request{Reference: image.Reference, Platform: "linux/" + image.Architecture, Credentials: keychain{}})
+	r, err := c.scanner.Scan(ctx, imagescan.Request{
+		Reference: image.Reference, Platform: "linux/" + image.Architecture, Credentials: keychain{}, Hinted: !scope.AllImages, Words: words,
+	})
 	var known policy.Image
 	var classed *imagescan.Error
 	switch {

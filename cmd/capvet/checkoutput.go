@@ -78,6 +78,9 @@ func writeCheckText(w io.Writer, all []checked) error {
 				fmt.Fprintf(w, "  %s\n", clean(line))
 			}
 		}
+		for _, n := range c.decision.NotRead {
+			fmt.Fprintf(w, "  not read: no sign of a known product: %s on %s\n", clean(n.Image), clean(n.Architecture))
+		}
 		for _, e := range c.decision.Exempted {
 			fmt.Fprintf(w, "  exempt from %s: %s: %s\n", clean(e.Policy), clean(e.Image), clean(e.Reason))
 		}
@@ -95,6 +98,7 @@ type checkedJSON struct {
 	Action    v1alpha1.Action   `json:"action"`
 	Findings  []findingJSON     `json:"findings"`
 	Exempted  []policy.Exempted `json:"exempted,omitempty"`
+	NotRead   []policy.NotRead  `json:"notRead,omitempty"`
 }
 
 type findingJSON struct {
@@ -117,7 +121,7 @@ type findingJSON struct {
 func writeCheckJSON(w io.Writer, all []checked) error {
 	out := []checkedJSON{}
 	for _, c := range all {
-		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.Metadata.Name, c.decision.Action, []findingJSON{}, c.decision.Exempted}
+		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.Metadata.Name, c.decision.Action, []findingJSON{}, c.decision.Exempted, c.decision.NotRead}
 		for _, f := range c.decision.Findings {
 			finding := findingJSON{c.lineOf(f), f.Action, f.Policy, f.Pods, f.PodsPolicy, f.Rule, f.Image.Containers, f.Image.Reference,
 				f.Image.Architecture, words(f), f.Binary, f.Trigger, f.Gap, ""}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -39,8 +40,18 @@ func TestScript(t *testing.T) {
 	t.Cleanup(server.Close)
 	host := strings.TrimPrefix(server.URL, "http://")
 	legacy, fixed := imageOf(t, "3.0"), imageOf(t, "3.2")
-	for tag, image := range map[string]v1.Image{"3.0": legacy, "3.2": fixed} {
-		ref, err := name.ParseReference(host + "/haproxy:" + tag)
+	config, err := legacy.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.Config, config.History = v1.Config{}, nil
+	unsigned, err := mutate.ConfigFile(legacy, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reference, image := range map[string]v1.Image{"haproxy:3.0": legacy, "haproxy:3.2": fixed, "app:1": unsigned} {
+		ref, err := name.ParseReference(host + "/" + reference)
 		if err != nil {
 			t.Fatal(err)
 		}

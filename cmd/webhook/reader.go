@@ -54,6 +54,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	scanner, err := imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
+		IsHint:      product.Hinted,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   imagescan.NewTransport(connections),
 		Hosts:       hosts,
@@ -78,7 +79,7 @@ func (o options) connections() (imagescan.TransportOptions, error) {
 }
 
 // Read implements admission.ImageReader.
-func (r *imageReader) Read(ctx context.Context, puller admission.Puller, reference, platform string) (report.Report, error) {
+func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted admission.Wanted) (report.Report, error) {
 	credentials, skipped, err := r.secrets.Credentials(ctx, puller.Namespace, puller.ServiceAccount, puller.ImagePullSecrets)
 	if err != nil {
 		return report.Report{}, err
@@ -86,12 +87,15 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, referen
 	if len(skipped) > 0 {
 		logf.FromContext(ctx).Info("pull secrets are missing or broken, and left out", "namespace", puller.Namespace, "secrets", skipped)
 	}
-	if ref, err := name.ParseReference(reference); err == nil { // if not, the scanner says so
+	if ref, err := name.ParseReference(wanted.Reference); err == nil { // if not, the scanner says so
 		if err := r.providers.Add(ctx, credentials, ref.Context()); err != nil {
-			logf.FromContext(ctx).Error(err, "going on without a plugin's credentials", "image", reference)
+			logf.FromContext(ctx).Error(err, "going on without a plugin's credentials", "image", wanted.Reference)
 		}
 	}
-	return r.scanner.Scan(ctx, imagescan.Request{Reference: reference, Platform: platform, Credentials: credentials, Early: r.early})
+	return r.scanner.Scan(ctx, imagescan.Request{
+		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early,
+		Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
+	})
 }
 
 // scanMetrics is the scanner's observer.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +29,19 @@ import (
 type ImageReader interface {
 	// Read returns what was found. Where the error has a FailureClass method,
 	// policies judge by what it returns. It answers soon after ctx ends.
-	Read(ctx context.Context, puller Puller, reference, platform string) (report.Report, error)
+	Read(ctx context.Context, puller Puller, wanted Wanted) (report.Report, error)
+}
+
+// Wanted is what is wanted of one image.
+type Wanted struct {
+	// Reference is the image as the Pod writes it.
+	Reference string
+	// Platform is os/arch.
+	Platform string
+	// Scope is how much of it is to be read.
+	Scope policy.Scope
+	// Words are the commands and arguments of all containers that run it.
+	Words []string
 }
 
 // Puller is who pulls an image: all that a kubelet would look at to find
@@ -73,6 +86,7 @@ type Outcome string
 const (
 	OutcomeSkipped  Outcome = "skipped"  // nothing to judge: no new image, or no policy
 	OutcomeClean    Outcome = "clean"    // judged, nothing found
+	OutcomeUnread   Outcome = "unread"   // nothing found, and some image not read for want of a hint
 	OutcomeAudited  Outcome = "audited"  // admitted in silence, with a trace
 	OutcomeWarned   Outcome = "warned"   // admitted with warnings
 	OutcomeRejected Outcome = "rejected" // refused
@@ -160,10 +174,16 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 	type reading struct{ reference, architecture string }
 	first := map[reading]int{}
 	same := map[int][]int{} // by the first
+	words := map[reading][]string{}
+	for _, image := range images {
+		key := reading{image.Reference, image.Architecture}
+		words[key] = slices.Concat(words[key], image.Run.Command, image.Run.Args)
+	}
 	now := h.Now()
 	for i := range images {
 		image := images[i]
-		if !policy.Wanted(now, policies, image) {
+		scope, wanted := policy.Wanted(now, policies, image)
+		if !wanted {
 			continue
 		}
 		key := reading{image.Reference, image.Architecture}
@@ -179,7 +199,7 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 			case <-ctx.Done():
 				return
 			}
-			r, err := h.readOne(ctx, puller, image)
+			r, err := h.readOne(ctx, puller, Wanted{Reference: image.Reference, Platform: "linux/" + image.Architecture, Scope: scope, Words: words[key]})
 			results <- result{i, r, err}
 		}()
 	}
@@ -207,14 +227,14 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 }
 
 // readOne turns a panic of the reader into an error.
-func (h *Handler) readOne(ctx context.Context, puller Puller, image policy.Image) (r report.Report, err error) {
+func (h *Handler) readOne(ctx context.Context, puller Puller, wanted Wanted) (r report.Report, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "reading an image", "image", image.Reference, "stack", string(debug.Stack()))
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "reading an image", "image", wanted.Reference, "stack", string(debug.Stack()))
 			err = errors.New("capvet failed on this image; its log has the details")
 		}
 	}()
-	return h.Images.Read(ctx, puller, image.Reference, "linux/"+image.Architecture)
+	return h.Images.Read(ctx, puller, wanted)
 }
 
 func failureOf(err error) *report.Failure {
@@ -235,5 +255,5 @@ func (h *Handler) log(ctx context.Context, kind string, answer Answer) {
 		return
 	}
 	logf.FromContext(ctx).Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
-		"findings", summaries(answer.Decision.Findings))
+		"findings", summaries(answer.Decision.Findings), "notRead", answer.Decision.NotRead)
 }

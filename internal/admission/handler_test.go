@@ -30,15 +30,17 @@ import (
 type reader struct {
 	answers map[string]func(ctx context.Context) (report.Report, error)
 
-	mu    sync.Mutex
-	reads []string
+	mu     sync.Mutex
+	reads  []string
+	wanted []Wanted
 }
 
-func (r *reader) Read(ctx context.Context, puller Puller, reference, platform string) (report.Report, error) {
+func (r *reader) Read(ctx context.Context, puller Puller, wanted Wanted) (report.Report, error) {
 	r.mu.Lock()
-	r.reads = append(r.reads, reference+" "+platform+" "+fmt.Sprint(puller))
+	r.reads = append(r.reads, wanted.Reference+" "+wanted.Platform+" "+fmt.Sprint(puller))
+	r.wanted = append(r.wanted, wanted)
 	r.mu.Unlock()
-	answer, ok := r.answers[reference]
+	answer, ok := r.answers[wanted.Reference]
 	if !ok {
 		return report.Report{}, classed(report.FailureNotFound)
 	}
@@ -57,6 +59,12 @@ func legacyReport() report.Report {
 	return r
 }
 
+func unreadReport() report.Report {
+	r := report.New()
+	r.Complete, r.Gaps = false, []report.Gap{{Where: "unread", Reason: report.GapNotRead, Detail: "no sign"}}
+	return r
+}
+
 func haproxy30() report.Binary {
 	return report.Binary{
 		Path: "/usr/local/sbin/haproxy", Machine: "arm64",
@@ -72,6 +80,7 @@ func answers() map[string]func(context.Context) (report.Report, error) {
 	return map[string]func(context.Context) (report.Report, error){
 		"legacy": func(context.Context) (report.Report, error) { return legacyReport(), nil },
 		"clean":  func(context.Context) (report.Report, error) { return report.New(), nil },
+		"unread": func(context.Context) (report.Report, error) { return unreadReport(), nil },
 		"panics": func(context.Context) (report.Report, error) { panic("out of cheese") },
 		"broken": func(context.Context) (report.Report, error) { return report.Report{}, errors.New("no class") },
 		"hangs": func(ctx context.Context) (report.Report, error) {
@@ -193,6 +202,7 @@ func TestHandle(t *testing.T) {
 		{"time runs out, warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("hangs"), true, true, OutcomeWarned, 1},
 		{"time runs out, reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("hangs"), false, false, OutcomeRejected, 1},
 		{"a reader that ignores its deadline", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("deaf"), true, true, OutcomeWarned, 1},
+		{"not read is not clean", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("unread", "clean"), true, false, OutcomeUnread, 2},
 		{"policies unknown", source{err: errors.New("not synced")}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
 		{"policies panic", source{panics: true}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
 		{"broken policy is said", source{broken: []string{"ClusterCapsetPolicy/x is not applied"}}, create, "", nil, pod("legacy"), true, true, OutcomeSkipped, 0},
@@ -253,6 +263,23 @@ func TestHandlePassesThePuller(t *testing.T) {
 	h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
 	if diff := cmp.Diff([]string{"clean linux/arm64 {n sa [s1 s2]}"}, images.reads); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestHandlePassesTheScope: how much policies want read, and the words of all
+// containers that run the image.
+func TestHandlePassesTheScope(t *testing.T) {
+	p := pod("clean", "clean", "clean")
+	p.Spec.Containers[0].Command, p.Spec.Containers[0].Args = []string{"a"}, []string{"b"}
+	p.Spec.Containers[1].Args = []string{"c"}
+	for images, all := range map[v1alpha1.ImageSelection]bool{"": false, v1alpha1.ImagesHinted: false, v1alpha1.ImagesAll: true} {
+		seen := &reader{answers: answers()}
+		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{Images: images})}}, Images: seen, Observer: &observer{}, Now: time.Now}
+		h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
+		want := []Wanted{{Reference: "clean", Platform: "linux/arm64", Scope: policy.Scope{AllImages: all}, Words: []string{"a", "b", "c"}}}
+		if diff := cmp.Diff(want, seen.wanted); diff != "" {
+			t.Errorf("images %q (-want +got):\n%s", images, diff)
+		}
 	}
 }
 

@@ -42,8 +42,8 @@ const (
 // remembered answers every image at once, as a scanner does that knows it.
 type remembered struct{}
 
-func (remembered) Read(_ context.Context, _ Puller, reference, _ string) (report.Report, error) {
-	if strings.Contains(reference, "haproxy") {
+func (remembered) Read(_ context.Context, _ Puller, wanted Wanted) (report.Report, error) {
+	if strings.Contains(wanted.Reference, "haproxy") {
 		return legacyReport(), nil
 	}
 	return report.New(), nil

@@ -47,6 +47,10 @@ func situations() map[string][]policy.Image {
 	i.Complete, i.Gaps = false, []report.Gap{{Where: "sha256:11", Reason: "too-large", Detail: "the layer has more than 1000000 entries"}}
 	incomplete.Report = &i
 
+	unread := imageOf("app", "example.com/shop/app:7")
+	n := unreadReport()
+	unread.Report = &n
+
 	failed := func(class report.FailureClass) policy.Image {
 		image := imageOf("lb", "example.com/haproxy:3.0")
 		image.Failure = &report.Failure{Class: class, Detail: "detail of " + string(class)}
@@ -54,6 +58,7 @@ func situations() map[string][]policy.Image {
 	}
 	all := map[string][]policy.Image{
 		"legacy": {legacy}, "legacy-shared": {shared}, "unknown": {unknown}, "incomplete": {incomplete},
+		"unread": {unread}, "unread-beside-legacy": {legacy, unread},
 		"several":          {legacy, unknown, incomplete, failed(report.FailureTimeout), failed(report.FailureNotFound)},
 		"failure-internal": {failed(report.FailureInternal)},
 	}
@@ -73,8 +78,10 @@ func TestMessages(t *testing.T) {
 				response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
 				writeResponse(&b, response)
 				if action == v1alpha1.ActionReject {
-					for _, key := range []string{annotationDecision, annotationFindings, annotationExemptions} {
-						b.WriteString("annotation " + key + ": " + response.AuditAnnotations[key] + "\n")
+					for _, key := range []string{annotationDecision, annotationFindings, annotationExemptions, annotationNotRead} {
+						if value, ok := response.AuditAnnotations[key]; ok {
+							b.WriteString("annotation " + key + ": " + value + "\n")
+						}
 					}
 				}
 			}

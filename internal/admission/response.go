@@ -19,7 +19,12 @@ const (
 	annotationDecision   = "decision"
 	annotationFindings   = "findings"
 	annotationExemptions = "exemptions"
+	annotationNotRead    = "notRead"
 )
+
+// decisionNotRead is the decision where nothing was found, and not all was
+// looked at: it must not read as clean.
+const decisionNotRead = "not read: no sign of a known product"
 
 // findingsPlace is where a person finds what warnings have no room for.
 const findingsPlace = `the audit annotation "` + annotationFindings + `"`
@@ -41,6 +46,12 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 	}
 	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
+	if len(d.NotRead) > 0 {
+		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead)
+		if d.Action == v1alpha1.ActionIgnore {
+			outcome, response.AuditAnnotations[annotationDecision] = OutcomeUnread, decisionNotRead
+		}
+	}
 	if len(d.Findings) > 0 {
 		response.AuditAnnotations[annotationFindings] = boundedJSON(summaries(d.Findings))
 	}

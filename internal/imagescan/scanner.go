@@ -48,6 +48,13 @@ type Request struct {
 	Platform string
 	// Credentials are the puller's; nil: anonymous.
 	Credentials Credentials
+	// Hinted has the layers of a registry's image read only where the reference's
+	// repository or tag, the image's configuration or one of Words hints at a
+	// known product. Of any other the report has one gap, of reason
+	// report.GapNotRead.
+	Hinted bool
+	// Words are what the puller says of how the image is run.
+	Words []string
 	// Early lets a legacy verdict answer as soon as it is proven, in a report
 	// that is not complete.
 	Early bool
@@ -58,6 +65,9 @@ type Options struct {
 	Analyze Analyze
 	// IsCandidate says by a path's last element whether it is looked at.
 	IsCandidate func(base string) bool
+	// IsHint says whether a text hints at a known product. Without it nothing
+	// does, and a request for what is hinted at reads nothing.
+	IsHint func(text string) bool
 	// Libraries are looked at too.
 	Libraries Libraries
 	// Transport carries every request; nil: NewTransport with its defaults.
@@ -100,6 +110,7 @@ type Scanner struct {
 	transport http.RoundTripper
 	memo      *memory
 	reports   *lru.Cache[key, report.Report]
+	hints     *lru.Cache[hintKey, bool]
 	images    *flights[flightKey, report.Report]
 	layers    *layerCache
 	reads     *flights[readKey, *summary]
@@ -137,6 +148,10 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
+	hints, err := lru.New[hintKey, bool](o.Limits.Cache)
+	if err != nil {
+		return nil, err
+	}
 	return &Scanner{
 		options:   o,
 		scans:     semaphore.NewWeighted(o.Limits.Scans),
@@ -145,6 +160,7 @@ func New(o Options) (*Scanner, error) {
 		transport: requestRules(o.Transport),
 		memo:      memo,
 		reports:   reports,
+		hints:     hints,
 		images:    newFlights[flightKey, report.Report](),
 		layers:    newLayerCache(o.Limits.LayerCache),
 		reads:     newFlights[readKey, *summary](),
@@ -218,6 +234,17 @@ func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Referen
 		return resolved.without(request.Platform), nil
 	}
 	repository := ref.Context()
+	if request.Hinted {
+		hinted, err := s.hinted(ctx, request, ref, &resolved)
+		if err != nil {
+			return report.Report{}, err
+		}
+		if !hinted {
+			r := notRead(request.Reference)
+			r.Image = repository.Digest(resolved.digest.String()).String()
+			return r, nil
+		}
+	}
 	k := flightKey{
 		key{repository.RegistryStr(), resolved.digest.String(), request.Platform},
 		repository.Name(), request.Early && s.options.StopEarly,

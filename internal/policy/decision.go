@@ -80,6 +80,14 @@ type Exempted struct {
 	Reason string `json:"reason"`
 }
 
+// NotRead is an image whose layers nobody read, since nothing about it hints at
+// a known product and no policy wants all images read. Nothing is known of it:
+// it is neither clean nor at fault.
+type NotRead struct {
+	Image        string `json:"image"`
+	Architecture string `json:"architecture"`
+}
+
 // Decision is what the matching policies come to together.
 type Decision struct {
 	// Action is the strictest of all findings, ActionIgnore when there is none.
@@ -90,6 +98,8 @@ type Decision struct {
 	Findings []Finding
 	// Exempted are sorted by image and policy.
 	Exempted []Exempted
+	// NotRead are sorted by image and architecture.
+	NotRead []NotRead
 }
 
 // Evaluate judges images under policies, all of which match the Pod. Each
@@ -121,6 +131,9 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.reason})
 				continue
 			}
+			if notRead(image) {
+				decision.NotRead = append(decision.NotRead, NotRead{Image: image.Reference, Architecture: image.Architecture})
+			}
 			judged := p.judge(image)
 			for j := range judged {
 				if workload {
@@ -148,6 +161,10 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Reason, b.Reason))
 	})
 	decision.Exempted = slices.Compact(decision.Exempted)
+	slices.SortFunc(decision.NotRead, func(a, b NotRead) int {
+		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Architecture, b.Architecture))
+	})
+	decision.NotRead = slices.Compact(decision.NotRead)
 	return decision
 }
 
@@ -160,6 +177,11 @@ func stricter(a, b Finding) Finding {
 		a.Pods, a.PodsPolicy = b.Pods, b.PodsPolicy
 	}
 	return a
+}
+
+// notRead says that the image was left unread for want of a hint.
+func notRead(image Image) bool {
+	return image.Report != nil && slices.ContainsFunc(image.Report.Gaps, func(g report.Gap) bool { return g.Reason == report.GapNotRead })
 }
 
 // judge lists the faults of one image with p's actions, Ignore among them. What
@@ -195,6 +217,9 @@ func (p *Policy) judge(image Image) []Finding {
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
 		if len(image.Report.Gaps) > 0 {
 			finding.Gap = &image.Report.Gaps[0]
+		}
+		if notRead(image) && p.images != v1alpha1.ImagesAll {
+			finding.Action = v1alpha1.ActionIgnore // as this policy wants it
 		}
 		findings = append(findings, finding)
 	}

@@ -263,8 +263,70 @@ func TestWants(t *testing.T) {
 		{"not exempt", exempting, "a/b/c", true},
 	} {
 		p := cluster(t, "p", tt.spec)
-		if got := Wanted(now, []Policy{p}, Image{Name: tt.image, Architecture: "arm64"}); got != tt.want {
+		if _, got := Wanted(now, []Policy{p}, Image{Name: tt.image, Architecture: "arm64"}); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+}
+
+// TestScope: an image is read as the widest of those policies wants that can
+// come to anything about it.
+func TestScope(t *testing.T) {
+	hinted := cluster(t, "hinted", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesHinted})
+	silent := cluster(t, "silent", v1alpha1.CapsetPolicySpec{})
+	all := cluster(t, "all", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll})
+	elsewhere := cluster(t, "elsewhere", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll, Architectures: []v1alpha1.Architecture{"amd64"}})
+	exempting := cluster(t, "exempting", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll, Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: "r"}}})
+	ignoring := cluster(t, "ignoring", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll,
+		Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}})
+	for _, tt := range []struct {
+		name     string
+		policies []Policy
+		want     bool
+	}{
+		{"hinted", []Policy{hinted}, false},
+		{"by default", []Policy{silent}, false},
+		{"all", []Policy{all}, true},
+		{"the widest wins", []Policy{hinted, all, silent}, true},
+		{"not of another architecture's", []Policy{hinted, elsewhere}, false},
+		{"not of one that exempts it", []Policy{hinted, exempting}, false},
+		{"not of one that does nothing", []Policy{hinted, ignoring}, false},
+	} {
+		if got, _ := Wanted(now, tt.policies, imageWith()); got.AllImages != tt.want {
+			t.Errorf("%s: got %+v", tt.name, got)
+		}
+	}
+}
+
+// TestNotRead: an image that was not read for want of a hint is at fault for
+// those policies alone that want all images read, and never silently clean.
+func TestNotRead(t *testing.T) {
+	image := imageWith()
+	image.Report.Complete, image.Report.Gaps = false, []report.Gap{{Where: "x", Reason: report.GapNotRead}}
+	reject := v1alpha1.CapsetPolicySpec{OnUnknown: v1alpha1.ActionReject}
+	all := v1alpha1.CapsetPolicySpec{OnUnknown: v1alpha1.ActionWarn, Images: v1alpha1.ImagesAll}
+	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: "r"}}}
+	listed := []NotRead{{Image: "haproxy:3.0", Architecture: "arm64"}}
+	for _, tt := range []struct {
+		name     string
+		policies map[string]v1alpha1.CapsetPolicySpec
+		want     []string
+		notRead  []NotRead
+	}{
+		{"hinted", map[string]v1alpha1.CapsetPolicySpec{"h": reject}, []string{"Ignore"}, listed},
+		{"all", map[string]v1alpha1.CapsetPolicySpec{"h": reject, "a": all}, []string{"Warn", "Warn ClusterCapsetPolicy/a onUnknown not-read"}, listed},
+		{"exempt", map[string]v1alpha1.CapsetPolicySpec{"e": exempting}, []string{"Ignore", "exempt haproxy:3.0 ClusterCapsetPolicy/e r"}, nil},
+	} {
+		var policies []Policy
+		for name, spec := range tt.policies {
+			policies = append(policies, cluster(t, name, spec))
+		}
+		d := Evaluate(now, policies, []Image{image, image})
+		if diff := cmp.Diff(tt.notRead, d.NotRead); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+		if diff := cmp.Diff(tt.want, outcome(Evaluate(now, policies, []Image{image}))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
 }

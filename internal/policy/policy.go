@@ -33,6 +33,7 @@ type Policy struct {
 	onScanError   v1alpha1.ScanErrorActions
 	workloads     v1alpha1.WorkloadAction
 	trigger       v1alpha1.Trigger
+	images        v1alpha1.ImageSelection
 	exemptions    []exemption
 }
 
@@ -76,6 +77,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 		onScanError: spec.OnScanError,
 		workloads:   spec.Workloads,
 		trigger:     spec.Trigger,
+		images:      spec.Images,
 	}
 	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
 	for _, arch := range spec.Architectures {
@@ -154,10 +156,25 @@ func Architectures(policies []Policy) []string {
 	return slices.Compact(all)
 }
 
+// Scope is how much of an image is to be read.
+type Scope struct {
+	// AllImages has the image read even if nothing hints at a known product.
+	AllImages bool
+}
+
 // Wanted reports whether some policy can come to anything but Ignore about the
-// image, so that it is worth reading.
-func Wanted(now time.Time, policies []Policy, image Image) bool {
-	return slices.ContainsFunc(policies, func(p Policy) bool { return p.wants(now, image) })
+// image, so that it is worth reading, and the widest scope that one of those
+// has.
+func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
+	var widest Scope
+	wanted := false
+	for i := range policies {
+		if p := &policies[i]; p.wants(now, image) {
+			wanted = true
+			widest.AllImages = widest.AllImages || p.images == v1alpha1.ImagesAll
+		}
+	}
+	return widest, wanted
 }
 
 func (p *Policy) wants(now time.Time, image Image) bool {

@@ -14,6 +14,9 @@ type Run struct {
 	// Command is the container's command and arguments when it has a command of
 	// its own; nil when the image's entry point runs.
 	Command []string
+	// Args are the container's arguments when it has no command of its own: they
+	// go to the image's entry point.
+	Args []string
 }
 
 // User is what is known of the user that a container starts as.

@@ -31,6 +31,9 @@ func Validate(spec *v1alpha1.CapsetPolicySpec) error {
 	if err := oneOf("trigger", spec.Trigger, []v1alpha1.Trigger{"", v1alpha1.TriggerAny, v1alpha1.TriggerStart}); err != nil {
 		return err
 	}
+	if err := oneOf("images", spec.Images, []v1alpha1.ImageSelection{"", v1alpha1.ImagesHinted, v1alpha1.ImagesAll}); err != nil {
+		return err
+	}
 	for i, arch := range spec.Architectures {
 		if err := oneOf(fmt.Sprintf("architectures[%d]", i), arch, v1alpha1.Architectures()); err != nil {
 			return err

@@ -8,8 +8,10 @@ func openresty() Product {
 		Name:        "openresty",
 		Executables: []string{"openresty"},
 		Hints:       []string{"openresty"},
-		Markers:     []Marker{{Text: "nginx version: openresty/"}},
-		Functions:   []string{"ngx_worker_process_init"},
+		// Gateways that bring it along without naming it.
+		Words:     []string{"kong", "apisix"},
+		Markers:   []Marker{{Text: "nginx version: openresty/"}},
+		Functions: []string{"ngx_worker_process_init"},
 		Ranges: []Range{
 			{Before: "1.13.8", ABI: report.ABINone},
 			{From: "1.13.8", ABI: report.ABIV1},

@@ -167,7 +167,7 @@ func (s *Subject) imagesWhere(wanted func(container, image string) bool) []polic
 		}
 		run := s.run(container)
 		if i := slices.IndexFunc(images, func(known policy.Image) bool {
-			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command)
+			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command) && slices.Equal(known.Run.Args, run.Args)
 		}); i >= 0 {
 			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
@@ -178,12 +178,13 @@ func (s *Subject) imagesWhere(wanted func(container, image string) bool) []polic
 }
 
 // run tells how a container runs its image: its own securityContext goes before
-// the Pod's, field by field. Arguments without a command go to the image's own
-// entry point, which is not known here.
+// the Pod's, field by field.
 func (s *Subject) run(container *corev1.Container) policy.Run {
 	var run policy.Run
 	if len(container.Command) > 0 {
 		run.Command = slices.Concat(container.Command, container.Args)
+	} else {
+		run.Args = container.Args
 	}
 	var user *int64
 	var nonRoot *bool

@@ -150,11 +150,13 @@ func TestRun(t *testing.T) {
 		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{SecurityContext: tt.pod, Containers: []corev1.Container{
 			{Name: "a", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
 			{Name: "b", Image: "x", SecurityContext: tt.container, Command: []string{"sleep"}, Args: []string{"1"}},
-			{Name: "c", Image: "x", SecurityContext: tt.container},
+			{Name: "c", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
+			{Name: "d", Image: "x", SecurityContext: tt.container},
 		}}}}
 		want := []policy.Image{
-			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want}},
+			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Args: []string{"-f"}}},
 			{Containers: []string{"b"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Command: []string{"sleep", "1"}}},
+			{Containers: []string{"d"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want}},
 		}
 		if diff := cmp.Diff(want, s.Images()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,10 @@ func run(ctx context.Context, o options) error {
 	log := newLogger(o)
 	ctrl.SetLogger(log)
 	log.Info("starting", "version", version)
+	// Garbage is collected harder before the container's limit is met.
+	if _, err := memlimit.Set(); err != nil {
+		log.Error(err, "cannot tell how much memory there is; going on without a limit")
+	}
 
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {

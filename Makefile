@@ -26,7 +26,7 @@ demo: ## a real API server, registry and webhook with three namespaces; DEMO_EXI
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-chart test-corpus ## everything
+test: test-unit test-integration test-chart test-alerts test-corpus ## everything
 
 .PHONY: test-unit
 test-unit: ## what needs nothing but Go; seconds
@@ -43,6 +43,11 @@ test-integration: ## against a real kube-apiserver, etcd and registry
 test-chart: ## the Helm chart and config/: rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -count=1 -tags chart -timeout 20m ./test/chart/... $(UPDATE)
+
+.PHONY: test-alerts
+test-alerts: ## the alerts and the dashboard: promtool, and a real Prometheus that scrapes a real webhook until each alert fires
+	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && prometheus=$$(tools/ensure prometheus) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_PROMETHEUS_TOOLS=$$prometheus $(GO_TEST) -count=1 -tags alerts -timeout 20m ./test/alerts/...
 
 .PHONY: test-corpus
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one

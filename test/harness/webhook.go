@@ -22,6 +22,8 @@ type Webhook struct {
 	Health, Metrics string
 	// Log is the path of what it wrote.
 	Log string
+	// Certificates is the folder with the tls.crt and tls.key that it serves with.
+	Certificates string
 
 	address  string // host:port of the reviews
 	caBundle []byte
@@ -76,7 +78,7 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 	}
 	w := &Webhook{
 		address: address(0), caBundle: certificate,
-		Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), ended: make(chan struct{}),
+		Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), Certificates: dir, ended: make(chan struct{}),
 	}
 	log, err := os.Create(w.Log)
 	if err != nil {

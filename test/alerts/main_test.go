@@ -1,0 +1,82 @@
+//go:build alerts
+
+// Package alerts tests the chart's alerts and dashboard with the real promtool
+// and the real Prometheus: the rules as helm renders them, what they say at
+// which time, and whether what a running webhook exports brings each of them to
+// fire and each panel of the dashboard to show something.
+//
+// Prometheus finds the webhook by a fixed address with the labels namespace and
+// pod, which a ServiceMonitor adds in a cluster; no Prometheus operator runs.
+package alerts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/capvet/capvet/test/harness"
+)
+
+// environment is what all tests share.
+type environment struct {
+	root       string // the repository's
+	dir        string
+	assets     string // folder of the control plane's executables
+	promtool   string
+	prometheus string
+	rules      []byte // groups of rules, as Prometheus reads them
+}
+
+var shared environment
+
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := runAll(ctx, m)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "alerts:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(ctx context.Context, m *testing.M) (int, error) {
+	assets, helm, tools := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_PROMETHEUS_TOOLS")
+	if assets == "" || helm == "" || tools == "" {
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS and CAPVET_PROMETHEUS_TOOLS are not set: run make test-alerts, which builds what they name")
+	}
+	root, err := harness.Root()
+	if err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "capvet-alerts-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	shared = environment{
+		root: root, dir: dir, assets: assets,
+		promtool: filepath.Join(tools, "promtool"), prometheus: filepath.Join(tools, "prometheus"),
+	}
+	if shared.rules, err = renderRules(ctx, filepath.Join(helm, "helm"), filepath.Join(root, "charts", "capvet")); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// command runs a tool and returns all that it says.
+func command(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		return string(output), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, output)
+	}
+	return string(output), nil
+}

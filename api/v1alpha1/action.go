@@ -55,6 +55,19 @@ const (
 	ImagesAll ImageSelection = "All"
 )
 
+// BinarySelection says which executables of an image a policy is about.
+//
+// +kubebuilder:validation:Enum=Proxies;All
+type BinarySelection string
+
+const (
+	// BinariesProxies are known products, what is named like one, and what the
+	// image itself runs.
+	BinariesProxies BinarySelection = "Proxies"
+	// BinariesAll are all executables.
+	BinariesAll BinarySelection = "All"
+)
+
 // Stricter returns the stricter of a and b. A value that is no known action
 // ranks as ActionIgnore.
 func Stricter(a, b Action) Action {

@@ -49,6 +49,16 @@ type CapsetPolicySpec struct {
 	// +kubebuilder:default=Hinted
 	Images ImageSelection `json:"images,omitempty"`
 
+	// binaries says which executables of those images the policy is about.
+	// Proxies: known products, files that are named like one, and what the image
+	// itself runs. All: every ELF executable, which takes reading an image longer
+	// and finds what else makes capability calls. Libraries are looked at for the
+	// programs that use them alone.
+	//
+	// +optional
+	// +kubebuilder:default=Proxies
+	Binaries BinarySelection `json:"binaries,omitempty"`
+
 	// action is what happens to a Pod with a binary that uses the legacy
 	// capability ABI (v1, or the deprecated v2).
 	//

@@ -110,6 +110,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
 		IsHint:      product.Hinted,
+		Other:       inspect.Other,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere}),
 		PlainHTTP:   o.plainHTTP,
@@ -173,6 +174,7 @@ func (c *check) scan(ctx context.Context, image policy.Image, scope policy.Scope
 	}
 	r, err := c.scanner.Scan(ctx, imagescan.Request{
 		Reference: image.Reference, Platform: "linux/" + image.Architecture, Credentials: keychain{}, Hinted: !scope.AllImages, Words: words,
+		Others: scope.AllBinaries,
 	})
 	var known policy.Image
 	var classed *imagescan.Error

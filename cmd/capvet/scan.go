@@ -20,6 +20,7 @@ func newScanCommand() *cobra.Command {
 	var platform string
 	var plainHTTP []string
 	var first bool
+	binaries := binariesProxies
 	var authorities []string
 	var registryConfig string
 	cmd := &cobra.Command{
@@ -48,6 +49,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			scanner, err := imagescan.New(imagescan.Options{
 				Analyze:     inspect.File,
 				IsCandidate: product.IsExecutable,
+				Other:       inspect.Other,
 				Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 				Transport:   imagescan.NewTransport(connections),
 				Hosts:       hosts,
@@ -61,7 +63,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}, Early: first})
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}, Early: first, Others: binaries == binariesAll})
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
@@ -77,9 +79,32 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
 	cmd.Flags().StringArrayVar(&authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
 	cmd.Flags().StringVar(&registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
+	cmd.Flags().Var(&binaries, "binaries", "which executables are looked at: proxies (known products, files named like one, what the image runs) or all")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
 	return cmd
 }
+
+// binarySelection is the value of --binaries.
+type binarySelection string
+
+const (
+	binariesProxies binarySelection = "proxies"
+	binariesAll     binarySelection = "all"
+)
+
+// String, Set and Type implement pflag.Value.
+func (b *binarySelection) String() string { return string(*b) }
+
+func (b *binarySelection) Set(s string) error {
+	switch binarySelection(s) {
+	case binariesProxies, binariesAll:
+		*b = binarySelection(s)
+		return nil
+	}
+	return errors.New("give proxies or all")
+}
+
+func (b *binarySelection) Type() string { return "which" }
 
 // unread reports on an image that could not be read, so that none that was
 // asked for is missing from the output.

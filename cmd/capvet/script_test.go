@@ -146,6 +146,9 @@ func writeInputs(dir string, legacy, fixed v1.Image) error {
 	if _, err := layout.Write(filepath.Join(dir, "layout"), index); err != nil {
 		return err
 	}
+	if err := writeTools(filepath.Join(dir, "tools")); err != nil {
+		return err
+	}
 	tag, err := name.NewTag("example.com/haproxy:3.2")
 	if err != nil {
 		return err
@@ -154,4 +157,27 @@ func writeInputs(dir string, legacy, fixed v1.Image) error {
 		return err
 	}
 	return syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600)
+}
+
+// writeTools writes a layout with an image that has no proxy, but a program with
+// legacy calls and one with none.
+func writeTools(dir string) error {
+	var files []testimage.File
+	for name, fixture := range map[string]string{"/usr/bin/tool": "arm64_two_levels_v1_O2", "/usr/bin/clean": "arm64_static_none_O2"} {
+		content, err := os.ReadFile(filepath.Join("..", "..", "internal", "elfcaps", "testdata", "bin", fixture))
+		if err != nil {
+			return err
+		}
+		files = append(files, testimage.File{Path: name, Mode: 0o755, Data: content})
+	}
+	image, err := testimage.Build(context.Background(), testimage.Spec{Platform: v1.Platform{OS: "linux", Architecture: "arm64"}, Layers: []testimage.Layer{{Files: files}}})
+	if err != nil {
+		return err
+	}
+	index, err := testimage.Index(image)
+	if err != nil {
+		return err
+	}
+	_, err = layout.Write(dir, index)
+	return err
 }

@@ -138,6 +138,8 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.Int64Var(&l.Layer.WindowBytes, "max-zstd-window", imagefs.DefaultWindowBytes, "`bytes` of the window that a zstd layer may ask for")
 	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
 	flags.Int64Var(&l.FileBytes, "max-file-bytes", imagescan.DefaultFileBytes, "`bytes` of one executable that is looked at")
+	flags.IntVar(&l.Executables, "max-executables", imagescan.DefaultExecutables, "executables and libraries of one layer that are looked at for a policy with binaries: All")
+	flags.Int64Var(&l.ExecutableBytes, "max-executable-bytes", imagescan.DefaultExecutableBytes, "`bytes` of those of one layer")
 	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "executables of one layer that are looked at")
 	flags.Int64Var(&l.Layer.LinkBytes, "max-link-bytes", imagefs.DefaultLinkBytes, "`bytes` of the names and targets of one layer's links")
 	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")

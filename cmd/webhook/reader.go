@@ -55,6 +55,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		Analyze:     inspect.File,
 		IsCandidate: product.IsExecutable,
 		IsHint:      product.Hinted,
+		Other:       inspect.Other,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   imagescan.NewTransport(connections),
 		Hosts:       hosts,
@@ -95,6 +96,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 	return r.scanner.Scan(ctx, imagescan.Request{
 		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early,
 		Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
+		Others: wanted.Scope.AllBinaries,
 	})
 }
 

@@ -281,6 +281,12 @@ func TestHandlePassesTheScope(t *testing.T) {
 			t.Errorf("images %q (-want +got):\n%s", images, diff)
 		}
 	}
+	seen := &reader{answers: answers()}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{Binaries: v1alpha1.BinariesAll})}}, Images: seen, Observer: &observer{}, Now: time.Now}
+	h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
+	if len(seen.wanted) != 1 || seen.wanted[0].Scope != (policy.Scope{AllBinaries: true}) {
+		t.Errorf("binaries All: %+v", seen.wanted)
+	}
 }
 
 // TestHandleWorkloads: what a workload gets, and as whom its images are pulled.

@@ -90,7 +90,8 @@ func (f *File) readFacts(stripped bool) {
 		x.Linkage = report.LinkageDynamic
 	}
 	x.PIE = f.c.kind == typeDyn
-	x.Shared = x.PIE && x.Interpreter == "" && f.dyn.tags[dtFlags1]&flag1PIE == 0
+	// Some libraries have an interpreter, so that they can say their version.
+	x.Shared = x.PIE && f.dyn.tags[dtFlags1]&flag1PIE == 0 && (x.Interpreter == "" || f.dyn.soname != "")
 	if x.Shared && f.dyn.soname == "" && len(x.Needed) == 0 && f.c.entry != 0 {
 		x.Shared = false // an old static PIE
 	}

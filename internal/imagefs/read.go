@@ -20,10 +20,27 @@ type Attributes struct {
 // same source takes the earlier one's place.
 type Visit func(at Source, a Attributes, content io.Reader) error
 
+// Interest says who looks at which regular files. An error of theirs ends the
+// reading and is returned.
+type Interest struct {
+	// Wanted says by its clean absolute path whether a file is for Visit, and
+	// found again by Tree.Named.
+	Wanted func(path string) bool
+	Visit  Visit
+	// Others is given all other files as they go by; nil: nobody looks at them.
+	// They are not noted, and Limits.Files does not count them.
+	Others Visit
+}
+
 // ReadLayer reads an unpacked layer to its end. wanted says which regular
 // files are handed to visit, by their clean absolute paths. An error of visit
 // ends the reading and is returned.
 func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool, visit Visit) (*Layer, error) {
+	return ReadLayerFor(unpacked, limits, Interest{Wanted: wanted, Visit: visit})
+}
+
+// ReadLayerFor is ReadLayer for more than what is wanted by its path.
+func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer, error) {
 	limits = limits.WithDefaults()
 	b := newBuilder()
 	archive := tar.NewReader(unpacked)
@@ -52,11 +69,19 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 				return nil, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, limits.LinkBytes)
 			}
 		}
-		interesting := kind != Directory && kind != Other && wanted(name)
+		interesting := kind != Directory && kind != Other && interest.Wanted(name)
 		if err := b.add(name, Entry{Kind: kind, Link: header.Linkname}, interesting); err != nil {
 			return nil, err
 		}
+		attributes := func() Attributes {
+			return Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
+		}
 		if !interesting {
+			if kind == Regular && interest.Others != nil {
+				if err := interest.Others(Source{len(b.parts) - 1, name}, attributes(), content{archive}); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
 		// Each that goes by counts: a path may come more than once.
@@ -66,8 +91,7 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 		if kind != Regular {
 			continue
 		}
-		a := Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
-		if err := visit(Source{len(b.parts) - 1, name}, a, content{archive}); err != nil {
+		if err := interest.Visit(Source{len(b.parts) - 1, name}, attributes(), content{archive}); err != nil {
 			return nil, err
 		}
 	}

@@ -208,6 +208,20 @@ func (t Tree) floor(name string, parent int) int {
 	return parent
 }
 
+// HardLinks returns the paths of hard links, visible or not, by the path that
+// each names.
+func (t Tree) HardLinks() map[string][]string {
+	links := map[string][]string{}
+	for _, p := range t.parts {
+		for name, e := range p.links {
+			if e.Kind == HardLink {
+				links[e.Link] = append(links[e.Link], name)
+			}
+		}
+	}
+	return links
+}
+
 // Named returns the paths, of files and links alike, whose last element matches.
 // They need not be visible.
 func (t Tree) Named(match func(base string) bool) []string {

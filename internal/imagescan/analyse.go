@@ -78,7 +78,7 @@ func (s *Scanner) analyse(h *heldFile, name string) found {
 		return found{err: err, elf: true}
 	}
 	binary, err := s.analyseSafely(h, h.size, name)
-	return found{binary, err, string(magic[:n]) == elfMagic}
+	return found{binary: binary, err: err, elf: string(magic[:n]) == elfMagic}
 }
 
 // analyseSafely turns a panic over one file into an error about that file.

@@ -122,7 +122,18 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		base := path.Base(name)
 		return s.options.IsCandidate(base) || s.options.Libraries.is(base) || wanted[name]
 	}
-	layer, err := imagefs.ReadLayer(archive, s.options.Limits.Layer, isWanted, func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
+	others := otherExecutables{scanner: s, fresh: fresh, analyses: &analyses}
+	interest := imagefs.Interest{Wanted: isWanted}
+	switch {
+	case !b.others:
+	case before != nil:
+		others.left = before.left // they were looked at then
+	default:
+		interest.Others = func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
+			return others.visit(ctx, at, a, content)
+		}
+	}
+	interest.Visit = func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
 		if _, ok := known[at]; ok {
 			return nil
 		}
@@ -130,6 +141,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		fresh[at] = f // in the place of an earlier file of the path
 		if limit := s.options.Limits.FileBytes; a.Size > limit {
 			*f = tooLarge(a.Size, limit)
+			f.other = b.others
 			return nil
 		}
 		held, err := s.hold(ctx, at.Path, a.Size, content)
@@ -137,12 +149,15 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 			return err
 		}
 		analyses.Go(func() error {
+			other := b.others && !s.options.Libraries.is(path.Base(at.Path)) && s.isOther(held, at.Path)
 			*f = s.analyse(held, at.Path)
+			f.other = other
 			f.binary.FileCapabilities = a.Capabilities
 			return nil
 		})
 		return nil
-	})
+	}
+	layer, err := imagefs.ReadLayerFor(archive, s.options.Limits.Layer, interest)
 	if err != nil {
 		return nil, orContext(ctx, err)
 	}
@@ -154,9 +169,11 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	}
 	_ = analyses.Wait() // an analysis that fails is a finding
 	for at, f := range fresh {
-		known[at] = *f
+		if f.kept() {
+			known[at] = *f
+		}
 	}
-	return &summary{layer: layer, files: known, stored: verified.n}, nil
+	return &summary{layer: layer, files: known, stored: verified.n, left: others.left}, nil
 }
 
 // verifier hashes what is read and bounds it.

@@ -6,9 +6,13 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// layerKey names a layer as one registry holds it. What one registry says must
-// not open what was read from another.
-type layerKey struct{ registry, digest string }
+// layerKey names a layer as one registry holds it, and whether all its
+// executables were looked at. What one registry says must not open what was read
+// from another.
+type layerKey struct {
+	registry, digest string
+	others           bool
+}
 
 // layerCache keeps summaries of layers up to a number of bytes, those used last.
 type layerCache struct {

@@ -25,6 +25,11 @@ type Limits struct {
 	Scans int64
 	// FileBytes is the largest file that is analysed.
 	FileBytes int64
+	// Executables is how many executables and libraries of one layer are looked
+	// at though no name speaks for them, ExecutableBytes how many bytes they may
+	// have together. What is left out is a gap.
+	Executables     int
+	ExecutableBytes int64
 	// Memory is how many bytes scans may hold at a time, together: one half for
 	// files, the other for zstd windows.
 	Memory int64
@@ -43,8 +48,11 @@ const (
 	DefaultScans      = 8
 	DefaultFileBytes  = 256 << 20
 	DefaultMemory     = 256 << 20
-	DefaultCache      = 4096
-	DefaultLayerCache = 64 << 20
+	// Distributions' own images have some thousands, of a few hundred megabytes.
+	DefaultExecutables     = 16384
+	DefaultExecutableBytes = 4 << 30
+	DefaultCache           = 4096
+	DefaultLayerCache      = 64 << 20
 )
 
 // DefaultLayersAtOnce returns the number of cores: unpacking is what takes the
@@ -60,6 +68,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.StallTime, DefaultStallTime)
 	setDefault(&l.Scans, DefaultScans)
 	setDefault(&l.FileBytes, DefaultFileBytes)
+	setDefault(&l.Executables, DefaultExecutables)
+	setDefault(&l.ExecutableBytes, DefaultExecutableBytes)
 	setDefault(&l.Memory, DefaultMemory)
 	setDefault(&l.Cache, DefaultCache)
 	setDefault(&l.LayerCache, DefaultLayerCache)

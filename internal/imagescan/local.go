@@ -45,6 +45,9 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 }
 
 func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, open func(context.Context, string, v1.Platform) (resolution, []blob, error)) (report.Report, error) {
+	if request.Others && s.options.Other == nil {
+		return report.Report{}, errNoOther
+	}
 	platform, err := v1.ParsePlatform(request.Platform)
 	if err != nil {
 		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
@@ -61,7 +64,10 @@ func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, 
 		early = func(report.Report) bool { return true }
 	}
 	if blobs == nil {
-		blobs = blobsOf(resolved.source, resolved.manifest)
+		blobs = blobsOf(resolved.source, resolved.manifest, request.Others)
+	}
+	for i := range blobs {
+		blobs[i].others = request.Others
 	}
 	r, err := s.readImage(ctx, resolved, blobs, early)
 	r.Image = place + "@" + resolved.digest.String()

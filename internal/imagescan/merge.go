@@ -36,38 +36,45 @@ func (s stack) tree() imagefs.Tree {
 // candidate is a file of the tree that is to be reported on.
 type candidate struct {
 	imagefs.File
-	// named says that a name of interest leads to it. Otherwise it is only what
-	// the image runs, and of interest if it turns out to be.
-	named bool
+	// named says that a name of interest leads to it, started that it is what
+	// the image runs, and of interest if it turns out to be. Otherwise it is one
+	// of the others.
+	named, started bool
 }
 
 // candidates returns the files that the tree shows under names of interest or
-// the paths of what the image runs, each once, sorted by path.
-func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) ([]candidate, error) {
+// the paths of what the image runs, and the others, each once, sorted by path,
+// and how many others more a report has no room for.
+func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) (files []candidate, left int, err error) {
 	tree := s.tree()
 	byPath := map[string]candidate{}
 	for _, name := range tree.Named(isCandidate) {
 		if err := ctx.Err(); err != nil { // hostile links make each look-up slow
-			return nil, err
+			return nil, 0, err
 		}
 		if f, ok := tree.Lookup(name); ok {
-			byPath[f.Path] = candidate{f, true}
+			byPath[f.Path] = candidate{File: f, named: true}
 		}
 	}
 	for _, name := range started {
 		if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
-			byPath[f.Path] = candidate{f, false}
+			byPath[f.Path] = candidate{File: f, started: true}
 		}
 	}
 	if len(byPath) > maxBinaries {
-		return nil, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
+		return nil, 0, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
 	}
-	files := make([]candidate, 0, len(byPath))
+	others, err := s.others(ctx, tree, byPath)
+	if err != nil {
+		return nil, 0, err
+	}
+	fit := min(len(others), maxBinaries-len(byPath))
+	files = append(files, others[:fit]...)
 	for _, f := range byPath {
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
-	return files, nil
+	return files, len(others) - fit, nil
 }
 
 // missing returns, by layer, the paths there of those of the files that have not
@@ -85,11 +92,24 @@ func (s stack) missing(files []candidate) []map[string]bool {
 	return missing
 }
 
-// addTo writes what was found of files, all of them analysed, into a report.
+// addTo writes what was found of files, all of them analysed, into a report, and
+// that left others more have no room in it.
 // What the image runs is left out where it is no ELF file, or no known product
 // that uses nothing legacy.
-func (s stack) addTo(r *report.Report, files []candidate, libraries Libraries) {
+func (s stack) addTo(r *report.Report, files []candidate, left int, libraries Libraries) {
 	tree := s.tree()
+	leave := func(where, why string) {
+		r.Complete = false
+		r.Gaps = append(r.Gaps, report.Gap{Where: where, Reason: "too-large", Detail: why, Other: true})
+	}
+	for i, of := range s.summaries {
+		if of.left != "" {
+			leave(s.blobs[i].digest.String(), of.left)
+		}
+	}
+	if left > 0 {
+		leave("/", fmt.Sprintf("%d more executables make capability calls than a report has room for", left))
+	}
 	for _, f := range files {
 		analysed := s.summaries[f.Layer].files[f.Source]
 		if !f.named && !analysed.elf {
@@ -97,13 +117,16 @@ func (s stack) addTo(r *report.Report, files []candidate, libraries Libraries) {
 		}
 		if analysed.err != nil {
 			r.Complete = false
-			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: reasonOf(analysed.err), Detail: analysed.err.Error()})
+			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: reasonOf(analysed.err), Detail: analysed.err.Error(), Other: !f.named && !f.started})
 			continue
 		}
 		binary := analysed.binary
 		s.resolve(libraries, tree, &binary)
-		if !f.named && binary.Product == nil && !binary.Capset.ABI.Legacy() {
-			continue
+		if !f.named && binary.Product == nil && (!f.started || !binary.Capset.ABI.Legacy()) {
+			if !analysed.other {
+				continue
+			}
+			binary.Other = true
 		}
 		binary.Path, binary.Layer = f.Path, s.blobs[f.Layer].digest.String()
 		r.Binaries = append(r.Binaries, binary)
@@ -134,7 +157,7 @@ func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (repor
 		}
 		seen[f.Path] = true
 		if analysed, ok := s.summaries[f.Layer].files[f.Source]; ok && analysed.err == nil && analysed.binary.Capset.ABI.Legacy() {
-			files = append(files, candidate{f, true})
+			files = append(files, candidate{File: f, named: true})
 		}
 	}
 	if len(files) == 0 || len(files) > maxBinaries {
@@ -142,7 +165,7 @@ func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (repor
 	}
 	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
 	r := report.New()
-	s.addTo(&r, files, Libraries{})
+	s.addTo(&r, files, 0, Libraries{})
 	r.Complete = false
 	r.Gaps = append(r.Gaps, report.Gap{Where: s.blobs[0].digest.String(), Reason: "early", Detail: "the layers below this one were not read yet: what was found is final, but there may be more"})
 	return r, true

@@ -32,6 +32,7 @@ type blob struct {
 	size   int64    // likewise; negative if not known
 	open   func(ctx context.Context) (io.ReadCloser, error)
 	gap    string // why it is not read; empty: it is
+	others bool   // all executables are looked at
 }
 
 // readImage scans an image whose layers are the blobs. early is given what can
@@ -48,13 +49,14 @@ func (s *Scanner) readImage(ctx context.Context, image resolution, blobs []blob,
 	return s.readBlobs(ctx, blobs, started(config), early)
 }
 
-// blobsOf lists the layers of an image, the lowest first.
-func blobsOf(from source, manifest *v1.Manifest) []blob {
+// blobsOf lists the layers of an image, the lowest first. others has all their
+// executables looked at.
+func blobsOf(from source, manifest *v1.Manifest, others bool) []blob {
 	var blobs []blob
 	for _, d := range manifest.Layers {
-		b := blob{digest: d.Digest, size: d.Size}
+		b := blob{digest: d.Digest, size: d.Size, others: others}
 		if named, ok := from.(*session); ok {
-			b.key = layerKey{named.repository.RegistryStr(), d.Digest.String()}
+			b.key = layerKey{named.repository.RegistryStr(), d.Digest.String(), others}
 			b.reader = named.repository.Name()
 		}
 		if isForeign(d.MediaType) {
@@ -109,7 +111,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 		if err != nil {
 			return report.Report{}, err
 		}
-		files, err := layers.candidates(ctx, s.options.IsCandidate, started)
+		files, left, err := layers.candidates(ctx, s.options.IsCandidate, started)
 		if err != nil {
 			return report.Report{}, err
 		}
@@ -119,7 +121,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 			again[i] = missing[i] != nil
 		}
 		if !slices.Contains(again, true) {
-			layers.addTo(&r, files, s.options.Libraries)
+			layers.addTo(&r, files, left, s.options.Libraries)
 			return r, nil
 		}
 	}

@@ -55,6 +55,9 @@ type Request struct {
 	Hinted bool
 	// Words are what the puller says of how the image is run.
 	Words []string
+	// Others has every executable of the image looked at, not known products
+	// alone. Of those others, the report has the ones that make capability calls.
+	Others bool
 	// Early lets a legacy verdict answer as soon as it is proven, in a report
 	// that is not complete.
 	Early bool
@@ -65,6 +68,9 @@ type Options struct {
 	Analyze Analyze
 	// IsCandidate says by a path's last element whether it is looked at.
 	IsCandidate func(base string) bool
+	// Other reports on an executable that no name speaks for; false: there is
+	// nothing to say of it. Required for requests for others.
+	Other func(r io.ReaderAt, size int64, path string) (report.Binary, bool, error)
 	// IsHint says whether a text hints at a known product. Without it nothing
 	// does, and a request for what is hinted at reads nothing.
 	IsHint func(text string) bool
@@ -117,8 +123,12 @@ type Scanner struct {
 }
 
 // key is what a verdict depends on, the content and for which platform it was
-// chosen, and the registry that vouches for who may see it.
-type key struct{ registry, digest, platform string }
+// chosen, the registry that vouches for who may see it, and how much was looked
+// at.
+type key struct {
+	registry, digest, platform string
+	others                     bool
+}
 
 // flightKey keeps requests apart that may fail for reasons of their own: what
 // one repository refuses, another may have to give.
@@ -127,6 +137,9 @@ type flightKey struct {
 	repository string
 	early      bool // a scan that may stop early is of no use to others
 }
+
+// errNoOther is a mistake of who made the Scanner.
+var errNoOther = errors.New("imagescan: Options.Other is required for a request for other executables")
 
 // New returns a Scanner.
 func New(o Options) (*Scanner, error) {
@@ -184,6 +197,9 @@ func (s *Scanner) Scan(ctx context.Context, request Request) (report.Report, err
 }
 
 func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, error) {
+	if request.Others && s.options.Other == nil {
+		return report.Report{}, errNoOther
+	}
 	platform, err := v1.ParsePlatform(request.Platform)
 	if err != nil {
 		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
@@ -246,7 +262,7 @@ func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Referen
 		}
 	}
 	k := flightKey{
-		key{repository.RegistryStr(), resolved.digest.String(), request.Platform},
+		key{repository.RegistryStr(), resolved.digest.String(), request.Platform, request.Others},
 		repository.Name(), request.Early && s.options.StopEarly,
 	}
 	r, err := s.shared(ctx, k, request.Early, resolved)
@@ -296,7 +312,7 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report]
 		return
 	}
 	defer s.scans.Release(1)
-	f.value, f.err = s.readImage(ctx, image, blobsOf(image.source, image.manifest), func(r report.Report) bool {
+	f.value, f.err = s.readImage(ctx, image, blobsOf(image.source, image.manifest, k.others), func(r report.Report) bool {
 		f.announce(r)
 		return k.early
 	})

@@ -156,6 +156,9 @@ func archive(files ...string) []byte {
 		if target, ok := strings.CutPrefix(content, "->"); ok {
 			h.Typeflag, h.Linkname, h.Size, content = tar.TypeSymlink, target, 0, ""
 		}
+		if target, ok := strings.CutPrefix(content, "=>"); ok {
+			h.Typeflag, h.Linkname, h.Size, content = tar.TypeLink, target, 0, ""
+		}
 		if err := w.WriteHeader(h); err != nil {
 			panic(err)
 		}

@@ -13,6 +13,7 @@ type summary struct {
 	layer  *imagefs.Layer
 	files  map[imagefs.Source]found // what was analysed
 	stored int64                    // bytes of the layer as it is stored
+	left   string                   // why not all other executables were looked at; empty: they were
 }
 
 // found is what the analysis of one file came to.
@@ -20,6 +21,7 @@ type found struct {
 	binary report.Binary
 	err    error // the file could not be analysed
 	elf    bool  // it begins like an ELF file, or was not looked at
+	other  bool  // there is something to say of it for who asks for all executables
 }
 
 // findingBytes is about what one analysed file takes in memory.

@@ -43,6 +43,11 @@ func examine(r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) 
 	if err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
 	}
+	return describe(f, r, size, path, capset)
+}
+
+// describe reports on a file that was opened.
+func describe(f *elfcaps.File, r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) report.Capset) (report.Binary, error) {
 	var hashing errgroup.Group
 	sum := sha256.New()
 	hashing.Go(func() error {

@@ -197,6 +197,7 @@ func (p *Policy) judge(image Image) []Finding {
 		return []Finding{finding}
 	}
 	findings := []Finding{}
+	clean := true // but for what is of no concern to policies for proxies
 	for i := range image.Report.Binaries {
 		binary := &image.Report.Binaries[i]
 		switch {
@@ -208,18 +209,24 @@ func (p *Policy) judge(image Image) []Finding {
 			continue
 		}
 		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary)
+		if binary.Other && p.binaries != v1alpha1.BinariesAll {
+			finding.Action = v1alpha1.ActionIgnore
+		}
+		clean = clean && binary.Other
 		findings = append(findings, finding)
 	}
 	// What was not read may hold anything: without a finding the verdict would
 	// read as clean.
-	if len(findings) == 0 && !image.Report.Complete {
+	if clean && !image.Report.Complete {
 		finding.Rule, finding.Action, finding.Binary, finding.Trigger = RuleUnknown, p.onUnknown, nil, nil
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
-		if len(image.Report.Gaps) > 0 {
-			finding.Gap = &image.Report.Gaps[0]
-		}
-		if notRead(image) && p.images != v1alpha1.ImagesAll {
-			finding.Action = v1alpha1.ActionIgnore // as this policy wants it
+		if gaps := image.Report.Gaps; len(gaps) > 0 {
+			first := max(slices.IndexFunc(gaps, func(g report.Gap) bool { return !g.Other }), 0)
+			finding.Gap = &gaps[first]
+			// What this policy is not about is left alone.
+			if notRead(image) && p.images != v1alpha1.ImagesAll || gaps[first].Other && p.binaries != v1alpha1.BinariesAll {
+				finding.Action = v1alpha1.ActionIgnore
+			}
 		}
 		findings = append(findings, finding)
 	}

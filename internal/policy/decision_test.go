@@ -298,6 +298,54 @@ func TestScope(t *testing.T) {
 	}
 }
 
+// TestBinaries: what only a policy for all executables is about concerns no
+// other, be it a binary or a gap; what is about proxies concerns all.
+func TestBinaries(t *testing.T) {
+	all := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionAudit, OnUnknown: v1alpha1.ActionAudit, Binaries: v1alpha1.BinariesAll}
+	proxies := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionReject}
+	other := func(image Image, i int) Image {
+		image.Report.Binaries[i].Other = true
+		return image
+	}
+	gaps := func(image Image, others ...bool) Image {
+		image.Report.Complete = false
+		for _, o := range others {
+			image.Report.Gaps = append(image.Report.Gaps, report.Gap{Where: "x", Reason: fmt.Sprintf("other-%v", o), Other: o})
+		}
+		return image
+	}
+	for _, tt := range []struct {
+		name      string
+		image     Image
+		justProxy []string
+		both      []string
+	}{
+		{"another binary", other(imageWith(report.ABIV1), 0), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a action /bin/0"}},
+		{"another unknown", other(imageWith(report.ABIUnknown), 0), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown /bin/0"}},
+		{"a proxy", imageWith(report.ABIV1), []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/0"}, []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/0"}},
+		{"one of each", other(imageWith(report.ABIV1, report.ABIV1), 0), []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/1"},
+			[]string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/1", "Audit ClusterCapsetPolicy/a action /bin/0"}},
+		{"another gap", gaps(imageWith(report.ABIV3), true), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown other-true"}},
+		{"a gap that matters to all", gaps(imageWith(report.ABIV3), true, false), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"},
+			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"}},
+		{"a gap beside another binary", gaps(other(imageWith(report.ABIV1), 0), false), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"},
+			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false", "Audit ClusterCapsetPolicy/a action /bin/0"}},
+		{"incomplete without a gap", gaps(imageWith()), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown incomplete"},
+			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown incomplete"}},
+	} {
+		p, a := cluster(t, "p", proxies), cluster(t, "a", all)
+		if diff := cmp.Diff(tt.justProxy, outcome(Evaluate(now, []Policy{p}, []Image{tt.image}))); diff != "" {
+			t.Errorf("%s, proxies (-want +got):\n%s", tt.name, diff)
+		}
+		if diff := cmp.Diff(tt.both, outcome(Evaluate(now, []Policy{p, a}, []Image{tt.image}))); diff != "" {
+			t.Errorf("%s, both (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	if got, _ := Wanted(now, []Policy{cluster(t, "p", proxies), cluster(t, "a", all)}, imageWith()); got != (Scope{AllBinaries: true}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // TestNotRead: an image that was not read for want of a hint is at fault for
 // those policies alone that want all images read, and never silently clean.
 func TestNotRead(t *testing.T) {

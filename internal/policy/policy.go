@@ -34,6 +34,7 @@ type Policy struct {
 	workloads     v1alpha1.WorkloadAction
 	trigger       v1alpha1.Trigger
 	images        v1alpha1.ImageSelection
+	binaries      v1alpha1.BinarySelection
 	exemptions    []exemption
 }
 
@@ -78,6 +79,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 		workloads:   spec.Workloads,
 		trigger:     spec.Trigger,
 		images:      spec.Images,
+		binaries:    spec.Binaries,
 	}
 	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
 	for _, arch := range spec.Architectures {
@@ -160,6 +162,8 @@ func Architectures(policies []Policy) []string {
 type Scope struct {
 	// AllImages has the image read even if nothing hints at a known product.
 	AllImages bool
+	// AllBinaries has every executable of it looked at.
+	AllBinaries bool
 }
 
 // Wanted reports whether some policy can come to anything but Ignore about the
@@ -172,6 +176,7 @@ func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 		if p := &policies[i]; p.wants(now, image) {
 			wanted = true
 			widest.AllImages = widest.AllImages || p.images == v1alpha1.ImagesAll
+			widest.AllBinaries = widest.AllBinaries || p.binaries == v1alpha1.BinariesAll
 		}
 	}
 	return widest, wanted

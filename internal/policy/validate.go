@@ -34,6 +34,9 @@ func Validate(spec *v1alpha1.CapsetPolicySpec) error {
 	if err := oneOf("images", spec.Images, []v1alpha1.ImageSelection{"", v1alpha1.ImagesHinted, v1alpha1.ImagesAll}); err != nil {
 		return err
 	}
+	if err := oneOf("binaries", spec.Binaries, []v1alpha1.BinarySelection{"", v1alpha1.BinariesProxies, v1alpha1.BinariesAll}); err != nil {
+		return err
+	}
 	for i, arch := range spec.Architectures {
 		if err := oneOf(fmt.Sprintf("architectures[%d]", i), arch, v1alpha1.Architectures()); err != nil {
 			return err

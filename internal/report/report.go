@@ -58,6 +58,9 @@ type Gap struct {
 	Reason string `json:"reason"`
 	// Detail is for a person.
 	Detail string `json:"detail,omitempty"`
+	// Other says that it matters only to who asked for all executables: what is
+	// known of proxies is whole without it.
+	Other bool `json:"other,omitempty"`
 }
 
 // Binary is what was found about one executable.
@@ -89,6 +92,9 @@ type Binary struct {
 	FileCapabilities string `json:"fileCapabilities,omitempty"`
 	// BuildID is the GNU build ID in lower-case hexadecimal, if there is one.
 	BuildID string `json:"buildID,omitempty"`
+	// Other says that it is no known product, nor named like one, nor run by the
+	// image itself: it is reported to who asked for all executables.
+	Other bool `json:"other,omitempty"`
 	// Product is the known product, nil when the file is none.
 	Product *Product `json:"product,omitempty"`
 	// Capset is the verdict on capability system calls.

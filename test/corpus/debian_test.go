@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/capvet/capvet/internal/elfcaps"
 	"github.com/capvet/capvet/internal/inspect"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
@@ -43,7 +44,21 @@ func inspectPackage(t *testing.T, p debian.Package, path string) report.Binary {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unscreened(t, path, executable, binary)
 	return binary
+}
+
+// unscreened checks that the screening for all executables leaves out no program
+// that the whole analysis has something to say of.
+func unscreened(t *testing.T, name string, executable []byte, b report.Binary) {
+	t.Helper()
+	f, err := elfcaps.Open(bytes.NewReader(executable), int64(len(executable)), elfcaps.Limits{})
+	if err != nil || f.Facts().Shared || b.Capset.ABI == report.ABINone {
+		return
+	}
+	if _, ok, err := inspect.Other(bytes.NewReader(executable), int64(len(executable)), name); !ok {
+		t.Errorf("%s is %s and is screened out: %v", name, b.Capset.ABI, err)
+	}
 }
 
 // before reports whether a HAProxy version comes before another.

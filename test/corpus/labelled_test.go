@@ -71,6 +71,7 @@ func TestLabelled(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		unscreened(t, name, content, b)
 		got := b.Capset.ABI
 		if got == label {
 			right++

@@ -1,0 +1,229 @@
+package imagescan
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"github.com/capvet/capvet/internal/report"
+)
+
+// executable is a file that begins like an ELF executable; what is the ABI that
+// finder reads from it.
+func executable(what string) string {
+	return elfMagic + strings.Repeat("\x00", 12) + "\x02\x00" + what
+}
+
+// finder analyses what executable makes.
+type finder struct{ others atomic.Int64 }
+
+func (f *finder) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
+	content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
+	if err != nil {
+		return report.Binary{}, err
+	}
+	_, what, ok := strings.Cut(string(content), "\x02\x00")
+	if !ok {
+		return report.Binary{}, errors.New("not an ELF file")
+	}
+	what, name, _ := strings.Cut(what, " ")
+	b := report.Binary{BuildID: strings.TrimSpace(what + " " + name), Capset: report.Capset{ABI: report.ABI(what)}}
+	switch what {
+	case "broken":
+		return report.Binary{}, errors.New("cannot be read")
+	case "panic":
+		panic("hostile file")
+	case "product":
+		b.Product, b.Capset.ABI = &report.Product{Name: "haproxy"}, report.ABIV3
+	}
+	return b, nil
+}
+
+func (f *finder) other(r io.ReaderAt, size int64, path string) (report.Binary, bool, error) {
+	f.others.Add(1)
+	b, err := f.analyze(r, size, path)
+	return b, err == nil && b.Capset.ABI != report.ABINone, err
+}
+
+func (f *finder) options(o *Options) { o.Analyze, o.Other = f.analyze, f.other }
+
+// others are the paths of what a report has for who asks for all executables.
+func others(r report.Report) []string {
+	var out []string
+	for _, b := range r.Binaries {
+		line := b.Path + "=" + b.BuildID
+		if b.Other {
+			line += " other"
+		}
+		out = append(out, line)
+	}
+	for _, g := range r.Gaps {
+		line := "gap " + g.Reason + " " + g.Where
+		if strings.HasPrefix(g.Where, "sha256:") {
+			line = "gap " + g.Reason + " layer"
+		}
+		if g.Other {
+			line += " other"
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// TestOthers: every executable that shows is looked at, each once, and what is
+// no matter for proxies says so.
+func TestOthers(t *testing.T) {
+	s := newServer(t)
+	for i, tt := range []struct {
+		name   string
+		config v1.Config
+		layers [][]byte
+		change func(*Options)
+		want   []string
+	}{
+		{"among other files", v1.Config{}, [][]byte{archive("etc/x", "v1", "bin/none", executable("none"), "bin/a", executable("v1"), "bin/z", executable("unknown"))}, nil,
+			[]string{"/bin/a=v1 other", "/bin/z=unknown other"}},
+		{"beside what is named", v1.Config{}, [][]byte{archive("haproxy", executable("none"), "bin/a", executable("v3"))}, nil,
+			[]string{"/bin/a=v3 other", "/haproxy=none"}},
+		{"a product under another name", v1.Config{}, [][]byte{archive("opt/lb", executable("product"))}, nil, []string{"/opt/lb=product"}},
+		{"what the image runs", v1.Config{Entrypoint: []string{"/run"}}, [][]byte{archive("run", executable("v1"), "bin/run", executable("v1"))}, nil,
+			[]string{"/bin/run=v1 other", "/run=v1"}},
+		{"what the image runs is no proxy", v1.Config{Entrypoint: []string{"/run"}}, [][]byte{archive("run", executable("negotiated"))}, nil,
+			[]string{"/run=negotiated other"}},
+		{"a script is none", v1.Config{}, [][]byte{archive("run", "#!/bin/sh "+executable("v1"), "o", elfMagic+strings.Repeat("\x00", 12)+"\x01\x00v1", "short", elfMagic)}, nil, nil},
+		{"removed above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive(".wh.a", "")}, nil, nil},
+		{"replaced above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive("a", executable("none"))}, nil, nil},
+		{"replaced in its layer", v1.Config{}, [][]byte{archive("a", executable("v1"), "a", "text", "b", executable("v1 1"), "b", executable("v1 2"))}, nil, []string{"/b=v1 2 other"}},
+		{"behind links", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", "->a", "c", "=>a")}, nil, []string{"/a=v1 other"}},
+		{"removed but for a hard link", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", "=>a", "c", "=>b"), archive(".wh.a", "", ".wh.b", "")}, nil, []string{"/c=v1 other"}},
+		{"a name of interest leads to it", v1.Config{}, [][]byte{archive("opt/lb", executable("v1")), archive("haproxy", "->opt/lb")}, nil, []string{"/opt/lb=v1"}},
+		{"cannot be analysed", v1.Config{}, [][]byte{archive("a", executable("broken"), "b", executable("panic"), "c", executable("v1"))}, nil,
+			[]string{"/c=v1 other", "gap not-analysed /a other", "gap not-analysed /b other"}},
+		{"too large", v1.Config{}, [][]byte{archive("a", executable("v1"+strings.Repeat(" ", 1000)), "text", strings.Repeat("x", 1000), "b", executable("v1"))},
+			func(o *Options) { o.Limits.FileBytes = 500 }, []string{"/b=v1 other", "gap too-large /a other"}},
+		{"too many", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"), "c", executable("v1")), archive("d", executable("v1"))},
+			func(o *Options) { o.Limits.Executables = 2 }, []string{"/a=v1 other", "/b=v1 other", "/d=v1 other", "gap too-large layer other"}},
+		{"too many bytes", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"))},
+			func(o *Options) { o.Limits.ExecutableBytes = 30 }, []string{"/a=v1 other", "gap too-large layer other"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &finder{}
+			scanner := newScanner(t, s, nil, func(o *Options) {
+				f.options(o)
+				if tt.change != nil {
+					tt.change(o)
+				}
+			})
+			ref := s.push(t, fmt.Sprintf("others/%d:x", i), running(t, tt.config, tt.layers...))
+			for range 2 { // the second is remembered
+				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Others: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.want, others(r)); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if r.Complete != (len(r.Gaps) == 0) {
+					t.Errorf("complete is %v with %d gaps", r.Complete, len(r.Gaps))
+				}
+			}
+		})
+	}
+}
+
+func running(t *testing.T, config v1.Config, layers ...[]byte) v1.Image {
+	t.Helper()
+	image := imageOf(t, "arm64", layers...)
+	file, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = file.DeepCopy()
+	file.Config = config
+	if image, err = mutate.ConfigFile(image, file); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestOthersAreKeptApart: a request for proxies learns nothing from one for all
+// executables, nor the other way round, whichever comes first; and a layer that
+// two images share says the same for both.
+func TestOthersAreKeptApart(t *testing.T) {
+	s := newServer(t)
+	base := archive("run", executable("negotiated"), "bin/a", executable("v1"))
+	runs := s.push(t, "apart/runs:x", running(t, v1.Config{Entrypoint: []string{"/run"}}, base))
+	idle := s.push(t, "apart/idle:x", running(t, v1.Config{}, base))
+	all := []string{"/bin/a=v1 other", "/run=negotiated other"}
+	for _, order := range [][]bool{{false, true, false}, {true, false, true}} {
+		f := &finder{}
+		scanner := newScanner(t, s, nil, f.options)
+		for _, everything := range order {
+			for _, ref := range []string{runs, idle} {
+				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Others: everything})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var want []string
+				if everything {
+					want = all
+				}
+				if diff := cmp.Diff(want, others(r)); diff != "" {
+					t.Errorf("%s, everything %v (-want +got):\n%s", ref, everything, diff)
+				}
+			}
+		}
+		if got := f.others.Load(); got != 2 {
+			t.Errorf("%d files of the shared layer were looked at, want each of the two once", got)
+		}
+	}
+}
+
+// TestOthersOverWhatAReportHolds: the worst are kept, and the rest is said.
+func TestOthersOverWhatAReportHolds(t *testing.T) {
+	var files []string
+	for i := range maxBinaries {
+		files = append(files, fmt.Sprintf("bin/%03d", i), executable("library"))
+	}
+	files = append(files, "z", executable("v1"))
+	s := newServer(t)
+	f := &finder{}
+	r, err := newScanner(t, s, nil, f.options).Scan(t.Context(), Request{Reference: s.push(t, "many:x", imageOf(t, "arm64", archive(files...))), Platform: "linux/arm64", Others: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Binaries); n != maxBinaries || r.Binaries[n-1].Path != "/z" || r.Complete {
+		t.Errorf("%d binaries, the last %s", n, r.Binaries[n-1].Path)
+	}
+	if diff := cmp.Diff([]report.Gap{{Where: "/", Reason: "too-large", Detail: "1 more executables make capability calls than a report has room for", Other: true}}, r.Gaps); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestOthersOnDisk: the same of what lies on disk.
+func TestOthersOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: imageOf(t, "arm64", archive("bin/a", executable("v1")))})); err != nil {
+		t.Fatal(err)
+	}
+	f := &finder{}
+	r, err := newScanner(t, nil, nil, f.options).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", Others: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/bin/a=v1 other"}, others(r)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", Others: true}); !errors.Is(err, errNoOther) {
+		t.Errorf("without Options.Other: %v", err)
+	}
+}

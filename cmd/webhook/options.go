@@ -126,7 +126,8 @@ func addPrefix(list *[]netip.Prefix) func(string) error {
 func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.DurationVar(&l.StallTime, "stall-time", imagescan.DefaultStallTime, "how long a registry may send nothing of a layer")
 	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
-	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time")
+	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time; a quarter of them is kept for namespaces that have none running")
+	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting, "requests that may wait for their turn to be scanned; beyond it the namespace with the most of them is turned away")
 	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")
 	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "reports to keep")
 	flags.IntVar(&l.Layers, "max-layers", imagescan.DefaultLayers, "layers of one image")

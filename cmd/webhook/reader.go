@@ -70,6 +70,9 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := registerLoad(metrics.Registry, scanner.Load); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, providers: providers, scanner: scanner, early: o.early}, nil
 }
 
@@ -96,7 +99,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 	return r.scanner.Scan(ctx, imagescan.Request{
 		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early,
 		Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
-		Others: wanted.Scope.AllBinaries,
+		Others: wanted.Scope.AllBinaries, Namespace: puller.Namespace,
 	})
 }
 
@@ -104,6 +107,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 type scanMetrics struct {
 	seconds *prometheus.HistogramVec
 	cached  prometheus.Counter
+	waited  prometheus.Histogram
 }
 
 func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
@@ -117,8 +121,13 @@ func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
 			Name: "capvet_scan_shared_total",
 			Help: "Images answered without a scan of their own: remembered, or being scanned for another request.",
 		}),
+		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "capvet_scan_wait_seconds",
+			Help:    "Time that scans waited for their turn before they began.",
+			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.cached} {
+	for _, c := range []prometheus.Collector{m.seconds, m.cached, m.waited} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -137,3 +146,25 @@ func (m *scanMetrics) Scanned(took time.Duration, failure report.FailureClass) {
 
 // Shared implements imagescan.Observer.
 func (m *scanMetrics) Shared() { m.cached.Inc() }
+
+// Waited implements imagescan.Observer.
+func (m *scanMetrics) Waited(took time.Duration) { m.waited.Observe(took.Seconds()) }
+
+// registerLoad has metrics say what the scanner has to do at the moment.
+func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) error {
+	for _, c := range []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "capvet_scans_running",
+			Help: "Scans under way.",
+		}, func() float64 { running, _ := load(); return float64(running) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "capvet_scans_waiting",
+			Help: "Requests that wait for their turn to be scanned.",
+		}, func() float64 { _, waiting := load(); return float64(waiting) }),
+	} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -32,10 +32,11 @@ type heldFile struct {
 // hold takes a file out of its layer, into memory or onto the disk.
 func (s *Scanner) hold(ctx context.Context, name string, size int64, content io.Reader) (_ *heldFile, err error) {
 	budget := min(size, inMemory, s.options.Limits.Memory/2)
-	if err := s.memory.Acquire(ctx, budget); err != nil {
+	release, err := s.memory.acquire(ctx, budget)
+	if err != nil {
 		return nil, err
 	}
-	h := &heldFile{size: size, release: func() { s.memory.Release(budget) }}
+	h := &heldFile{size: size, release: release}
 	defer func() {
 		if err != nil {
 			h.release()
@@ -57,7 +58,7 @@ func (s *Scanner) hold(ctx context.Context, name string, size int64, content io.
 	h.ReaderAt, h.release = file, func() {
 		_ = file.Close()
 		_ = os.Remove(file.Name())
-		s.memory.Release(budget)
+		release()
 	}
 	_, err = io.Copy(file, content)
 	return h, err

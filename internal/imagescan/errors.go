@@ -66,7 +66,7 @@ func classify(err error) report.FailureClass {
 		return report.FailureNotFound
 	case errors.Is(err, imagefs.ErrTooLarge):
 		return report.FailureTooLarge
-	case errors.Is(err, errStalled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, errStalled), errors.Is(err, errBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return report.FailureTimeout
 	case errors.Is(err, imagefs.ErrMalformed), errors.Is(err, errReference), failedVerification(err):
 		return report.FailureMalformed

@@ -27,9 +27,10 @@ func idle(t *testing.T, s *Scanner, before goleak.Option) {
 	t.Helper()
 	s.options.Transport.(*schemeGuard).next.(*http.Transport).CloseIdleConnections()
 	goleak.VerifyNone(t, before)
-	l := s.options.Limits
-	if !s.memory.TryAcquire(l.Memory/2) || !s.windows.TryAcquire(max(l.Memory/2, l.Layer.WindowBytes)) || !s.scans.TryAcquire(l.Scans) {
-		t.Error("not all of the budgets came back")
+	for what, budget := range map[string]*fair{"memory": s.memory, "windows": s.windows, "scans": s.scans} {
+		if held, waiting := budget.load(); held != 0 || waiting != 0 || len(budget.owners) != 0 {
+			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", what, held, waiting, len(budget.owners))
+		}
 	}
 	if len(s.images.running)+len(s.reads.running) > 0 {
 		t.Error("something is still under way")

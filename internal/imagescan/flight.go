@@ -22,6 +22,9 @@ type flight[V any] struct {
 	early chan struct{}
 	once  sync.Once
 	soon  V
+
+	// ticket is its place among those that wait to start.
+	ticket ticket
 }
 
 func newFlights[K comparable, V any]() *flights[K, V] {
@@ -69,6 +72,16 @@ func (f *flight[V]) announce(v V) {
 		f.soon = v
 		close(f.early)
 	})
+}
+
+// landed reports whether the work is done.
+func (f *flight[V]) landed() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait returns what the flight came to, or why ctx ended. With early, what was

@@ -100,7 +100,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		_ = packed.Close()
 	}()
 	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer, func(n int64) (func(), error) {
-		return func() { s.windows.Release(n) }, s.windows.Acquire(ctx, n)
+		return s.windows.acquire(ctx, n)
 	})
 	if err != nil {
 		return nil, orContext(ctx, err)

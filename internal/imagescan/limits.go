@@ -21,8 +21,12 @@ type Limits struct {
 	ScanTime time.Duration
 	// StallTime is how long a registry may send nothing of a layer.
 	StallTime time.Duration
-	// Scans is how many scans run at a time.
+	// Scans is how many scans run at a time. A quarter of them is kept for
+	// namespaces that have none running.
 	Scans int64
+	// Waiting is how many requests may wait for their turn to be scanned. Beyond
+	// it, the last of the namespace with the most of them is turned away.
+	Waiting int
 	// FileBytes is the largest file that is analysed.
 	FileBytes int64
 	// Executables is how many executables and libraries of one layer are looked
@@ -46,6 +50,7 @@ const (
 	DefaultScanTime   = 5 * time.Minute
 	DefaultStallTime  = 30 * time.Second
 	DefaultScans      = 8
+	DefaultWaiting    = 1024
 	DefaultFileBytes  = 256 << 20
 	DefaultMemory     = 256 << 20
 	// Distributions' own images have some thousands, of a few hundred megabytes.
@@ -54,6 +59,10 @@ const (
 	DefaultCache           = 4096
 	DefaultLayerCache      = 64 << 20
 )
+
+// reserved is which part of scans, and of the memory for files, is kept for
+// namespaces that have none.
+const reserved = 4
 
 // DefaultLayersAtOnce returns the number of cores: unpacking is what takes the
 // time.
@@ -67,6 +76,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.ScanTime, DefaultScanTime)
 	setDefault(&l.StallTime, DefaultStallTime)
 	setDefault(&l.Scans, DefaultScans)
+	setDefault(&l.Waiting, DefaultWaiting)
 	setDefault(&l.FileBytes, DefaultFileBytes)
 	setDefault(&l.Executables, DefaultExecutables)
 	setDefault(&l.ExecutableBytes, DefaultExecutableBytes)

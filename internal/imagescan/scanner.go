@@ -26,7 +26,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/capvet/capvet/internal/report"
 )
@@ -58,6 +57,9 @@ type Request struct {
 	// Others has every executable of the image looked at, not known products
 	// alone. Of those others, the report has the ones that make capability calls.
 	Others bool
+	// Namespace is in whose name the image is scanned: those who wait are served
+	// by turns, one namespace after the other. It decides nothing else.
+	Namespace string
 	// Early lets a legacy verdict answer as soon as it is proven, in a report
 	// that is not complete.
 	Early bool
@@ -104,14 +106,16 @@ type Observer interface {
 	Scanned(took time.Duration, failure report.FailureClass)
 	// Shared is called when a request is answered without a scan of its own.
 	Shared()
+	// Waited is called when a scan begins, after it waited for its turn.
+	Waited(took time.Duration)
 }
 
 // Scanner scans images. It is safe for concurrent use.
 type Scanner struct {
 	options Options
-	scans   *semaphore.Weighted
-	memory  *semaphore.Weighted // of files
-	windows *semaphore.Weighted // of zstd; apart, since who holds one waits for files
+	scans   *fair
+	memory  *fair // of files
+	windows *fair // of zstd; apart, since who holds one waits for files
 	// transport is that of the options with what holds for every request.
 	transport http.RoundTripper
 	memo      *memory
@@ -167,9 +171,9 @@ func New(o Options) (*Scanner, error) {
 	}
 	return &Scanner{
 		options:   o,
-		scans:     semaphore.NewWeighted(o.Limits.Scans),
-		memory:    semaphore.NewWeighted(o.Limits.Memory / 2),
-		windows:   semaphore.NewWeighted(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes)),
+		scans:     newFair(o.Limits.Scans, o.Limits.Scans/reserved, o.Limits.Waiting),
+		memory:    newFair(o.Limits.Memory/2, o.Limits.Memory/2/reserved, 0),
+		windows:   newFair(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes), 0, 0), // too few to keep one
 		transport: requestRules(o.Transport),
 		memo:      memo,
 		reports:   reports,
@@ -265,7 +269,7 @@ func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Referen
 		key{repository.RegistryStr(), resolved.digest.String(), request.Platform, request.Others},
 		repository.Name(), request.Early && s.options.StopEarly,
 	}
-	r, err := s.shared(ctx, k, request.Early, resolved)
+	r, err := s.shared(ctx, k, request, resolved)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -276,14 +280,17 @@ func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Referen
 
 // shared returns the report of k: remembered, from a scan under way, or from
 // one that it starts.
-func (s *Scanner) shared(ctx context.Context, k flightKey, early bool, image resolution) (report.Report, error) {
+func (s *Scanner) shared(ctx context.Context, k flightKey, request Request, image resolution) (report.Report, error) {
 	f, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.key) })
+	if started || !f.landed() {
+		s.scans.ask(&f.ticket, request.Namespace, 1) // whoever joins brings their own turn
+	}
 	if started {
 		go s.fly(context.WithoutCancel(ctx), k, f, image)
 	} else {
 		s.observe(func(o Observer) { o.Shared() })
 	}
-	r, err := f.wait(ctx, early)
+	r, err := f.wait(ctx, request.Early)
 	return clone(r), err
 }
 
@@ -307,15 +314,25 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report]
 		}
 		s.observe(func(o Observer) { o.Scanned(time.Since(start), failure) })
 	}()
-	if err := s.scans.Acquire(ctx, 1); err != nil {
+	by, release, err := s.scans.wait(ctx, &f.ticket)
+	if err != nil {
 		f.err = err
 		return
 	}
-	defer s.scans.Release(1)
+	defer release()
+	s.observe(func(o Observer) { o.Waited(time.Since(start)) })
+	ctx = withOwner(ctx, by)
 	f.value, f.err = s.readImage(ctx, image, blobsOf(image.source, image.manifest, k.others), func(r report.Report) bool {
 		f.announce(r)
 		return k.early
 	})
+}
+
+// Load returns how many scans are under way and how many requests wait for their
+// turn.
+func (s *Scanner) Load() (running, waiting int) {
+	held, waiting := s.scans.load()
+	return int(held), waiting
 }
 
 func (s *Scanner) observe(tell func(Observer)) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -13,11 +12,9 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/imagescan"
-	"github.com/capvet/capvet/internal/inspect"
 	"github.com/capvet/capvet/internal/manifest"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
-	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/subject"
 )
@@ -27,7 +24,7 @@ type checkOptions struct {
 	files, policies []string
 	namespace       string
 	namespaceLabels []string
-	plainHTTP       []string
+	registries      registryOptions
 	format          checkFormat
 }
 
@@ -69,7 +66,7 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 	flags.StringArrayVar(&o.policies, "policy", nil, "`file` with ClusterCapsetPolicies and CapsetPolicies; may be repeated")
 	flags.StringVar(&o.namespace, "namespace", "default", "`namespace` of objects that name none")
 	flags.StringArrayVar(&o.namespaceLabels, "namespace-labels", nil, "labels of a namespace, as `NAME:KEY=VALUE,...`; may be repeated")
-	flags.StringArrayVar(&o.plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
+	o.registries.register(flags)
 	flags.Var(&o.format, "output", "`format` of the result: text, json or sarif")
 	for _, name := range []string{"filename", "policy"} {
 		_ = cmd.MarkFlagRequired(name) // both exist
@@ -104,18 +101,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whoever runs this chose the registry: loopback is as good as any.
-	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	scanner, err := imagescan.New(imagescan.Options{
-		Analyze:     inspect.File,
-		IsCandidate: product.IsExecutable,
-		IsHint:      product.Hinted,
-		Other:       inspect.Other,
-		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-		Transport:   imagescan.NewTransport(imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere}),
-		PlainHTTP:   o.plainHTTP,
-		UserAgent:   "capvet/" + version,
-	})
+	scanner, err := o.registries.scanner(false)
 	return &check{input: input, scanner: scanner, now: time.Now(), read: map[readKey]policy.Image{}}, err
 }
 

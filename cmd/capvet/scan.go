@@ -3,26 +3,19 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/cobra"
 
 	"github.com/capvet/capvet/internal/imagescan"
-	"github.com/capvet/capvet/internal/inspect"
-	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
 
 func newScanCommand() *cobra.Command {
 	format := formatText
 	var platform string
-	var plainHTTP []string
+	var registries registryOptions
 	var first bool
 	binaries := binariesProxies
-	var authorities []string
-	var registryConfig string
 	cmd := &cobra.Command{
 		Use:   "scan REF...",
 		Short: "Read container images",
@@ -33,30 +26,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
   capvet scan oci:./layout tarball:./image.tar`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, references []string) error {
-			// Whoever runs this chose the registry: loopback is as good as any.
-			anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-			tls, err := imagescan.WithCertificates(authorities)
-			if err != nil {
-				return exitError{exitFailed, err}
-			}
-			connections := imagescan.TransportOptions{PlainHTTP: plainHTTP, Allow: anywhere, TLS: tls}
-			var hosts *imagescan.Hosts
-			if registryConfig != "" {
-				if hosts, err = imagescan.LoadHosts(registryConfig, connections); err != nil {
-					return exitError{exitFailed, err}
-				}
-			}
-			scanner, err := imagescan.New(imagescan.Options{
-				Analyze:     inspect.File,
-				IsCandidate: product.IsExecutable,
-				Other:       inspect.Other,
-				Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-				Transport:   imagescan.NewTransport(connections),
-				Hosts:       hosts,
-				PlainHTTP:   plainHTTP,
-				UserAgent:   "capvet/" + version,
-				StopEarly:   true,
-			})
+			scanner, err := registries.scanner(true)
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
@@ -76,9 +46,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	}
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
-	cmd.Flags().StringArrayVar(&plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
-	cmd.Flags().StringArrayVar(&authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
-	cmd.Flags().StringVar(&registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
+	registries.register(cmd.Flags())
 	cmd.Flags().Var(&binaries, "binaries", "which executables are looked at: proxies (known products, files named like one, what the image runs) or all")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
 	return cmd
@@ -118,16 +86,4 @@ func unread(reference, platform string, err error) report.Report {
 	}
 	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: string(class), Detail: err.Error()})
 	return r
-}
-
-// keychain are the credentials of docker login and its helpers.
-type keychain struct{}
-
-// For implements imagescan.Credentials.
-func (keychain) For(repository name.Repository) []authn.Authenticator {
-	auth, err := authn.DefaultKeychain.Resolve(repository)
-	if err != nil {
-		return nil // anonymously, then: the registry will say if that is not enough
-	}
-	return []authn.Authenticator{auth}
 }

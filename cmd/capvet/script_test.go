@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log"
@@ -34,10 +35,16 @@ func TestMain(m *testing.M) {
 
 // TestScript runs testdata/script: command lines beside what they print. Each
 // script finds the project's own fixture executables, images of them, and in
-// $REGISTRY a registry that holds those.
+// $REGISTRY a registry that holds those, which $TLS_REGISTRY is too: its authority
+// is ca.pem, and certs.d has a hosts.toml for it.
 func TestScript(t *testing.T) {
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	content := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(content)
 	t.Cleanup(server.Close)
+	secured := httptest.NewTLSServer(content)
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0) // who does not trust it says so
+	t.Cleanup(secured.Close)
+	securedHost := strings.TrimPrefix(secured.URL, "https://")
 	host := strings.TrimPrefix(server.URL, "http://")
 	legacy, fixed := imageOf(t, "3.0"), imageOf(t, "3.2")
 	config, err := legacy.ConfigFile()
@@ -65,20 +72,29 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REGISTRY", host)
+			env.Setenv("TLS_REGISTRY", securedHost)
 			env.Setenv("HOME", env.WorkDir) // no credentials of whoever runs the tests
-			return writeInputs(env.WorkDir, legacy, fixed)
+			authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secured.Certificate().Raw})
+			folder := filepath.Join(env.WorkDir, "certs.d", securedHost)
+			return errors.Join(
+				writeInputs(env.WorkDir, legacy, fixed),
+				os.MkdirAll(folder, 0o700),
+				os.WriteFile(filepath.Join(env.WorkDir, "ca.pem"), authority, 0o600),
+				os.WriteFile(filepath.Join(folder, "ca.pem"), authority, 0o600),
+				os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte("ca = \"ca.pem\"\n"), 0o600),
+			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "envsubst": substitute},
 	})
 }
 
-// substitute replaces $REGISTRY in files: envsubst FILE...
+// substitute replaces $REGISTRY and $TLS_REGISTRY in files: envsubst FILE...
 func substitute(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: envsubst FILE...")
 	}
 	for _, file := range args {
-		content := strings.ReplaceAll(ts.ReadFile(file), "$REGISTRY", ts.Getenv("REGISTRY"))
+		content := strings.NewReplacer("$REGISTRY", ts.Getenv("REGISTRY"), "$TLS_REGISTRY", ts.Getenv("TLS_REGISTRY")).Replace(ts.ReadFile(file))
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(content), 0o600))
 	}
 }

@@ -53,6 +53,10 @@ test-alerts: ## the alerts and the dashboard: promtool, and a real Prometheus th
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
 	$(GO_TEST) -tags corpus -timeout 45m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
+.PHONY: test-image
+test-image: ## the Dockerfile, built with buildah, equals what tools/image assembles, twice; as root on Debian it installs what it needs
+	CGO_ENABLED=0 go test -tags image -count=1 -timeout 30m -v ./test/image
+
 .PHONY: prove
 prove: ## verdicts against what strace and an arm64 kernel's log say when the same programs run; as root on Debian it installs what it needs
 	CGO_ENABLED=0 go test -tags prove -count=1 -timeout 60m -v ./test/prove

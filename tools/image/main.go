@@ -122,7 +122,9 @@ func assemble(arch, version string, layers ...[]file) (v1.Image, error) {
 // config is what the last stage of the Dockerfile sets.
 func config(version string) v1.Config {
 	return v1.Config{
-		User:       "65532:65532",
+		User: "65532:65532",
+		// Every builder gives it to images from scratch.
+		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Entrypoint: []string{"/usr/local/bin/webhook"},
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       "capvet",

@@ -1,0 +1,108 @@
+//go:build image
+
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Where the builder has the host's modules and build cache.
+const (
+	modulesFolder = "/modules"
+	cacheFolder   = "/cache"
+)
+
+// buildah builds with storage of its own below a folder.
+type buildah struct {
+	dir     string
+	modules string // the host's downloaded modules
+	cache   string // the host's build cache
+}
+
+// run runs buildah and returns what it prints.
+func (b *buildah) run(ctx context.Context, args ...string) (string, error) {
+	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.dir, "root"), "--runroot", filepath.Join(b.dir, "run")}
+	command := exec.CommandContext(ctx, "buildah", append(storage, args...)...)
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	output, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("buildah %s: %w: %s%s", strings.Join(args, " "), err, output, stderr.String())
+	}
+	return strings.TrimSpace(string(output)), nil
+}
+
+// makeBuilder makes an image that stands in for the Dockerfile's builder: this
+// machine's Go, CA roots and a shell. It has one tag for each architecture of
+// targets, all of the same content: buildah before 1.29 takes a base image for a
+// stage only when its architecture is the target's, whatever the stage's
+// platform.
+func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string, targets []string) error {
+	container, err := b.run(ctx, "from", "scratch")
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(b.dir, "empty")
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
+		return err
+	}
+	steps := [][]string{
+		{"add", "-q", container, goroot, "/usr/local/go"},
+		{"add", "-q", container, shell, "/bin/sh"},
+		{"add", "-q", container, caRoots, caRoots},
+		{"add", "-q", container, tmp, "/tmp"},
+		{
+			"config", "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOPATH=/go", "--env", "GOTOOLCHAIN=local",
+			// What the host has downloaded; go.sum says whether it is right.
+			"--env", "GOPROXY=file://" + modulesFolder, "--env", "GOSUMDB=off", "--env", "GOCACHE=" + cacheFolder, container,
+		},
+	}
+	for _, arch := range targets {
+		steps = append(steps, []string{"config", "--arch", arch, container}, []string{"commit", "-q", container, builder(arch)})
+	}
+	for _, step := range steps {
+		if _, err := b.run(ctx, step...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// builder names the builder for a target.
+func builder(arch string) string { return "localhost/capvet-builder:" + arch }
+
+// build builds the Dockerfile of the folder source for an architecture into an
+// OCI layout.
+func (b *buildah) build(ctx context.Context, source, arch, version, layout string) error {
+	name := "localhost/capvet:" + arch
+	if _, err := b.run(ctx, "build", "-q", "--isolation", "chroot", "--pull-never", "--no-cache",
+		"--timestamp", "0", "--identity-label=false", "--platform", "linux/"+arch,
+		"--build-arg", "GO_IMAGE="+builder(arch), "--build-arg", "VERSION="+version,
+		"--volume", b.modules+":"+modulesFolder+":ro", "--volume", b.cache+":"+cacheFolder,
+		"-t", name, source); err != nil {
+		return err
+	}
+	_, err := b.run(ctx, "push", "-q", name, "oci:"+layout)
+	return err
+}
+
+// errUnsupported says why images cannot be built here.
+var errUnsupported = errors.New("buildah cannot build here")
+
+// supported returns an errUnsupported where this process may not build.
+func supported() error {
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("%w: it takes Linux", errUnsupported)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: a build in a chroot takes root", errUnsupported)
+	}
+	return nil
+}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -80,6 +82,9 @@ func writeText(w io.Writer, reports []report.Report) error {
 			fmt.Fprintf(out, "%s\n", clean(strings.TrimSpace(r.Reference+" "+r.Platform)))
 			if r.Image != "" {
 				fmt.Fprintf(out, "  image\t%s\n", clean(r.Image))
+			}
+			if c := r.Configuration; c != nil {
+				fmt.Fprintf(out, "  run as\t%s: %s\n", clean(cmp.Or(c.User, "root")), clean(strings.Join(slices.Concat(c.Entrypoint, c.Command), " ")))
 			}
 			if len(r.Binaries) == 0 && r.Complete {
 				fmt.Fprintf(out, "  no known proxy for this platform\n")

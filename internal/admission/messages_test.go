@@ -106,14 +106,24 @@ func TestWorkloadMessages(t *testing.T) {
 // TestTriggerMessages holds the exact words for each way that a container runs
 // HAProxy, under a policy for what runs at start and one for everything.
 func TestTriggerMessages(t *testing.T) {
-	for name, run := range map[string]policy.Run{
-		"root": {User: policy.UserRoot}, "non-root": {User: policy.UserNonRoot}, "command": {Command: []string{"sleep", "infinity"}},
+	official := &report.Configuration{User: "99", Entrypoint: []string{"docker-entrypoint.sh"}, Command: []string{"haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"}}
+	for name, tt := range map[string]struct {
+		run   policy.Run
+		image *report.Configuration
+	}{
+		"root":             {policy.Run{User: policy.UserRoot}, official},
+		"non-root":         {policy.Run{User: policy.UserNonRoot}, official},
+		"command":          {policy.Run{Command: []string{"sleep", "infinity"}}, official},
+		"arguments":        {policy.Run{Args: []string{"sleep", "infinity"}}, official},
+		"image-user":       {policy.Run{}, official},
+		"image-root":       {policy.Run{}, &report.Configuration{Command: []string{"haproxy", "-W"}}},
+		"image-entrypoint": {policy.Run{}, &report.Configuration{User: "1000", Entrypoint: []string{"/init"}}},
 	} {
 		var b strings.Builder
 		for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
 			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Trigger: trigger})
 			images := situations()["legacy"]
-			images[0].Run = run
+			images[0].Run, images[0].Report.Configuration = tt.run, tt.image
 			response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
 			b.WriteString("trigger: " + string(trigger) + "\n")
 			writeResponse(&b, response)

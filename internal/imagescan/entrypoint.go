@@ -2,11 +2,13 @@ package imagescan
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/report"
 )
 
 const (
@@ -17,6 +19,34 @@ const (
 	// defaultPath is what a runtime searches when an image sets no PATH.
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
+
+// Bounds of what a report has of an image's configuration.
+const (
+	maxUser         = 256     // bytes
+	maxCommandBytes = 4 << 10 // of ENTRYPOINT or CMD
+)
+
+// configuration returns what an image says of how it is run.
+func configuration(config *v1.ConfigFile) *report.Configuration {
+	if config == nil {
+		return nil
+	}
+	user := config.Config.User
+	return &report.Configuration{
+		User: user[:min(len(user), maxUser)], Entrypoint: fitting(config.Config.Entrypoint), Command: fitting(config.Config.Cmd),
+	}
+}
+
+// fitting returns as many words as have room.
+func fitting(words []string) []string {
+	room := maxCommandBytes
+	for i, word := range words {
+		if room -= len(word) + 1; room < 0 {
+			return slices.Clone(words[:i])
+		}
+	}
+	return slices.Clone(words)
+}
 
 // started returns the paths of what an image runs, as far as its configuration
 // says: the words of its ENTRYPOINT and CMD that can name an executable. A

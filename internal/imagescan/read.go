@@ -46,7 +46,17 @@ func (s *Scanner) readImage(ctx context.Context, image resolution, blobs []blob,
 			return report.Report{}, fmt.Errorf("image configuration: %w", err)
 		}
 	}
-	return s.readBlobs(ctx, blobs, started(config), early)
+	says := configuration(config)
+	told := early
+	if early != nil {
+		told = func(r report.Report) bool {
+			r.Configuration = says
+			return early(r)
+		}
+	}
+	r, err := s.readBlobs(ctx, blobs, started(config), told)
+	r.Configuration = says
+	return r, err
 }
 
 // blobsOf lists the layers of an image, the lowest first. others has all their

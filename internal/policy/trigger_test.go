@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,29 +23,57 @@ func TestTrigger(t *testing.T) {
 		product string
 		base    report.When
 		run     Run
+		image   *report.Configuration
 		want    report.When
 		why     string // part of it
 	}{
-		{"the image's user", "haproxy", start, Run{}, start, "as the report says"},
-		{"non-root", "haproxy", start, Run{User: UserNonRoot}, start, "at every start, unless global has user or uid"},
-		{"root", "haproxy", start, Run{User: UserRoot}, conditional, "only with user or uid and setcap in global"},
-		{"an older one, root", "haproxy", conditional, Run{User: UserRoot}, conditional, "user or uid and setcap in global"},
-		{"an older one, non-root", "haproxy", conditional, Run{User: UserNonRoot}, conditional, "this Pod does not start it as root"},
-		{"nginx, non-root", "nginx", conditional, Run{User: UserNonRoot}, conditional, "this Pod does not start it as root"},
-		{"nginx, root", "nginx", conditional, Run{User: UserRoot}, conditional, "transparent"},
-		{"a product of no known ways", "other", start, Run{User: UserRoot}, start, "as the report says"},
-		{"its command", "haproxy", start, Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, start, "at every start"},
-		{"a script with it", "haproxy", start, Run{Command: []string{"sh", "-c", "exec haproxy -f /x"}}, start, "as the report says"},
-		{"another command", "haproxy", start, Run{Command: []string{"sleep", "1"}, User: UserNonRoot}, unknown, "(sleep)"},
+		{"nothing is known", "haproxy", start, Run{}, nil, start, "as the report says"},
+		{"the image's user", "haproxy", start, Run{}, says("99"), start, "as non-root here (the image's user)"},
+		{"the image's user by name", "haproxy", start, Run{}, says("haproxy:haproxy"), start, "as non-root here (the image's user)"},
+		{"the image's root", "haproxy", start, Run{}, says(""), conditional, "as root here (the image's user)"},
+		{"the image's root by name", "haproxy", start, Run{}, says("root:adm"), conditional, "as root here (the image's user)"},
+		{"the image's root by number", "haproxy", start, Run{}, says("00:7"), conditional, "as root here (the image's user)"},
+		{"the Pod's user goes first", "haproxy", start, Run{User: UserNonRoot}, says("0"), start, "as non-root here, so"},
+		{"the Pod's root goes first", "haproxy", start, Run{User: UserRoot}, says("99"), conditional, "as root here, so"},
+		{"nginx of the image's user", "nginx", conditional, Run{}, says("101"), conditional, "it is started as non-root here (the image's user)"},
+		{"the image's command", "haproxy", start, Run{}, says("99", "docker-entrypoint.sh", "--", "haproxy", "-f", "x"), start, "at every start"},
+		{"the image's product behind a link", "other", start, Run{}, says("99", "--", "/sbin/other", "-f"), start, "as the report says"},
+		{"another entry point", "haproxy", start, Run{}, says("99", "/init"), unknown, "not what the image's entry point names (/init)"},
+		{"another entry point with a command", "haproxy", start, Run{}, says("99", "/init", "--", "serve"), unknown, "(/init)"},
+		{"arguments name it", "haproxy", start, Run{Args: []string{"haproxy", "-V"}}, says("99", "/init"), start, "at every start"},
+		{"options for what the image starts", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), start, "at every start"},
+		{"options for the entry point", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "/usr/sbin/haproxy"), start, "at every start"},
+		{"options in place of the command", "haproxy", start, Run{Args: []string{"-x"}}, says("99", "--", "haproxy"), unknown, "(-x)"},
+		{"arguments name another", "haproxy", start, Run{Args: []string{"sh"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), unknown, "the container's arguments name (docker-entrypoint.sh)"},
+		{"non-root", "haproxy", start, Run{User: UserNonRoot}, nil, start, "at every start, unless global has user or uid"},
+		{"root", "haproxy", start, Run{User: UserRoot}, nil, conditional, "only with user or uid and setcap in global"},
+		{"an older one, root", "haproxy", conditional, Run{User: UserRoot}, nil, conditional, "user or uid and setcap in global"},
+		{"an older one, non-root", "haproxy", conditional, Run{User: UserNonRoot}, nil, conditional, "it is started as non-root here"},
+		{"nginx, non-root", "nginx", conditional, Run{User: UserNonRoot}, nil, conditional, "it is started as non-root here"},
+		{"nginx, root", "nginx", conditional, Run{User: UserRoot}, nil, conditional, "transparent"},
+		{"a product of no known ways", "other", start, Run{User: UserRoot}, nil, start, "as the report says"},
+		{"its command", "haproxy", start, Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, nil, start, "at every start"},
+		{"a script with it", "haproxy", start, Run{Command: []string{"sh", "-c", "exec haproxy -f /x"}}, nil, start, "as the report says"},
+		{"another command", "haproxy", start, Run{Command: []string{"sleep", "1"}, User: UserNonRoot}, nil, unknown, "(sleep)"},
 	} {
-		got := tt.run.Trigger(triggered(tt.product, tt.base))
+		got := tt.run.Trigger(triggered(tt.product, tt.base), tt.image)
 		if got.When != tt.want || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%s: got %+v", tt.name, got)
 		}
 	}
-	if got := (Run{User: UserRoot}).Trigger(&report.Binary{}); got != nil {
+	if got := (Run{User: UserRoot}).Trigger(&report.Binary{}, nil); got != nil {
 		t.Errorf("nothing to trigger: got %+v", got)
 	}
+}
+
+// says is a configuration with that user, and the words of ENTRYPOINT and, after
+// --, of CMD.
+func says(user string, words ...string) *report.Configuration {
+	c := &report.Configuration{User: user, Entrypoint: words}
+	if i := slices.Index(words, "--"); i >= 0 {
+		c.Entrypoint, c.Command = words[:i], words[i+1:]
+	}
+	return c
 }
 
 // TestEvaluateTrigger: a policy for what triggers at start leaves the

@@ -23,6 +23,9 @@ type Report struct {
 	// Platform is os/arch[/variant], for example linux/arm64. Empty for a file
 	// on disk.
 	Platform string `json:"platform,omitempty"`
+	// Configuration is what the image says of how it is run; nil where it was not
+	// read, and for a file on disk.
+	Configuration *Configuration `json:"configuration,omitempty"`
 	// Binaries are the executables that were judged, sorted by path. Never nil
 	// in a report made by New.
 	Binaries []Binary `json:"binaries"`
@@ -47,6 +50,17 @@ func (r Report) Worst() ABI {
 		worst = WorseABI(worst, b.Capset.ABI)
 	}
 	return worst
+}
+
+// Configuration is what an image says of how it is run, where a Pod does not say
+// otherwise.
+type Configuration struct {
+	// User is the user, by name or number, with or without a group; empty: root.
+	User string `json:"user,omitempty"`
+	// Entrypoint and Command are ENTRYPOINT and CMD. What is longer than any real
+	// one is cut short.
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Command    []string `json:"command,omitempty"`
 }
 
 // Gap is one thing that could not be seen.

@@ -93,6 +93,9 @@ func writeText(w io.Writer, reports []report.Report) error {
 		for _, b := range r.Binaries {
 			writeBinary(out, b)
 		}
+		if n := len(r.ThroughTable); n > 0 {
+			fmt.Fprintf(out, "  not verified\tthat %d layers agree with the tables of contents that they were read through\n", n)
+		}
 		for _, g := range r.Gaps {
 			fmt.Fprintf(out, "  not seen\t%s (%s) %s\n", clean(g.Where), clean(g.Reason), clean(g.Detail))
 		}

@@ -35,6 +35,7 @@ type options struct {
 	denyAddresses  []netip.Prefix
 	architectures  []string
 	early          bool
+	tables         bool
 	tagsFor        time.Duration
 	failuresFor    time.Duration
 	registries     imagescan.Registries
@@ -76,6 +77,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		return nil
 	})
 	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
+	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
 	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second, "how long it is remembered what an image reference led to, for the same credentials; 0: not at all")
 	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second, "how long it is remembered that an image could not be read, for the same credentials; 0: not at all")
 	flags.Func("allow-registry", "`glob` of the only registries (host or host:port) that are read from, such as *.example.com; may be repeated", addTo(&o.registries.Allow))
@@ -137,6 +139,8 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
 	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "how many times its packed size a large layer may unpack to")
 	flags.Int64Var(&l.Layer.WindowBytes, "max-zstd-window", imagefs.DefaultWindowBytes, "`bytes` of the window that a zstd layer may ask for")
+	flags.Int64Var(&l.TableBytes, "max-table-bytes", imagescan.DefaultTableBytes, "`bytes` of the table of contents of one layer, packed or not; with a larger one the layer is read in full")
+	flags.Int64Var(&l.TableFrom, "toc-from", imagescan.DefaultTableFrom, "`bytes` of the smallest packed layer that is read through its table of contents")
 	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
 	flags.Int64Var(&l.FileBytes, "max-file-bytes", imagescan.DefaultFileBytes, "`bytes` of one executable that is looked at")
 	flags.IntVar(&l.Executables, "max-executables", imagescan.DefaultExecutables, "executables and libraries of one layer that are looked at for a policy with binaries: All")

@@ -60,6 +60,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		Transport:   imagescan.NewTransport(connections),
 		Hosts:       hosts,
 		Registries:  o.registries,
+		Tables:      o.tables,
 		TagsFor:     o.tagsFor,
 		FailuresFor: o.failuresFor,
 		PlainHTTP:   o.plainHTTP,

@@ -41,11 +41,9 @@ func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool,
 
 // ReadLayerFor is ReadLayer for more than what is wanted by its path.
 func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer, error) {
-	limits = limits.WithDefaults()
-	b := newBuilder()
+	c := newCollector(limits, interest.Wanted)
 	archive := tar.NewReader(unpacked)
-	files, linkBytes := 0, int64(0)
-	for entries := 0; ; entries++ {
+	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -53,45 +51,20 @@ func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer,
 		if err != nil {
 			return nil, tarError(err)
 		}
-		if entries >= limits.Entries {
-			return nil, fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, limits.Entries)
-		}
-		if len(header.Name) > limits.NameBytes || len(header.Linkname) > limits.NameBytes {
-			return nil, fmt.Errorf("%w: the layer has a name of more than %d bytes", ErrTooLarge, limits.NameBytes)
-		}
-		name := Clean(header.Name)
-		if b.parts[0].whiteout(name) {
-			continue
-		}
 		kind := kindOf(header.Typeflag)
-		if kind == Symlink || kind == HardLink {
-			if linkBytes += int64(len(name) + len(header.Linkname)); linkBytes > limits.LinkBytes {
-				return nil, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, limits.LinkBytes)
-			}
-		}
-		interesting := kind != Directory && kind != Other && interest.Wanted(name)
-		if err := b.add(name, Entry{Kind: kind, Link: header.Linkname}, interesting); err != nil {
+		at, is, err := c.entry(header.Name, header.Linkname, kind)
+		if err != nil {
 			return nil, err
 		}
-		attributes := func() Attributes {
-			return Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
+		visit := interest.Visit
+		if is == uninteresting {
+			visit = interest.Others
 		}
-		if !interesting {
-			if kind == Regular && interest.Others != nil {
-				if err := interest.Others(Source{len(b.parts) - 1, name}, attributes(), content{archive}); err != nil {
-					return nil, err
-				}
-			}
+		if kind != Regular || is == mark || visit == nil {
 			continue
 		}
-		// Each that goes by counts: a path may come more than once.
-		if files++; files > limits.Files {
-			return nil, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, limits.Files)
-		}
-		if kind != Regular {
-			continue
-		}
-		if err := interest.Visit(Source{len(b.parts) - 1, name}, attributes(), content{archive}); err != nil {
+		attributes := Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
+		if err := visit(at, attributes, content{archive}); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +73,7 @@ func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer,
 	if _, err := io.Copy(io.Discard, unpacked); err != nil {
 		return nil, err
 	}
-	return b.layer(), nil
+	return c.layer(), nil
 }
 
 // content is one file's. Its errors are told apart here, where they cannot be

@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/capvet/capvet/internal/imagefs"
 )
 
@@ -83,9 +81,31 @@ func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// readLayer streams one layer, verifies its digest, and analyses the files of
-// interest in it.
+// readLayer reads one layer: through its table of contents, or else in full.
 func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted map[string]bool) (*summary, error) {
+	if b.part != nil && (before == nil || before.throughTable) {
+		if of, err := s.readThroughTable(ctx, b, before, wanted); !errors.Is(err, errTable) {
+			return of, err
+		}
+	}
+	if before != nil && before.throughTable {
+		before = nil // its table need not have told what the layer holds
+	}
+	return s.readInFull(ctx, b, before, wanted)
+}
+
+// wants says which files are analysed: those of names of interest, and those
+// wanted.
+func (s *Scanner) wants(wanted map[string]bool) func(name string) bool {
+	return func(name string) bool {
+		base := path.Base(name)
+		return s.options.IsCandidate(base) || s.options.Libraries.is(base) || wanted[name]
+	}
+}
+
+// readInFull streams one layer, verifies its digest, and analyses the files of
+// interest in it.
+func (s *Scanner) readInFull(ctx context.Context, b blob, before *summary, wanted map[string]bool) (*summary, error) {
 	stored, err := b.open(ctx)
 	if err != nil {
 		return nil, err
@@ -99,9 +119,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		closeStored()
 		_ = packed.Close()
 	}()
-	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer, func(n int64) (func(), error) {
-		return s.windows.acquire(ctx, n)
-	})
+	unpacked, err := imagefs.Unpack(packed, s.options.Limits.Layer, s.window(ctx))
 	if err != nil {
 		return nil, orContext(ctx, err)
 	}
@@ -112,18 +130,10 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		_ = archive.Close()
 		_ = unpacked.Close()
 	}()
-	// A layer that is read again is the same byte for byte: what was analysed
-	// stands.
-	known, fresh := before.known(), map[imagefs.Source]*found{}
-	var analyses errgroup.Group
-	analyses.SetLimit(analysesAtOnce)
-	defer func() { _ = analyses.Wait() }()
-	isWanted := func(name string) bool {
-		base := path.Base(name)
-		return s.options.IsCandidate(base) || s.options.Libraries.is(base) || wanted[name]
-	}
-	others := otherExecutables{scanner: s, fresh: fresh, analyses: &analyses}
-	interest := imagefs.Interest{Wanted: isWanted}
+	f := s.findings(before, b.others)
+	defer f.wait()
+	others := otherExecutables{scanner: s, fresh: f.fresh, analyses: &f.analyses}
+	interest := imagefs.Interest{Wanted: s.wants(wanted)}
 	switch {
 	case !b.others:
 	case before != nil:
@@ -134,28 +144,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 		}
 	}
 	interest.Visit = func(at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
-		if _, ok := known[at]; ok {
-			return nil
-		}
-		f := &found{}
-		fresh[at] = f // in the place of an earlier file of the path
-		if limit := s.options.Limits.FileBytes; a.Size > limit {
-			*f = tooLarge(a.Size, limit)
-			f.other = b.others
-			return nil
-		}
-		held, err := s.hold(ctx, at.Path, a.Size, content)
-		if err != nil {
-			return err
-		}
-		analyses.Go(func() error {
-			other := b.others && !s.options.Libraries.is(path.Base(at.Path)) && s.isOther(held, at.Path)
-			*f = s.analyse(held, at.Path)
-			f.other = other
-			f.binary.FileCapabilities = a.Capabilities
-			return nil
-		})
-		return nil
+		return f.take(at, a, func() (*heldFile, error) { return s.hold(ctx, at.Path, a.Size, content) })
 	}
 	layer, err := imagefs.ReadLayerFor(archive, s.options.Limits.Layer, interest)
 	if err != nil {
@@ -167,13 +156,7 @@ func (s *Scanner) readLayer(ctx context.Context, b blob, before *summary, wanted
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.digest.Hex || b.digest.Algorithm != "sha256" {
 		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
 	}
-	_ = analyses.Wait() // an analysis that fails is a finding
-	for at, f := range fresh {
-		if f.kept() {
-			known[at] = *f
-		}
-	}
-	return &summary{layer: layer, files: known, stored: verified.n, left: others.left}, nil
+	return &summary{layer: layer, files: f.all(), stored: verified.n, left: others.left}, nil
 }
 
 // verifier hashes what is read and bounds it.

@@ -12,6 +12,9 @@ import (
 type layerKey struct {
 	registry, digest string
 	others           bool
+	// table is what the layer is read through, as one image says: another may say
+	// something else of the same layer.
+	table table
 }
 
 // layerCache keeps summaries of layers up to a number of bytes, those used last.

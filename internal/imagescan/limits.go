@@ -17,6 +17,11 @@ type Limits struct {
 	LayersAtOnce int
 	// LayerBytes is the largest packed layer.
 	LayerBytes int64
+	// TableBytes is the largest table of contents of a layer, packed or not.
+	TableBytes int64
+	// TableFrom is the smallest packed layer, in bytes, that is read through its
+	// table of contents.
+	TableFrom int64
 	// ScanTime is how long one scan may take, however long its callers wait.
 	ScanTime time.Duration
 	// StallTime is how long a registry may send nothing of a layer.
@@ -47,6 +52,8 @@ type Limits struct {
 const (
 	DefaultLayers     = 256 // twice what overlayfs mounts
 	DefaultLayerBytes = 8 << 30
+	DefaultTableBytes = 64 << 20 // some 200,000 files
+	DefaultTableFrom  = 4 << 20  // a smaller one is read in full about as fast
 	DefaultScanTime   = 5 * time.Minute
 	DefaultStallTime  = 30 * time.Second
 	DefaultScans      = 8
@@ -73,6 +80,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Layers, DefaultLayers)
 	setDefault(&l.LayersAtOnce, DefaultLayersAtOnce())
 	setDefault(&l.LayerBytes, DefaultLayerBytes)
+	setDefault(&l.TableBytes, DefaultTableBytes)
+	setDefault(&l.TableFrom, DefaultTableFrom)
 	setDefault(&l.ScanTime, DefaultScanTime)
 	setDefault(&l.StallTime, DefaultStallTime)
 	setDefault(&l.Scans, DefaultScans)

@@ -110,6 +110,11 @@ func (s stack) addTo(r *report.Report, files []candidate, left int, libraries Li
 	if left > 0 {
 		leave("/", fmt.Sprintf("%d more executables make capability calls than a report has room for", left))
 	}
+	for i, of := range s.summaries {
+		if of.throughTable {
+			r.ThroughTable = append(r.ThroughTable, s.blobs[i].digest.String())
+		}
+	}
 	for _, f := range files {
 		analysed := s.summaries[f.Layer].files[f.Source]
 		if !f.named && !analysed.elf {

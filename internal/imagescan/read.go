@@ -33,6 +33,10 @@ type blob struct {
 	open   func(ctx context.Context) (io.ReadCloser, error)
 	gap    string // why it is not read; empty: it is
 	others bool   // all executables are looked at
+	// table is what it is read through, part opens a range of it; nil: it is read
+	// in full.
+	table table
+	part  func(ctx context.Context, from, to int64) (io.ReadCloser, error)
 }
 
 // readImage scans an image whose layers are the blobs. early is given what can
@@ -66,7 +70,7 @@ func blobsOf(from source, manifest *v1.Manifest, others bool) []blob {
 	for _, d := range manifest.Layers {
 		b := blob{digest: d.Digest, size: d.Size, others: others}
 		if named, ok := from.(*session); ok {
-			b.key = layerKey{named.repository.RegistryStr(), d.Digest.String(), others}
+			b.key = layerKey{registry: named.repository.RegistryStr(), digest: d.Digest.String(), others: others}
 			b.reader = named.repository.Name()
 		}
 		if isForeign(d.MediaType) {
@@ -183,7 +187,7 @@ func (s *Scanner) readLayers(ctx context.Context, layers stack, marked []bool, m
 				break
 			}
 			size := layers.blobs[next].size
-			if gated() && running > 0 && size > readAhead && size > underway {
+			if gated() && running > 0 && size > readAhead && size > underway && layers.blobs[next].part == nil {
 				break
 			}
 			i := next

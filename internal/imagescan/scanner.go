@@ -90,6 +90,11 @@ type Options struct {
 	// TagsFor is how long it is remembered what a reference led its askers to,
 	// FailuresFor how long that it could not be read. Zero: not at all.
 	TagsFor, FailuresFor time.Duration
+	// Tables has layers read through the table of contents that the manifest vouches
+	// for (eStargz, zstd:chunked), and only the files of interest fetched. The
+	// layer's own digest is then not verified: who built the image can have its
+	// table say one thing and its tar stream, which most runtimes unpack, another.
+	Tables bool
 	// UserAgent is sent to registries.
 	UserAgent string
 	// StopEarly ends a scan with its early answer. Otherwise the rest is read
@@ -322,7 +327,7 @@ func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report]
 	defer release()
 	s.observe(func(o Observer) { o.Waited(time.Since(start)) })
 	ctx = withOwner(ctx, by)
-	f.value, f.err = s.readImage(ctx, image, blobsOf(image.source, image.manifest, k.others), func(r report.Report) bool {
+	f.value, f.err = s.readImage(ctx, image, s.withTables(blobsOf(image.source, image.manifest, k.others), image.source, image.manifest), func(r report.Report) bool {
 		f.announce(r)
 		return k.early
 	})
@@ -343,6 +348,6 @@ func (s *Scanner) observe(tell func(Observer)) {
 
 // clone keeps callers from sharing the cache's slices.
 func clone(r report.Report) report.Report {
-	r.Binaries, r.Gaps = slices.Clone(r.Binaries), slices.Clone(r.Gaps)
+	r.Binaries, r.Gaps, r.ThroughTable = slices.Clone(r.Binaries), slices.Clone(r.Gaps), slices.Clone(r.ThroughTable)
 	return r
 }

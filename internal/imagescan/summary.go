@@ -14,6 +14,9 @@ type summary struct {
 	files  map[imagefs.Source]found // what was analysed
 	stored int64                    // bytes of the layer as it is stored
 	left   string                   // why not all other executables were looked at; empty: they were
+	// throughTable says that the layer was read through its table of contents: stored
+	// is then what the manifest says.
+	throughTable bool
 }
 
 // found is what the analysis of one file came to.

@@ -32,6 +32,11 @@ type Report struct {
 	// Complete says that everything that could change the verdict was read. A
 	// verdict of v1 may stand in an incomplete report; a clean one may not.
 	Complete bool `json:"complete"`
+	// ThroughTable are the digests of the layers, the lowest first, that were read
+	// through their table of contents: of those the files that were judged were
+	// verified, but not that the rest of the layer agrees with its table. Empty:
+	// every layer was read in full, and has its digest.
+	ThroughTable []string `json:"throughTable,omitempty"`
 	// Gaps name what could not be seen, and why. Never nil in a report made by
 	// New.
 	Gaps []Gap `json:"gaps"`

@@ -26,7 +26,7 @@ demo: ## a real API server, registry and webhook with three namespaces; DEMO_EXI
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-chart test-alerts test-corpus ## everything
+test: test-unit test-integration test-chart test-alerts test-release test-corpus ## everything
 
 .PHONY: test-unit
 test-unit: ## what needs nothing but Go; seconds
@@ -48,6 +48,12 @@ test-chart: ## the Helm chart and config/: rendered, validated and lived with on
 test-alerts: ## the alerts and the dashboard: promtool, and a real Prometheus that scrapes a real webhook until each alert fires
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && prometheus=$$(tools/ensure prometheus) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_PROMETHEUS_TOOLS=$$prometheus $(GO_TEST) -count=1 -tags alerts -timeout 20m ./test/alerts/...
+
+.PHONY: test-release
+test-release: ## what a release is made of: archives, krew's manifest with the real kubectl, SBOMs, the pushed image, the chart's package, the workflows
+	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && release=$$(tools/ensure release) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry CAPVET_RELEASE_TOOLS=$$release \
+		$(GO_TEST) -count=1 -tags release -timeout 20m ./test/release/...
 
 .PHONY: test-corpus
 test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
@@ -98,8 +104,9 @@ generate: ## CRDs, RBAC and deepcopy from their markers; the chart's copies and 
 	@helm=$$(tools/ensure helm) && $$helm/helm-docs --chart-search-root charts --log-level error
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yaml
+lint: ## golangci-lint with .golangci.yaml, actionlint on the workflows
 	@tools=$$(tools/ensure dev) && $$tools/golangci-lint run && $$tools/golangci-lint fmt --diff
+	@tools=$$(tools/ensure release) && $$tools/actionlint -shellcheck= -pyflakes=
 
 .PHONY: verify
 verify: generate ## fail when a generated file or go.mod is not what it should be
@@ -114,6 +121,47 @@ image: ## build the image with docker, podman or buildah; without any, an OCI la
 		exec go run ./tools/image -version $(VERSION); }; \
 	$$engine build --build-arg VERSION=$(VERSION) -t capvet:$(VERSION) .
 
+##@ Release, see docs/releasing.md
+
+DIST ?= dist
+IMAGE ?= ghcr.io/capvet/capvet
+CRANE_FLAGS ?=
+
+.PHONY: release-check
+release-check: release-notes ## fail when VERSION is not that of the chart, or the changelog has nothing on it
+	@chart=$$(sed -n 's/^version: //p' charts/capvet/Chart.yaml) && [ "v$$chart" = "$(VERSION)" ] || { \
+		echo "make release-check: the version is $(VERSION), but that of charts/capvet/Chart.yaml is $$chart: change it, or tag v$$chart" >&2; exit 1; }
+
+.PHONY: release-notes
+release-notes: ## what CHANGELOG.md says of VERSION
+	@awk -v heading='## [$(VERSION:v%=%)]' 'index($$0, "## ") == 1 || /^\[.*\]: / { on = index($$0, heading) == 1; next } on { print; found = found || NF } END { exit !found }' CHANGELOG.md || { \
+		echo "make release-notes: CHANGELOG.md has nothing under [$(VERSION:v%=%)]" >&2; exit 1; }
+
+.PHONY: release-artifacts
+release-artifacts: ## the command line's archives, SHA256SUMS and krew's manifest, in dist
+	go run ./tools/artifacts -version $(VERSION) -output $(DIST)
+
+.PHONY: sbom
+sbom: ## what each program in the image is made of, as CycloneDX, in dist
+	@mkdir -p $(DIST) && tools=$$(tools/ensure release) && work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o "$$work/" ./cmd/... || exit; \
+		for program in webhook capvet; do \
+			sbom=$(DIST)/$${program}_$(VERSION)_linux_$$arch.cdx.json; \
+			$$tools/cyclonedx-gomod bin -json -noserial -notimestamp -std -version $(VERSION) -output "$$sbom" "$$work/$$program" || exit; \
+			echo "$$sbom"; \
+		done; \
+	done
+
+.PHONY: chart-package
+chart-package: ## the chart as a package, in dist
+	@helm=$$(tools/ensure helm) && $$helm/helm package charts/capvet --destination $(DIST)
+
+.PHONY: push-image
+push-image: ## assemble the image for amd64 and arm64, push it as IMAGE:VERSION, and write its reference by digest to dist/image
+	go run ./tools/image -version $(VERSION) -output $(DIST)/layout
+	@tools=$$(tools/ensure registry) && $$tools/crane push $(CRANE_FLAGS) --index $(DIST)/layout $(IMAGE):$(VERSION:v%=%) >$(DIST)/image && cat $(DIST)/image
+
 .PHONY: clean
-clean: ## remove what make build made
-	rm -rf bin
+clean: ## remove what was built
+	rm -rf bin $(DIST)

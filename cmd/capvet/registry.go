@@ -46,6 +46,7 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	return imagescan.New(imagescan.Options{
 		Analyze:     inspect.File,
 		Other:       inspect.Other,
+		Settings:    product.Settings,
 		IsCandidate: product.IsExecutable,
 		IsHint:      product.Hinted,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},

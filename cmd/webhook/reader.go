@@ -56,6 +56,7 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		IsCandidate: product.IsExecutable,
 		IsHint:      product.Hinted,
 		Other:       inspect.Other,
+		Settings:    product.Settings,
 		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
 		Transport:   imagescan.NewTransport(connections),
 		Hosts:       hosts,
@@ -98,7 +99,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 		}
 	}
 	return r.scanner.Scan(ctx, imagescan.Request{
-		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early,
+		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early && !wanted.Scope.Trigger,
 		Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
 		Others: wanted.Scope.AllBinaries, Namespace: puller.Namespace,
 	})

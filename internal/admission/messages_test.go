@@ -108,22 +108,27 @@ func TestWorkloadMessages(t *testing.T) {
 func TestTriggerMessages(t *testing.T) {
 	official := &report.Configuration{User: "99", Entrypoint: []string{"docker-entrypoint.sh"}, Command: []string{"haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"}}
 	for name, tt := range map[string]struct {
-		run   policy.Run
-		image *report.Configuration
+		run      policy.Run
+		image    *report.Configuration
+		settings []report.Settings
 	}{
-		"root":             {policy.Run{User: policy.UserRoot}, official},
-		"non-root":         {policy.Run{User: policy.UserNonRoot}, official},
-		"command":          {policy.Run{Command: []string{"sleep", "infinity"}}, official},
-		"arguments":        {policy.Run{Args: []string{"sleep", "infinity"}}, official},
-		"image-user":       {policy.Run{}, official},
-		"image-root":       {policy.Run{}, &report.Configuration{Command: []string{"haproxy", "-W"}}},
-		"image-entrypoint": {policy.Run{}, &report.Configuration{User: "1000", Entrypoint: []string{"/init"}}},
+		"root":             {policy.Run{User: policy.UserRoot}, official, nil},
+		"non-root":         {policy.Run{User: policy.UserNonRoot}, official, nil},
+		"command":          {policy.Run{Command: []string{"sleep", "infinity"}}, official, nil},
+		"arguments":        {policy.Run{Args: []string{"sleep", "infinity"}}, official, nil},
+		"image-user":       {policy.Run{}, official, nil},
+		"image-root":       {policy.Run{}, &report.Configuration{Command: []string{"haproxy", "-W"}}, nil},
+		"image-entrypoint": {policy.Run{}, &report.Configuration{User: "1000", Entrypoint: []string{"/init"}}, nil},
+		"settings":         {policy.Run{}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg"}}},
+		"settings-user":    {policy.Run{}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true}}},
+		"settings-root":    {policy.Run{User: policy.UserRoot}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true, SetCap: true}}},
+		"settings-hidden":  {policy.Run{Mounts: []string{"/usr/local/etc/haproxy"}}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true}}},
 	} {
 		var b strings.Builder
 		for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
 			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Trigger: trigger})
 			images := situations()["legacy"]
-			images[0].Run, images[0].Report.Configuration = tt.run, tt.image
+			images[0].Run, images[0].Report.Configuration, images[0].Report.Settings = tt.run, tt.image, tt.settings
 			response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
 			b.WriteString("trigger: " + string(trigger) + "\n")
 			writeResponse(&b, response)

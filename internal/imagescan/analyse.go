@@ -79,7 +79,34 @@ func (s *Scanner) analyse(h *heldFile, name string) found {
 		return found{err: err, elf: true}
 	}
 	binary, err := s.analyseSafely(h, h.size, name)
-	return found{binary: binary, err: err, elf: string(magic[:n]) == elfMagic}
+	f := found{binary: binary, err: err, elf: string(magic[:n]) == elfMagic}
+	if !f.elf {
+		f.settings = s.settings(h)
+	}
+	return f
+}
+
+// maxSettings is the largest configuration file that is read, in bytes.
+const maxSettings = 1 << 20
+
+// settings reads a file as a configuration; nil: it is none.
+func (s *Scanner) settings(h *heldFile) (read *report.Settings) {
+	if s.options.Settings == nil || h.size > maxSettings {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			read = nil
+		}
+	}()
+	text, err := io.ReadAll(io.NewSectionReader(h, 0, h.size))
+	if err != nil {
+		return nil
+	}
+	if settings, ok := s.options.Settings(text); ok {
+		return &settings
+	}
+	return nil
 }
 
 // analyseSafely turns a panic over one file into an error about that file.

@@ -37,3 +37,40 @@ func TestConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// TestSettings: configuration files that the image's command names are read as
+// the image shows them, and nothing else is.
+func TestSettings(t *testing.T) {
+	s := newServer(t)
+	read := func(text []byte) (report.Settings, bool) {
+		if string(text) == "panic" {
+			panic("hostile file")
+		}
+		return report.Settings{User: strings.Contains(string(text), "user")}, strings.HasPrefix(string(text), "global")
+	}
+	for _, tt := range []struct {
+		name   string
+		layers [][]byte
+		want   []report.Settings
+	}{
+		{"plain", [][]byte{archive("etc/x.cfg", "global user")}, []report.Settings{{Path: "/etc/x.cfg", User: true}}},
+		{"replaced", [][]byte{archive("etc/x.cfg", "global user"), archive("etc/x.cfg", "global")}, []report.Settings{{Path: "/etc/x.cfg"}}},
+		{"removed", [][]byte{archive("etc/x.cfg", "global user"), archive("etc/.wh.x.cfg", "")}, nil},
+		{"linked", [][]byte{archive("real/x", "global user"), archive("etc/x.cfg", "->../real/x")}, []report.Settings{{Path: "/etc/x.cfg", File: "/real/x", User: true}}},
+		{"none", [][]byte{archive("etc/x.cfg", "text")}, nil},
+		{"too large", [][]byte{archive("etc/x.cfg", "global"+strings.Repeat(" ", maxSettings))}, nil},
+		{"hostile", [][]byte{archive("etc/x.cfg", "panic")}, nil},
+		{"of no interest", [][]byte{archive("etc/y.cfg", "global")}, nil},
+	} {
+		ref := s.push(t, "settings/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, v1.Config{Entrypoint: []string{"haproxy", "-f", "/etc/x.cfg"}}, tt.layers...))
+		for range 2 {
+			r, err := newScanner(t, s, nil, func(o *Options) { o.Settings = read }).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, r.Settings); diff != "" || len(r.Gaps) > 0 {
+				t.Errorf("%s: gaps %v (-want +got):\n%s", tt.name, r.Gaps, diff)
+			}
+		}
+	}
+}

@@ -138,6 +138,28 @@ func (s stack) addTo(r *report.Report, files []candidate, left int, libraries Li
 	}
 }
 
+// settings returns what the configuration files say that are at some of the
+// paths.
+func (s stack) settings(named []string) []report.Settings {
+	tree := s.tree()
+	var all []report.Settings
+	for _, name := range named {
+		f, ok := tree.Lookup(name)
+		if !ok {
+			continue
+		}
+		if read := s.summaries[f.Layer].files[f.Source].settings; read != nil {
+			settings := *read
+			settings.Path = name
+			if f.Path != name {
+				settings.File = f.Path
+			}
+			all = append(all, settings)
+		}
+	}
+	return all
+}
+
 // reasonOf is the token for a file that could not be analysed.
 func reasonOf(err error) string {
 	if errors.Is(err, imagefs.ErrTooLarge) {

@@ -136,6 +136,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 		}
 		if !slices.Contains(again, true) {
 			layers.addTo(&r, files, left, s.options.Libraries)
+			r.Settings = layers.settings(started)
 			return r, nil
 		}
 	}

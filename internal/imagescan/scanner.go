@@ -73,6 +73,9 @@ type Options struct {
 	// Other reports on an executable that no name speaks for; false: there is
 	// nothing to say of it. Required for requests for others.
 	Other func(r io.ReaderAt, size int64, path string) (report.Binary, bool, error)
+	// Settings reads a configuration file that an image's command names; false: it
+	// is none. Without it none is read.
+	Settings func(text []byte) (report.Settings, bool)
 	// IsHint says whether a text hints at a known product. Without it nothing
 	// does, and a request for what is hinted at reads nothing.
 	IsHint func(text string) bool

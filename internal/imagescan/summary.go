@@ -23,8 +23,10 @@ type summary struct {
 type found struct {
 	binary report.Binary
 	err    error // the file could not be analysed
-	elf    bool  // it begins like an ELF file, or was not looked at
-	other  bool  // there is something to say of it for who asks for all executables
+	// settings are what it says as a configuration file; nil: it is none
+	settings *report.Settings
+	elf      bool // it begins like an ELF file, or was not looked at
+	other    bool // there is something to say of it for who asks for all executables
 }
 
 // findingBytes is about what one analysed file takes in memory.

@@ -202,13 +202,13 @@ func (p *Policy) judge(image Image) []Finding {
 		binary := &image.Report.Binaries[i]
 		switch {
 		case binary.Capset.ABI.Legacy():
-			finding.Rule, finding.Action = p.legacy(image.Run.Trigger(binary, image.Report.Configuration))
+			finding.Rule, finding.Action = p.legacy(image.Run.Trigger(binary, image.Report))
 		case report.WorseABI(binary.Capset.ABI, report.ABIUnknown) == binary.Capset.ABI:
 			finding.Rule, finding.Action = RuleUnknown, p.onUnknown
 		default:
 			continue
 		}
-		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary, image.Report.Configuration)
+		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary, image.Report)
 		if binary.Other && p.binaries != v1alpha1.BinariesAll {
 			finding.Action = v1alpha1.ActionIgnore
 		}

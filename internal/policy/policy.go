@@ -164,6 +164,9 @@ type Scope struct {
 	AllImages bool
 	// AllBinaries has every executable of it looked at.
 	AllBinaries bool
+	// Trigger says that it matters when calls run, which the whole image may
+	// decide: an answer before all of it is read will not do.
+	Trigger bool
 }
 
 // Wanted reports whether some policy can come to anything but Ignore about the
@@ -176,6 +179,7 @@ func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 		if p := &policies[i]; p.wants(now, image) {
 			wanted = true
 			widest.AllImages = widest.AllImages || p.images == v1alpha1.ImagesAll
+			widest.Trigger = widest.Trigger || p.trigger == v1alpha1.TriggerStart
 			widest.AllBinaries = widest.AllBinaries || p.binaries == v1alpha1.BinariesAll
 		}
 	}

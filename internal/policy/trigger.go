@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/capvet/capvet/internal/report"
 )
@@ -18,6 +20,9 @@ type Run struct {
 	// Args are the container's arguments when it has no command of its own: they
 	// go to the image's entry point.
 	Args []string
+	// Mounts are where the container has volumes, sorted: what the image holds
+	// there is not what runs.
+	Mounts []string
 }
 
 // User is what is known of the user that a container starts as.
@@ -42,29 +47,37 @@ func userOf(image string) User {
 }
 
 // Trigger says when the calls of a binary run, given how this container runs
-// it and, where the Pod does not say, what the image's configuration does (nil:
-// it is not known). The report knows the product's ways; what is added here is
-// the container's part. Nil when there is nothing to trigger.
-func (r Run) Trigger(b *report.Binary, image *report.Configuration) *report.Trigger {
+// it and, where the Pod does not say, what the image does (nil: it is not
+// known). The report knows the product's ways; what is added here is the
+// container's part. Nil when there is nothing to trigger.
+func (r Run) Trigger(b *report.Binary, image *report.Report) *report.Trigger {
 	if b == nil || b.Trigger == nil {
 		return nil
 	}
-	if by, named := r.names(b, image); !named {
+	var c *report.Configuration
+	if image != nil {
+		c = image.Configuration
+	}
+	if by, named := r.names(b, c); !named {
 		return &report.Trigger{When: report.WhenUnknown, Why: "is not what " + by + ", which may or may not start it"}
 	}
 	user, here := r.User, "here"
-	if user == UserOfImage && image != nil {
-		user, here = userOf(image.User), "here (the image's user)"
+	if user == UserOfImage && c != nil {
+		user, here = userOf(c.User), "here (the image's user)"
 	}
 	// The user decides about the legacy calls; later releases may make others.
 	root, known := rootTriggers()[productOf(b)]
 	if !known || !b.Capset.ABI.Legacy() || user == UserOfImage {
 		return b.Trigger
 	}
+	atStart := b.Trigger.When == report.WhenStart
+	if settings, read := r.settings(b, image); read && (atStart || b.Trigger.When == report.WhenConditional) {
+		return settled(settings, user, here, atStart)
+	}
 	switch {
-	case user == UserRoot && b.Trigger.When == report.WhenStart:
+	case user == UserRoot && atStart:
 		return &report.Trigger{When: report.WhenConditional, Why: "is started as root " + here + ", so it runs only with " + root}
-	case user == UserNonRoot && b.Trigger.When == report.WhenStart:
+	case user == UserNonRoot && atStart:
 		return &report.Trigger{When: report.WhenStart, Why: "is started as non-root " + here + ", so it runs at every start, unless global has user or uid"}
 	case user == UserRoot && b.Trigger.When == report.WhenConditional:
 		return &report.Trigger{When: report.WhenConditional, Why: "is started as root " + here + ", so it runs with " + root}
@@ -72,6 +85,34 @@ func (r Run) Trigger(b *report.Binary, image *report.Configuration) *report.Trig
 		return &report.Trigger{When: report.WhenConditional, Why: "runs only when started as root, with " + root + "; it is started as non-root " + here}
 	}
 	return b.Trigger
+}
+
+// settled says when HAProxy's calls run under a configuration that is known.
+// Source: src/linuxcap.c. atStart says that this version asks for its own
+// capabilities at the start when nothing has it change its user.
+func settled(s report.Settings, user User, here string, atStart bool) *report.Trigger {
+	runs := s.User && s.SetCap
+	if user == UserNonRoot {
+		runs = atStart && !s.User
+	}
+	why := fmt.Sprintf("is started as %s %s, and global of %s %s", map[User]string{UserRoot: "root", UserNonRoot: "non-root"}[user], here, s.Path, has(s))
+	if runs {
+		return &report.Trigger{When: report.WhenStart, Why: why + ", so it runs at every start"}
+	}
+	return &report.Trigger{When: report.WhenConditional, Why: why + ", so it does not run"}
+}
+
+// has words what the global section has.
+func has(s report.Settings) string {
+	switch {
+	case s.User && s.SetCap:
+		return "has user or uid and setcap"
+	case s.User:
+		return "has user or uid but no setcap"
+	case s.SetCap:
+		return "has setcap but no user or uid"
+	}
+	return "has no user, uid or setcap"
 }
 
 // rootTriggers returns, by product, what a configuration must hold for the calls
@@ -113,10 +154,18 @@ func (r Run) names(b *report.Binary, image *report.Configuration) (by string, na
 		starts(b, words) || options && starts(b, image.Command)
 }
 
-// starts says that some word names the binary or its product.
+// starts says that some word, or one within a script, names the binary or its
+// product. A configuration file's name does not.
 func starts(b *report.Binary, words []string) bool {
 	product := productOf(b)
 	return slices.ContainsFunc(words, func(word string) bool {
-		return strings.Contains(word, path.Base(b.Path)) || product != "" && strings.Contains(word, product)
+		return slices.ContainsFunc(strings.FieldsFunc(word, separates), func(part string) bool {
+			name := path.Base(part)
+			return path.Ext(name) != ".cfg" && path.Ext(name) != ".conf" &&
+				(strings.Contains(name, path.Base(b.Path)) || product != "" && strings.Contains(name, product))
+		})
 	})
 }
+
+// separates says that a character ends a word of a shell script.
+func separates(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";&|()'\"`", r) }

@@ -54,9 +54,11 @@ func TestTrigger(t *testing.T) {
 		{"a product of no known ways", "other", start, Run{User: UserRoot}, nil, start, "as the report says"},
 		{"its command", "haproxy", start, Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, nil, start, "at every start"},
 		{"a script with it", "haproxy", start, Run{Command: []string{"sh", "-c", "exec haproxy -f /x"}}, nil, start, "as the report says"},
+		{"a script with it, quoted", "haproxy", start, Run{Command: []string{"sh", "-c", "exec '/usr/sbin/haproxy' -f /x;true"}}, nil, start, "as the report says"},
+		{"its configuration alone", "haproxy", start, Run{Command: []string{"check", "/etc/haproxy/haproxy.cfg"}}, nil, unknown, "(check)"},
 		{"another command", "haproxy", start, Run{Command: []string{"sleep", "1"}, User: UserNonRoot}, nil, unknown, "(sleep)"},
 	} {
-		got := tt.run.Trigger(triggered(tt.product, tt.base), tt.image)
+		got := tt.run.Trigger(triggered(tt.product, tt.base), &report.Report{Configuration: tt.image})
 		if got.When != tt.want || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%s: got %+v", tt.name, got)
 		}

@@ -26,6 +26,9 @@ type Report struct {
 	// Configuration is what the image says of how it is run; nil where it was not
 	// read, and for a file on disk.
 	Configuration *Configuration `json:"configuration,omitempty"`
+	// Settings are what configuration files of the image say that its entry point
+	// or command names, as far as they could be read.
+	Settings []Settings `json:"settings,omitempty"`
 	// Binaries are the executables that were judged, sorted by path. Never nil
 	// in a report made by New.
 	Binaries []Binary `json:"binaries"`
@@ -66,6 +69,20 @@ type Configuration struct {
 	// one is cut short.
 	Entrypoint []string `json:"entrypoint,omitempty"`
 	Command    []string `json:"command,omitempty"`
+}
+
+// Settings is what a configuration file says that decides when a program's calls
+// run.
+type Settings struct {
+	// Path is the file as the image's command names it, absolute and clean. File
+	// is where symbolic links lead to from there; empty if it is the same.
+	Path string `json:"path"`
+	File string `json:"file,omitempty"`
+	// User says that the program changes its user to one other than root: user or
+	// uid in the global section of HAProxy's.
+	User bool `json:"user"`
+	// SetCap says that it keeps capabilities then: setcap in that section.
+	SetCap bool `json:"setcap"`
 }
 
 // Gap is one thing that could not be seen.

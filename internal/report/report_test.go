@@ -39,6 +39,7 @@ func TestJSON(t *testing.T) {
 		Trigger: &Trigger{When: WhenStart, Why: "w"}, Advice: "a",
 	})
 	r.Gaps = append(r.Gaps, Gap{Where: "x", Reason: "y", Detail: "z", Other: true})
+	r.Settings = []Settings{{Path: "/p", File: "/f", User: true}}
 	r.Configuration = &Configuration{User: "99", Entrypoint: []string{"e"}, Command: []string{"c"}}
 	r.Complete = false
 	got, err := json.Marshal(r)
@@ -46,7 +47,7 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"schemaVersion":1,"image":"example.com/a@sha256:00","reference":"example.com/a:1","platform":"linux/arm64",` +
-		`"configuration":{"user":"99","entrypoint":["e"],"command":["c"]},` +
+		`"configuration":{"user":"99","entrypoint":["e"],"command":["c"]},"settings":[{"path":"/p","file":"/f","user":true,"setcap":false}],` +
 		`"binaries":[{"path":"/usr/sbin/haproxy","sha256":"ab","size":1,"layer":"sha256:cd","machine":"arm64","libc":"glibc",` +
 		`"linkage":"dynamic","pie":true,"stripped":true,"buildID":"ef","other":true,"product":{"name":"haproxy","version":"3.0.11","basis":"symbol"},` +
 		`"capset":{"abi":"v1","basis":"code","calls":[{"syscall":"capget","abi":"v1","function":"f","address":"0x1","via":"syscall","header":"stack"}],` +

@@ -167,7 +167,7 @@ func (s *Subject) imagesWhere(wanted func(container, image string) bool) []polic
 		}
 		run := s.run(container)
 		if i := slices.IndexFunc(images, func(known policy.Image) bool {
-			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command) && slices.Equal(known.Run.Args, run.Args)
+			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command) && slices.Equal(known.Run.Args, run.Args) && slices.Equal(known.Run.Mounts, run.Mounts)
 		}); i >= 0 {
 			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
@@ -186,6 +186,10 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 	} else {
 		run.Args = container.Args
 	}
+	for _, volume := range container.VolumeMounts {
+		run.Mounts = append(run.Mounts, volume.MountPath)
+	}
+	slices.Sort(run.Mounts)
 	var user *int64
 	var nonRoot *bool
 	if pod := s.Template.Spec.SecurityContext; pod != nil {

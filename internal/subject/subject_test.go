@@ -152,11 +152,13 @@ func TestRun(t *testing.T) {
 			{Name: "b", Image: "x", SecurityContext: tt.container, Command: []string{"sleep"}, Args: []string{"1"}},
 			{Name: "c", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
 			{Name: "d", Image: "x", SecurityContext: tt.container},
+			{Name: "e", Image: "x", SecurityContext: tt.container, VolumeMounts: []corev1.VolumeMount{{MountPath: "/z"}, {MountPath: "/a"}}},
 		}}}}
 		want := []policy.Image{
 			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Args: []string{"-f"}}},
 			{Containers: []string{"b"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Command: []string{"sleep", "1"}}},
 			{Containers: []string{"d"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want}},
+			{Containers: []string{"e"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Mounts: []string{"/a", "/z"}}},
 		}
 		if diff := cmp.Diff(want, s.Images()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

@@ -1,0 +1,114 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// TestSettledTrigger is the whole truth table of HAProxy's calls under a known
+// configuration: who starts it, what global has, and whether the version asks
+// for its capabilities at the start.
+func TestSettledTrigger(t *testing.T) {
+	const start, conditional = report.WhenStart, report.WhenConditional
+	for _, tt := range []struct {
+		base         report.When
+		user         User
+		hasUser, cap bool
+		want         report.When
+	}{
+		{start, UserNonRoot, false, false, start},
+		{start, UserNonRoot, false, true, start},
+		{start, UserNonRoot, true, false, conditional},
+		{start, UserNonRoot, true, true, conditional},
+		{start, UserRoot, false, false, conditional},
+		{start, UserRoot, false, true, conditional},
+		{start, UserRoot, true, false, conditional},
+		{start, UserRoot, true, true, start},
+		{conditional, UserNonRoot, false, false, conditional},
+		{conditional, UserNonRoot, false, true, conditional},
+		{conditional, UserNonRoot, true, false, conditional},
+		{conditional, UserNonRoot, true, true, conditional},
+		{conditional, UserRoot, false, false, conditional},
+		{conditional, UserRoot, false, true, conditional},
+		{conditional, UserRoot, true, false, conditional},
+		{conditional, UserRoot, true, true, start},
+	} {
+		image := &report.Report{Configuration: says("", "haproxy", "-f", "/x.cfg"), Settings: []report.Settings{{Path: "/x.cfg", User: tt.hasUser, SetCap: tt.cap}}}
+		got := Run{User: tt.user}.Trigger(triggered("haproxy", tt.base), image)
+		if got.When != tt.want || !strings.Contains(got.Why, "global of /x.cfg has") || strings.Contains(got.Why, "does not run") != (tt.want == conditional) {
+			t.Errorf("%+v: got %+v", tt, got)
+		}
+		// What the Pod says of the user, the image may say instead.
+		if tt.user == UserNonRoot {
+			image.Configuration.User = "99"
+		}
+		if got := (Run{}).Trigger(triggered("haproxy", tt.base), image); got.When != tt.want || !strings.Contains(got.Why, "(the image's user)") {
+			t.Errorf("%+v, by the image: got %+v", tt, got)
+		}
+	}
+}
+
+// TestSettings: a configuration counts where it is the one that runs.
+func TestSettings(t *testing.T) {
+	a := report.Settings{Path: "/etc/a.cfg"}
+	user := report.Settings{Path: "/etc/user.cfg", File: "/real/user.cfg", User: true}
+	setcap := report.Settings{Path: "/etc/cap.cfg", SetCap: true}
+	for _, tt := range []struct {
+		name  string
+		run   Run
+		image []string // words of its entry point
+		want  string   // what of the files is known; empty: nothing
+	}{
+		{"the image's", Run{}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg false false"},
+		{"of its CMD", Run{}, []string{"docker-entrypoint.sh", "--", "haproxy", "-W", "-f", "/etc/user.cfg"}, "/etc/user.cfg true false"},
+		{"several", Run{}, []string{"haproxy", "-f", "/etc/a.cfg", "-f", "/etc/user.cfg", "-f", "/etc/cap.cfg"}, "/etc/a.cfg true true"},
+		{"behind --", Run{Command: []string{"haproxy", "-f", "/etc/a.cfg", "--", "/etc/user.cfg"}}, nil, "/etc/a.cfg true false"},
+		{"the Pod's command names it", Run{Command: []string{"haproxy", "-f", "/etc/user.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/user.cfg true false"},
+		{"the Pod's arguments name it", Run{Args: []string{"-f", "/etc/user.cfg"}}, []string{"haproxy"}, "/etc/user.cfg true false"},
+		{"not clean", Run{Command: []string{"haproxy", "-f", "/etc//a.cfg"}}, nil, "/etc//a.cfg false false"},
+		{"another", Run{Args: []string{"-f", "/etc/b.cfg"}}, []string{"haproxy", "--", "-f", "/etc/a.cfg"}, ""},
+		{"one of two", Run{Args: []string{"-f", "/etc/a.cfg", "-f", "/etc/b.cfg"}}, []string{"haproxy"}, ""},
+		{"none", Run{}, []string{"haproxy"}, ""},
+		{"in a script", Run{Command: []string{"sh", "-c", "haproxy -f /etc/a.cfg"}}, nil, ""},
+		{"relative", Run{Command: []string{"haproxy", "-f", "etc/a.cfg"}}, nil, ""},
+		{"relative behind --", Run{Command: []string{"haproxy", "--", "etc/a.cfg"}}, nil, ""},
+		{"without a value", Run{Command: []string{"haproxy", "-f"}}, nil, ""},
+		{"elsewhere", Run{Command: []string{"haproxy", "-C", "/x", "-f", "/etc/a.cfg"}}, nil, ""},
+		{"below a volume", Run{Mounts: []string{"/etc/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
+		{"below a volume of one file", Run{Mounts: []string{"/etc/a.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
+		{"below a volume at the root", Run{Mounts: []string{"/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
+		{"where its link leads, below a volume", Run{Mounts: []string{"/real"}}, []string{"haproxy", "-f", "/etc/user.cfg"}, ""},
+		{"beside a volume", Run{Mounts: []string{"/etc/a", "/var"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg false false"},
+	} {
+		image := &report.Report{Configuration: says("", tt.image...), Settings: []report.Settings{a, user, setcap}}
+		got := ""
+		if s, ok := tt.run.settings(triggered("haproxy", report.WhenStart), image); ok {
+			got = fmt.Sprint(s.Path, " ", s.User, " ", s.SetCap)
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	image := &report.Report{Configuration: says("", "nginx", "-f", "/etc/a.cfg"), Settings: []report.Settings{a}}
+	if _, ok := (Run{}).settings(triggered("nginx", report.WhenStart), image); ok {
+		t.Error("HAProxy's settings hold for nginx")
+	}
+}
+
+// TestTriggerScope: a policy for what runs at start wants all of the image.
+func TestTriggerScope(t *testing.T) {
+	start := cluster(t, "start", v1alpha1.CapsetPolicySpec{Trigger: v1alpha1.TriggerStart})
+	any := cluster(t, "any", v1alpha1.CapsetPolicySpec{})
+	for _, tt := range []struct {
+		policies []Policy
+		want     Scope
+	}{{[]Policy{any}, Scope{}}, {[]Policy{any, start}, Scope{Trigger: true}}} {
+		if got, _ := Wanted(now, tt.policies, imageWith()); got != tt.want {
+			t.Errorf("got %+v, want %+v", got, tt.want)
+		}
+	}
+}

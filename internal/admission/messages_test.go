@@ -16,6 +16,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
@@ -32,6 +33,25 @@ func situations() map[string][]policy.Image {
 	legacy := imageOf("lb", "haproxy:3.0")
 	r := legacyReport()
 	legacy.Report = &r
+
+	conditional := imageOf("lb", "haproxy:2.9")
+	c := legacyReport()
+	c.Binaries[0].Product.Version, c.Binaries[0].Capset.Calls[0].Syscall = "2.9.15", "capset"
+	c.Binaries[0].Capset.Calls[0].Function = "prepare_caps_for_setuid"
+	found := product.Found{Version: "2.9.15", Calls: c.Binaries[0].Capset.Calls}
+	for _, p := range product.All() {
+		if p.Name == "haproxy" {
+			trigger := p.Trigger(found)
+			c.Binaries[0].Trigger, c.Binaries[0].Advice = &trigger, p.Legacy(found)
+		}
+	}
+	conditional.Report = &c
+
+	other := imageOf("tool", "example.com/tools:1")
+	o := report.New()
+	o.Binaries = append(o.Binaries, report.Binary{Path: "/usr/bin/tool", Other: true, Advice: product.OtherLegacy, Capset: report.Capset{ABI: report.ABIV2, Basis: report.BasisCode,
+		Calls: []report.Call{{Syscall: "capset", ABI: report.ABIV2, Address: "0x1234", Via: "capset", Header: "stack"}}}})
+	other.Report = &o
 
 	shared := legacy
 	shared.Containers = []string{"lb", "lb2", "lb3"}
@@ -58,6 +78,7 @@ func situations() map[string][]policy.Image {
 	}
 	all := map[string][]policy.Image{
 		"legacy": {legacy}, "legacy-shared": {shared}, "unknown": {unknown}, "incomplete": {incomplete},
+		"legacy-conditional": {conditional}, "legacy-other": {other},
 		"unread": {unread}, "unread-beside-legacy": {legacy, unread},
 		"several":          {legacy, unknown, incomplete, failed(report.FailureTimeout), failed(report.FailureNotFound)},
 		"failure-internal": {failed(report.FailureInternal)},
@@ -74,7 +95,8 @@ func TestMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
 			for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
-				p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, OnScanError: v1alpha1.ScanErrorActions{Default: action}})
+				p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, Binaries: v1alpha1.BinariesAll,
+					OnScanError: v1alpha1.ScanErrorActions{Default: action}})
 				response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), nil)
 				writeResponse(&b, response)
 				if action == v1alpha1.ActionReject {
@@ -137,6 +159,117 @@ func TestTriggerMessages(t *testing.T) {
 	}
 }
 
+// TestOtherMessages holds the exact words of what is said besides findings: of
+// broken policies, of capvet's own failures and of a namespace's mode.
+func TestOtherMessages(t *testing.T) {
+	var b strings.Builder
+	for _, action := range []v1alpha1.Action{v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject} {
+		p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})
+		b.WriteString("failed under " + string(action) + "\n")
+		writeResponse(&b, internalError([]policy.Policy{p}))
+	}
+	b.WriteString("failed, policies unknown\n")
+	writeResponse(&b, internalError(nil))
+	b.WriteString("a broken policy\n")
+	response, _ := respond(subject.KindPod, policy.Decision{}, []string{`ClusterCapsetPolicy/x is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`})
+	writeResponse(&b, response)
+	for _, mode := range append(v1alpha1.Modes(), "rejct", "") {
+		b.WriteString("mode " + mode + "\n")
+		strict := clusterPolicy(t, v1alpha1.CapsetPolicySpec{})
+		writeResponse(&b, admission.Allowed("").WithWarnings(wording.Lines(modeWarnings(mode, []policy.Policy{strict, strict}))...))
+	}
+	compareGolden(t, "others", b.String())
+}
+
+// TestMessagesOfAnyLength: every kind of finding with names as long as an image
+// or a registry may make them, for Pods and workloads, under all actions.
+func TestMessagesOfAnyLength(t *testing.T) {
+	long := strings.Repeat("x\u202e\n\t\x00\xff", 300)
+	var images []policy.Image
+	for name, situation := range situations() {
+		for _, image := range situation {
+			image.Reference, image.Name, image.Containers = long+name, long, []string{long, long}
+			image.Run = policy.Run{Command: []string{long}}
+			if image.Failure != nil {
+				image.Failure.Detail = long
+			}
+			if r := image.Report; r != nil {
+				r.Image = long
+				for i := range r.Binaries {
+					b := &r.Binaries[i]
+					b.Path, b.Advice, b.Capset.Reason = long, strings.Repeat(long+". ", 3), long
+					if b.Product != nil {
+						b.Product.Version = long
+					}
+					for j := range b.Capset.Calls {
+						b.Capset.Calls[j].Function, b.Capset.Calls[j].Header = long, long
+					}
+				}
+				for i := range r.Gaps {
+					r.Gaps[i].Where, r.Gaps[i].Detail = long, long
+				}
+			}
+			images = append(images, image)
+		}
+	}
+	for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
+		for _, action := range []v1alpha1.Action{v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject} {
+			spec := v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, Trigger: trigger, Binaries: v1alpha1.BinariesAll, OnScanError: v1alpha1.ScanErrorActions{Default: action}}
+			p := clusterPolicy(t, spec)
+			p.Name = "ClusterCapsetPolicy/" + strings.Repeat("p", 253)
+			for _, image := range append([][]policy.Image{images}, each(images)...) {
+				pod, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, image), []string{long})
+				workload, _ := respond("ReplicationController", policy.EvaluateWorkload(time.Unix(0, 0), []policy.Policy{p}, image), []string{long})
+				withinLimits(t, pod)
+				withinLimits(t, workload)
+			}
+		}
+	}
+	withinLimits(t, admission.Allowed("").WithWarnings(wording.Lines(modeWarnings(long, nil))...))
+}
+
+func each(images []policy.Image) [][]policy.Image {
+	var out [][]policy.Image
+	for _, image := range images {
+		out = append(out, []policy.Image{image})
+	}
+	return out
+}
+
+// withinLimits checks a response against the API server's rules: past 4096 runes
+// of warnings it cuts each at 256 and drops the rest, and one with a control
+// character vanishes; an event's note has at most 1024 characters, which is the
+// reader's loss, not an error.
+func withinLimits(t *testing.T, response admission.Response) {
+	t.Helper()
+	total := 0
+	for _, w := range response.Warnings {
+		total += utf8.RuneCountInString(w)
+		if n := utf8.RuneCountInString(w); n == 0 || n > 256 {
+			t.Errorf("warning of %d runes: %q", n, w)
+		}
+		if strings.ContainsFunc(w, unicode.IsControl) || !utf8.ValidString(w) {
+			t.Errorf("warning would vanish: %q", w)
+		}
+	}
+	if total > 4096 {
+		t.Errorf("%d runes of warnings", total)
+	}
+	if !response.Allowed {
+		if m := response.Result.Message; utf8.RuneCountInString(m) > wording.MaxDenial || strings.ContainsFunc(m, unicode.IsControl) || !utf8.ValidString(m) {
+			t.Errorf("denial: %q", m)
+		}
+	}
+	for key, value := range response.AuditAnnotations {
+		if len(value) > maxAnnotation+1024 {
+			t.Errorf("annotation %s has %d bytes", key, len(value))
+		}
+		if key != annotationDecision && !json.Valid([]byte(value)) {
+			t.Errorf("annotation %s is no JSON: %s", key, value)
+		}
+	}
+}
+
 // writeResponse writes what a person sees of a response.
 func writeResponse(b *strings.Builder, response admission.Response) {
 	for _, w := range response.Warnings {
@@ -182,30 +315,7 @@ func FuzzMessages(f *testing.F) {
 		for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action})
 			response, _ := respond(subject.KindPod, policy.Evaluate(time.Unix(0, 0), []policy.Policy{p}, images), []string{version, path})
-			total := 0
-			for _, w := range response.Warnings {
-				total += utf8.RuneCountInString(w)
-				if n := utf8.RuneCountInString(w); n == 0 || n > 256 {
-					t.Errorf("warning of %d runes: %q", n, w)
-				}
-				if strings.ContainsFunc(w, unicode.IsControl) || !utf8.ValidString(w) {
-					t.Errorf("warning would vanish: %q", w)
-				}
-			}
-			if total > 4096 {
-				t.Errorf("%d runes of warnings", total)
-			}
-			if !response.Allowed && utf8.RuneCountInString(response.Result.Message) > wording.MaxDenial {
-				t.Errorf("denial is too long: %q", response.Result.Message)
-			}
-			for key, value := range response.AuditAnnotations {
-				if len(value) > maxAnnotation+1024 {
-					t.Errorf("annotation %s has %d bytes", key, len(value))
-				}
-				if key != annotationDecision && !json.Valid([]byte(value)) {
-					t.Errorf("annotation %s is no JSON: %s", key, value)
-				}
-			}
+			withinLimits(t, response)
 		}
 	})
 }

@@ -62,6 +62,8 @@ func describe(f *elfcaps.File, r io.ReaderAt, size int64, path string, capset fu
 	if m, basis, ok := recognise(f); ok {
 		b.Product = &report.Product{Name: m.Product.Name, Version: m.Version, Basis: basis}
 		judge(&b, f, m)
+	} else if b.Capset.ABI.Legacy() {
+		b.Advice = product.OtherLegacy
 	}
 	if err := hashing.Wait(); err != nil {
 		return report.Binary{}, fmt.Errorf("inspect %s: %w", path, err)
@@ -120,7 +122,7 @@ func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 	trigger := m.Product.Trigger(found)
 	b.Trigger = &trigger
 	if c.ABI.Legacy() {
-		b.Advice = m.Product.Legacy
+		b.Advice = m.Product.Legacy(found)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/capvet/capvet/internal/elfcaps"
+	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -50,7 +51,7 @@ func file(t *testing.T, data []byte) report.Binary {
 func TestFile(t *testing.T) {
 	b := file(t, fixture(t, "arm64_heap_v1_O2"))
 	if b.Path != "/usr/sbin/thing" || len(b.SHA256) != 64 || b.Machine != "arm64" || b.Capset.ABI != report.ABIV1 ||
-		b.Capset.Basis != report.BasisCode || b.Product != nil || b.Trigger != nil || b.Advice != "" {
+		b.Capset.Basis != report.BasisCode || b.Product != nil || b.Trigger != nil || b.Advice != product.OtherLegacy {
 		t.Errorf("%+v", b)
 	}
 }

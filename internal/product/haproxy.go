@@ -24,9 +24,20 @@ func haproxy() Product {
 			{From: "3.1-dev2", ABI: report.ABIV3},
 		},
 		Trigger: haproxyTrigger,
-		Legacy: "Fixed in HAProxy 3.1 and, as LTS, 3.2; harmless until then: one line in the kernel's log per boot, nothing else changes. " +
-			"Production may wait for its next planned upgrade, tests can move now; coming from 2.8 LTS the line is expected.",
+		Legacy:  haproxyLegacy,
 	}
+}
+
+// haproxyLegacy tells those whom every start concerns, who mostly come from an
+// LTS release without the line, from those whom a rare configuration does.
+func haproxyLegacy(f Found) string {
+	const fixed = "Fixed in HAProxy 3.1 and, as LTS, 3.2; harmless until then: one line in the kernel's log per boot"
+	if haproxyTrigger(f).When == report.WhenStart {
+		return fixed + ", nothing else changes. " +
+			"Production may wait for its next planned upgrade, tests can move now; coming from 2.8 LTS the line is expected."
+	}
+	return fixed + ", and only where it is started as root with setcap in global. " +
+		"Production may wait for its next planned upgrade, tests can move now."
 }
 
 // haproxyAtStart is the function that asks for the process's own capabilities.

@@ -20,7 +20,9 @@ func nginx() Product {
 	}
 }
 
-const nginxLegacy = "Harmless and rarely reached: only a configuration with a transparent bind makes the call, and then the kernel logs one line; " +
+func nginxLegacy(Found) string { return nginxAdvice }
+
+const nginxAdvice = "Harmless and rarely reached: only a configuration with a transparent bind makes the call, and then the kernel logs one line; " +
 	"function, security and speed are unchanged. No release with the newer header is known."
 
 func nginxTrigger(Found) report.Trigger {

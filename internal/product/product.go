@@ -37,8 +37,13 @@ type Product struct {
 	// Trigger says when the calls run.
 	Trigger func(Found) report.Trigger
 	// Legacy is the advice for a legacy ABI, in one or two sentences.
-	Legacy string
+	Legacy func(Found) string
 }
+
+// OtherLegacy is the advice for a program that is no known product. Linux knows
+// version 3 since 2.6.26.
+const OtherLegacy = "Harmless: one line in the kernel's log per boot, nothing else changes. " +
+	"Its maintainers can fix it by passing version 3 of the header, which every kernel of today knows."
 
 // Marker is a text beside a version.
 type Marker struct {

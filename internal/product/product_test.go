@@ -81,7 +81,7 @@ func TestExpected(t *testing.T) {
 // TestAll holds what every product's data must keep to.
 func TestAll(t *testing.T) {
 	for _, p := range All() {
-		if p.Name == "" || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || p.Legacy == "" || p.Trigger == nil {
+		if p.Name == "" || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || p.Legacy == nil || p.Trigger == nil {
 			t.Errorf("%s lacks something", p.Name)
 		}
 		if p.Ranges[0].From != "" || p.Ranges[len(p.Ranges)-1].Before != "" {
@@ -153,6 +153,38 @@ func TestMatcher(t *testing.T) {
 				t.Errorf("got %s %s %q", got.Product.Name, got.Version, got.Feature)
 			}
 		})
+	}
+}
+
+// TestLegacy: what to tell people, by what concerns them.
+func TestLegacy(t *testing.T) {
+	start := Found{Version: "3.0.11", Calls: []report.Call{{Syscall: "capget"}}}
+	older := Found{Version: "2.9.15", Calls: []report.Call{{Syscall: "capset"}}}
+	for _, tt := range []struct {
+		name       string
+		advice     string
+		has, hasNo []string
+	}{
+		{"HAProxy at every start", haproxy().Legacy(start), []string{"3.1 and, as LTS, 3.2", "harmless", "Production may wait", "tests can move now", "coming from 2.8 LTS the line is expected"}, []string{"setcap"}},
+		{"HAProxy with a configuration", haproxy().Legacy(older), []string{"3.1 and, as LTS, 3.2", "harmless", "Production may wait", "tests can move now", "only where it is started as root with setcap"}, []string{"2.8"}},
+		{"nginx", nginx().Legacy(Found{}), []string{"Harmless and rarely reached", "No release"}, []string{"LTS"}},
+		{"another program", OtherLegacy, []string{"Harmless", "version 3"}, []string{"LTS", "release"}},
+	} {
+		for _, text := range tt.has {
+			if !strings.Contains(tt.advice, text) {
+				t.Errorf("%s: %q does not say %q", tt.name, tt.advice, text)
+			}
+		}
+		for _, text := range tt.hasNo {
+			if strings.Contains(tt.advice, text) {
+				t.Errorf("%s: %q says %q", tt.name, tt.advice, text)
+			}
+		}
+		for _, sentence := range strings.Split(tt.advice, ". ") {
+			if n := len(sentence); n > 200 {
+				t.Errorf("%s: a sentence of %d bytes: %q", tt.name, n, sentence)
+			}
+		}
 	}
 }
 

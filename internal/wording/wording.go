@@ -91,9 +91,9 @@ func Headline(f policy.Finding) string {
 	arch := f.Image.Architecture
 	switch {
 	case f.Rule == policy.RuleLegacy:
-		return fmt.Sprintf("%s: %s makes legacy %s capability calls on %s", where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
+		return fmt.Sprintf("%s: %s makes %s capability calls on %s", where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Rule == policy.RuleUnknown && f.Binary != nil && f.Binary.Capset.ABI.Legacy():
-		return fmt.Sprintf("%s: %s has legacy %s capability calls on %s, but it cannot be told whether this Pod runs them at its start",
+		return fmt.Sprintf("%s: %s has %s capability calls on %s, but it cannot be told whether this Pod runs them at its start",
 			where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Rule == policy.RuleUnknown && f.Binary != nil:
 		return fmt.Sprintf("%s: %s may make capability calls on %s, but their version could not be read", where, program(f.Binary), arch)
@@ -188,7 +188,7 @@ func program(b *report.Binary) string {
 
 func legacyName(abi report.ABI) string {
 	if abi == report.ABIV1 {
-		return "32-bit (v1)"
+		return "legacy 32-bit (v1)"
 	}
 	return "deprecated (" + string(abi) + ")"
 }

@@ -14,9 +14,9 @@ const maxParts = 16
 type builder struct {
 	parts []*part
 	seed  maphash.Seed
-	// Of the part that is being filled, by hash of the path:
-	directories map[uint64]bool // what has something in it
-	linked      map[uint64]bool // what a hard link names
+	// linked is what a hard link of the part that is being filled names, by hash of
+	// the path.
+	linked map[uint64]bool
 	// last is the directory of the last entry: the next is mostly in it too.
 	last string
 }
@@ -30,7 +30,7 @@ func newBuilder() *builder {
 // begin starts a part on top of the others.
 func (b *builder) begin() {
 	b.parts = append(b.parts, newPart(b.seed))
-	b.directories, b.linked, b.last = map[uint64]bool{}, map[uint64]bool{}, ""
+	b.linked, b.last = map[uint64]bool{}, ""
 }
 
 func (b *builder) top() *part { return b.parts[len(b.parts)-1] }
@@ -45,7 +45,7 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	}
 	h := b.top().hash(name)
 	before, known := b.top().kinds[h]
-	if e.Kind != Directory && b.directories[h] || known && (e.Kind == Directory) != (before == Directory) || b.linked[h] {
+	if e.Kind != Directory && b.top().directories[h] || known && (e.Kind == Directory) != (before == Directory) || b.linked[h] {
 		b.begin()
 	}
 	b.enter(path.Dir(name))
@@ -69,7 +69,7 @@ func (b *builder) enter(directory string) {
 	b.last = directory
 	for at := directory; at != "/"; at = path.Dir(at) {
 		h := b.top().hash(at)
-		if b.directories[h] {
+		if b.top().directories[h] {
 			return
 		}
 		if in, kind := b.shown(h); kind != 0 && kind != Directory && kind != Symlink {
@@ -81,7 +81,7 @@ func (b *builder) enter(directory string) {
 			b.enter(directory)
 			return
 		}
-		b.directories[h] = true
+		b.top().directories[h] = true
 	}
 }
 

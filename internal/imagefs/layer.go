@@ -53,12 +53,16 @@ type part struct {
 	kinds  map[uint64]Kind // by hash of the path: of every entry
 	gone   map[uint64]bool // whiteouts
 	opaque map[uint64]bool // directories whose lower content is gone
+	// directories have something in them, listed or not. Whiteouts do not count:
+	// where one lies below a file, unpackers leave the file or refuse the layer.
+	directories map[uint64]bool
 }
 
 func newPart(seed maphash.Seed) *part {
 	return &part{
 		links: map[string]Entry{}, wanted: map[string]bool{},
 		seed: seed, kinds: map[uint64]Kind{}, gone: map[uint64]bool{}, opaque: map[uint64]bool{},
+		directories: map[uint64]bool{},
 	}
 }
 
@@ -157,7 +161,7 @@ func (l *Layer) Bytes() int64 {
 	const perHash, perName = 24, 96 // of a map's element with its share of the empty ones
 	n := int64(0)
 	for _, p := range l.parts {
-		n += int64(perHash * (len(p.kinds) + len(p.gone) + len(p.opaque)))
+		n += int64(perHash * (len(p.kinds) + len(p.gone) + len(p.opaque) + len(p.directories)))
 		for name, e := range p.links {
 			n += int64(perName + len(name) + len(e.Link))
 		}

@@ -122,13 +122,15 @@ func (t Tree) later(name string, at int) (int, bool) {
 // visible returns what parts below the given index show at a path, whose
 // parents are taken to be directories.
 func (t Tree) visible(name string, below int) (int, Entry, bool) {
+	entered := false
 	for i := below - 1; i >= 0; i-- {
 		if e, ok := t.parts[i].entry(name); ok {
-			return i, e, true
+			return i, e.under(entered), true
 		}
 		if t.parts[i].hides(name) {
 			break
 		}
+		entered = entered || t.parts[i].directories[t.parts[i].hash(name)]
 	}
 	return 0, Entry{}, false
 }
@@ -186,15 +188,28 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 // shown returns what is at a path whose directory shows the parts from floor
 // upwards.
 func (t Tree) shown(name string, floor int) (int, Entry, bool) {
+	entered := false
 	for i := len(t.parts) - 1; i >= floor; i-- {
-		if e, ok := t.parts[i].entry(name); ok {
-			return i, e, true
+		p := t.parts[i]
+		if e, ok := p.entry(name); ok {
+			return i, e.under(entered), true
 		}
-		if p := t.parts[i]; p.gone[p.hash(name)] {
+		if p.gone[p.hash(name)] {
 			break
 		}
+		entered = entered || p.directories[p.hash(name)]
 	}
 	return 0, Entry{}, false
+}
+
+// under returns what an entry is once parts above have something in its path: a
+// directory took its place, but for that of a symbolic link, which may have been
+// written through.
+func (e Entry) under(entered bool) Entry {
+	if entered && e.Kind != Symlink {
+		return Entry{Kind: Directory}
+	}
+	return e
 }
 
 // floor returns the lowest part whose content shows in a directory, given that

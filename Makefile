@@ -41,7 +41,8 @@ test-integration: ## against a real kube-apiserver, etcd, registry and unpackers
 		$(GO_TEST) -count=1 -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/...
 
 .PHONY: test-chart
-test-chart: ## the Helm chart and config/: rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
+test-chart: ## the Helm chart and config/: unit tests, rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
+	unittest=$$(tools/ensure unittest) && $$unittest/helm-unittest --strict charts/capvet
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry $(GO_TEST) -count=1 -tags chart -timeout 20m ./test/chart/... $(UPDATE)
 

@@ -35,6 +35,7 @@ type options struct {
 	denyAddresses  []netip.Prefix
 	architectures  []string
 	early          bool
+	readConfigMaps bool
 	tables         bool
 	tagsFor        time.Duration
 	failuresFor    time.Duration
@@ -78,6 +79,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	})
 	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
 	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
+	flags.BoolVar(&o.readConfigMaps, "read-configmaps", false, "for policies with trigger: Start, read the configuration of HAProxy that a Pod mounts from a ConfigMap; needs the right to get configmaps")
 	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second, "how long it is remembered what an image reference led to, for the same credentials; 0: not at all")
 	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second, "how long it is remembered that an image could not be read, for the same credentials; 0: not at all")
 	flags.Func("allow-registry", "`glob` of the only registries (host or host:port) that are read from, such as *.example.com; may be repeated", addTo(&o.registries.Allow))

@@ -103,6 +103,9 @@ func run(ctx context.Context, o options) error {
 	var leaving atomic.Bool
 	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
 	handler := &admission.Handler{Policies: source, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
+	if o.readConfigMaps {
+		handler.Files = configMapFiles{mgr.GetAPIReader()}
+	}
 	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
 		server.Register(path, parting(&leaving, admission.WithDeadline(admission.Serve(handler, log.WithName("admission")))))
 	}

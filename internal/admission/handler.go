@@ -96,8 +96,11 @@ const (
 // maxConcurrentReads bounds how many images of one Pod are read at a time.
 const maxConcurrentReads = 8
 
-// Handler answers admission requests for Pods and workloads. All fields are required.
+// Handler answers admission requests for Pods and workloads. All fields but
+// Files are required.
 type Handler struct {
+	// Files reads configuration files in volumes; nil: they are not known.
+	Files    FileSource
 	Policies PolicySource
 	Nodes    NodeSource
 	Images   ImageReader
@@ -149,6 +152,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 	if images == nil {
 		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
+	h.readFiles(ctx, req.Namespace, judged, policies, images)
 	evaluate := policy.Evaluate
 	if judged.Workload() {
 		evaluate = policy.EvaluateWorkload

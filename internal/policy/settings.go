@@ -9,12 +9,43 @@ import (
 )
 
 // settings returns what the configuration says that this container runs a
-// HAProxy with: that of all its files together, where each of them is in the
-// image as it was read, and no volume lies over it. The path is the first one's.
+// HAProxy with: that of all its files together, where each of them was read: in
+// the image, where no volume lies over it, or in the volume. The path is the
+// first one's.
 func (r Run) settings(b *report.Binary, image *report.Report) (report.Settings, bool) {
-	if productOf(b) != "haproxy" || image == nil || len(image.Settings) == 0 {
+	if productOf(b) != "haproxy" || image == nil {
 		return report.Settings{}, false
 	}
+	files, ok := r.files(image)
+	if !ok {
+		return report.Settings{}, false
+	}
+	var all report.Settings
+	for _, file := range files {
+		read, known := settingsOf(image.Settings, file)
+		if r.covered(file) || known && r.covered(read.File) {
+			read, known = settingsOf(r.Mounted, file)
+		}
+		if !known {
+			return report.Settings{}, false
+		}
+		all.User = all.User || read.User
+		all.SetCap = all.SetCap || read.SetCap
+	}
+	all.Path = files[0]
+	return all, true
+}
+
+func settingsOf(all []report.Settings, file string) (report.Settings, bool) {
+	if i := slices.IndexFunc(all, func(s report.Settings) bool { return s.Path == path.Clean(file) }); i >= 0 {
+		return all[i], true
+	}
+	return report.Settings{}, false
+}
+
+// files returns the configuration files of HAProxy that the container's command
+// line names.
+func (r Run) files(image *report.Report) ([]string, bool) {
 	words := r.Command
 	if c := image.Configuration; words == nil && c != nil {
 		words = slices.Concat(c.Entrypoint, c.Command)
@@ -22,21 +53,26 @@ func (r Run) settings(b *report.Binary, image *report.Report) (report.Settings, 
 			words = slices.Concat(c.Entrypoint, r.Args)
 		}
 	}
-	files, ok := configurationFiles(words)
-	if !ok {
-		return report.Settings{}, false
+	return configurationFiles(words)
+}
+
+// MountedFiles returns the configuration files, by their clean paths, that decide
+// when a legacy call of the image runs and lie in a volume of its containers: to
+// be read into Run.Mounted.
+func (i Image) MountedFiles() []string {
+	if i.Report == nil || !slices.ContainsFunc(i.Report.Binaries, func(b report.Binary) bool {
+		return productOf(&b) == "haproxy" && b.Capset.ABI.Legacy()
+	}) {
+		return nil
 	}
-	var all report.Settings
+	files, _ := i.Run.files(i.Report)
+	var mounted []string
 	for _, file := range files {
-		i := slices.IndexFunc(image.Settings, func(s report.Settings) bool { return s.Path == path.Clean(file) })
-		if i < 0 || r.covered(file) || r.covered(image.Settings[i].File) {
-			return report.Settings{}, false
+		if i.Run.covered(file) {
+			mounted = append(mounted, path.Clean(file))
 		}
-		all.User = all.User || image.Settings[i].User
-		all.SetCap = all.SetCap || image.Settings[i].SetCap
 	}
-	all.Path = files[0]
-	return all, true
+	return mounted
 }
 
 // configurationFiles returns the files that a command line of HAProxy's names:

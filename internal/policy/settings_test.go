@@ -82,6 +82,9 @@ func TestSettings(t *testing.T) {
 		{"below a volume of one file", Run{Mounts: []string{"/etc/a.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"below a volume at the root", Run{Mounts: []string{"/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"where its link leads, below a volume", Run{Mounts: []string{"/real"}}, []string{"haproxy", "-f", "/etc/user.cfg"}, ""},
+		{"in a volume that was read", Run{Mounts: []string{"/etc"}, Mounted: []report.Settings{{Path: "/etc/a.cfg", User: true}}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg true false"},
+		{"one in a volume, one in the image", Run{Mounts: []string{"/v"}, Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}}, []string{"haproxy", "-f", "/v/b.cfg", "-f", "/etc/cap.cfg"}, "/v/b.cfg true true"},
+		{"a volume that was read is none", Run{Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}}, []string{"haproxy", "-f", "/v/b.cfg"}, ""},
 		{"beside a volume", Run{Mounts: []string{"/etc/a", "/var"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg false false"},
 	} {
 		image := &report.Report{Configuration: says("", tt.image...), Settings: []report.Settings{a, user, setcap}}
@@ -96,6 +99,27 @@ func TestSettings(t *testing.T) {
 	image := &report.Report{Configuration: says("", "nginx", "-f", "/etc/a.cfg"), Settings: []report.Settings{a}}
 	if _, ok := (Run{}).settings(triggered("nginx", report.WhenStart), image); ok {
 		t.Error("HAProxy's settings hold for nginx")
+	}
+}
+
+// TestMountedFiles: what there is to read in volumes, for what it may decide.
+func TestMountedFiles(t *testing.T) {
+	run := Run{Mounts: []string{"/etc"}, Command: []string{"haproxy", "-f", "/etc//a.cfg", "-f", "/b.cfg"}}
+	with := func(b *report.Binary) Image {
+		return Image{Run: run, Report: &report.Report{Binaries: []report.Binary{*b}}}
+	}
+	fixed := triggered("haproxy", report.WhenStart)
+	fixed.Capset.ABI = report.ABIV3
+	for name, tt := range map[string]struct {
+		image Image
+		want  int
+	}{
+		"legacy": {with(triggered("haproxy", report.WhenStart)), 1}, "fixed": {with(fixed), 0},
+		"another product": {with(triggered("nginx", report.WhenConditional)), 0}, "not read": {Image{Run: run}, 0},
+	} {
+		if got := tt.image.MountedFiles(); len(got) != tt.want || tt.want > 0 && got[0] != "/etc/a.cfg" {
+			t.Errorf("%s: got %q", name, got)
+		}
 	}
 }
 

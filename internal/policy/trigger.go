@@ -23,6 +23,9 @@ type Run struct {
 	// Mounts are where the container has volumes, sorted: what the image holds
 	// there is not what runs.
 	Mounts []string
+	// Mounted is what configuration files say that lie in those volumes, by Path,
+	// as far as somebody read them.
+	Mounted []report.Settings
 }
 
 // User is what is known of the user that a container starts as.

@@ -9,6 +9,7 @@ package subject
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -210,6 +211,44 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 		run.User = policy.UserNonRoot
 	}
 	return run
+}
+
+// ConfigMapFile returns the ConfigMap and the key of it that a container sees as
+// the file of a clean, absolute path; false if no volume of a ConfigMap's alone
+// shows one there.
+func (s *Subject) ConfigMapFile(container, file string) (name, key string, ok bool) {
+	var mount *corev1.VolumeMount // the one that lies closest over the file
+	for c := range s.containers() {
+		if c.Name != container {
+			continue
+		}
+		for i := range c.VolumeMounts {
+			m := &c.VolumeMounts[i]
+			at := path.Clean("/" + m.MountPath)
+			if over := at == file || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/"); over && (mount == nil || len(at) > len(path.Clean("/"+mount.MountPath))) {
+				mount = m
+			}
+		}
+	}
+	if mount == nil || mount.SubPathExpr != "" {
+		return "", "", false
+	}
+	i := slices.IndexFunc(s.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
+	if i < 0 || s.Template.Spec.Volumes[i].ConfigMap == nil {
+		return "", "", false
+	}
+	volume := s.Template.Spec.Volumes[i].ConfigMap
+	within := path.Join(mount.SubPath, strings.TrimPrefix(file, path.Clean("/"+mount.MountPath)))
+	within = strings.TrimPrefix(within, "/")
+	if len(volume.Items) == 0 {
+		return volume.Name, within, within != "" && !strings.Contains(within, "/")
+	}
+	for _, item := range volume.Items {
+		if path.Clean(item.Path) == within {
+			return volume.Name, item.Key, true
+		}
+	}
+	return "", "", false
 }
 
 // ServiceAccount returns the name of the ServiceAccount that s's Pods run as. A

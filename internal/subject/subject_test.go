@@ -197,3 +197,47 @@ func TestFullName(t *testing.T) {
 		}
 	}
 }
+
+// TestConfigMapFile: which key of which ConfigMap a container sees as a file.
+func TestConfigMapFile(t *testing.T) {
+	configMap := func(volume, name string, items ...corev1.KeyToPath) corev1.Volume {
+		return corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: items}}}
+	}
+	volumes := []corev1.Volume{
+		configMap("plain", "cm"), configMap("items", "picked", corev1.KeyToPath{Key: "main", Path: "etc/haproxy.cfg"}),
+		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+	}
+	for _, tt := range []struct {
+		name   string
+		mounts []corev1.VolumeMount
+		file   string
+		want   string // name/key; empty: none
+	}{
+		{"a directory", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/haproxy/"}}, "/etc/haproxy/haproxy.cfg", "cm/haproxy.cfg"},
+		{"one file", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/haproxy/haproxy.cfg", SubPath: "lb.cfg"}}, "/etc/haproxy/haproxy.cfg", "cm/lb.cfg"},
+		{"by items", []corev1.VolumeMount{{Name: "items", MountPath: "/x"}}, "/x/etc/haproxy.cfg", "picked/main"},
+		{"a folder of items", []corev1.VolumeMount{{Name: "items", MountPath: "/x", SubPath: "etc"}}, "/x/haproxy.cfg", "picked/main"},
+		{"not among the items", []corev1.VolumeMount{{Name: "items", MountPath: "/x"}}, "/x/main", ""},
+		{"the closest", []corev1.VolumeMount{{Name: "scratch", MountPath: "/etc"}, {Name: "plain", MountPath: "/etc/haproxy"}, {Name: "scratch", MountPath: "/"}}, "/etc/haproxy/a", "cm/a"},
+		{"something else lies closer", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}, {Name: "scratch", MountPath: "/etc/haproxy"}}, "/etc/haproxy/a", ""},
+		{"at the root", []corev1.VolumeMount{{Name: "plain", MountPath: "/"}}, "/a", "cm/a"},
+		{"no key has a slash", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}}, "/etc/haproxy/a", ""},
+		{"the directory itself", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}}, "/etc", ""},
+		{"beside", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/hap"}}, "/etc/haproxy", ""},
+		{"an expression", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc", SubPathExpr: "$(A)"}}, "/etc/a", ""},
+		{"no such volume", []corev1.VolumeMount{{Name: "gone", MountPath: "/etc"}}, "/etc/a", ""},
+		{"no volume", nil, "/etc/a", ""},
+	} {
+		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{
+			{Name: "other", VolumeMounts: []corev1.VolumeMount{{Name: "plain", MountPath: "/"}}}, {Name: "c", VolumeMounts: tt.mounts}}}}}
+		name, key, ok := s.ConfigMapFile("c", tt.file)
+		got := ""
+		if ok {
+			got = name + "/" + key
+		}
+		if got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

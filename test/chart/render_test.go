@@ -5,6 +5,7 @@ package chart
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -224,6 +225,18 @@ func normal(t *testing.T, object *unstructured.Unstructured, certManager bool) m
 		}
 	}
 	return object.Object
+}
+
+// TestConfigMapsAreReadOnRequest: the flag and the right come together, and not by
+// default.
+func TestConfigMapsAreReadOnRequest(t *testing.T) {
+	for value, want := range map[string]bool{"false": false, "true": true} {
+		text := render(t, "--set", "configMaps.read="+value)
+		role := fmt.Sprint(byName(t, text)["ClusterRole/capvet"])
+		if strings.Contains(text, "--read-configmaps") != want || strings.Contains(role, "configmaps") != want {
+			t.Errorf("configMaps.read=%s: flag %v, role %s", value, strings.Contains(text, "--read-configmaps"), role)
+		}
+	}
 }
 
 // TestNoHookJobsNoThirdParty: the chart starts nothing but capvet.

@@ -129,6 +129,7 @@ func addPrefix(list *[]netip.Prefix) func(string) error {
 // registerLimits makes each bound of a scan a flag.
 func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.DurationVar(&l.StallTime, "stall-time", imagescan.DefaultStallTime, "how long a registry may send nothing of a layer")
+	flags.Int64Var(&l.StallBytes, "stall-bytes", imagescan.DefaultStallBytes, "least `bytes` that a registry has to send of a layer in each --stall-time")
 	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
 	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time; a quarter of them is kept for namespaces that have none running")
 	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting, "requests that may wait for their turn to be scanned; beyond it the namespace with the most of them is turned away")

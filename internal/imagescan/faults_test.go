@@ -109,6 +109,15 @@ func TestFaults(t *testing.T) {
 			half(w, good)
 			wait(r)
 		}), func(o *Options) { o.Limits.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
+		{"drips", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
+			for _, b := range good {
+				if _, err := w.Write([]byte{b}); err != nil {
+					return
+				}
+				w.(http.Flusher).Flush()
+				time.Sleep(time.Millisecond)
+			}
+		}), func(o *Options) { o.Limits.StallTime = 100 * time.Millisecond }, report.FailureTimeout},
 		{"stalls in mid-layer, zstd", zstdRef, on(digest(t, packed), func(w http.ResponseWriter, r *http.Request) {
 			half(w, packed)
 			wait(r)

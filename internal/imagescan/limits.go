@@ -24,8 +24,11 @@ type Limits struct {
 	TableFrom int64
 	// ScanTime is how long one scan may take, however long its callers wait.
 	ScanTime time.Duration
-	// StallTime is how long a registry may send nothing of a layer.
-	StallTime time.Duration
+	// StallTime is how long a registry may send nothing of a layer, and StallBytes
+	// the least that it has to send in each such time: a drip would hold a scan
+	// until its time is up.
+	StallTime  time.Duration
+	StallBytes int64
 	// Scans is how many scans run at a time. A quarter of them is kept for
 	// namespaces that have none running.
 	Scans int64
@@ -56,6 +59,7 @@ const (
 	DefaultTableFrom  = 4 << 20  // a smaller one is read in full about as fast
 	DefaultScanTime   = 5 * time.Minute
 	DefaultStallTime  = 30 * time.Second
+	DefaultStallBytes = 256 << 10 // some 9 kB a second
 	DefaultScans      = 8
 	DefaultWaiting    = 1024
 	DefaultFileBytes  = 256 << 20
@@ -84,6 +88,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.TableFrom, DefaultTableFrom)
 	setDefault(&l.ScanTime, DefaultScanTime)
 	setDefault(&l.StallTime, DefaultStallTime)
+	setDefault(&l.StallBytes, DefaultStallBytes)
 	setDefault(&l.Scans, DefaultScans)
 	setDefault(&l.Waiting, DefaultWaiting)
 	setDefault(&l.FileBytes, DefaultFileBytes)

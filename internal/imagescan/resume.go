@@ -15,8 +15,14 @@ import (
 // maxResumes is how often the download of one blob is taken up again.
 const maxResumes = 3
 
-// errStalled says that a download stood still.
-var errStalled = errors.New("the registry sent nothing for too long")
+// errStalled says that a download stood still, or nearly.
+var errStalled = errors.New("the registry sends too slowly")
+
+// pace is how many bytes a registry has to send in how long.
+type pace struct {
+	least int64
+	in    time.Duration
+}
 
 // download reads a blob, and takes it up again where a connection broke. What
 // comes out is not verified: pieces of two answers need not fit, which the
@@ -26,7 +32,11 @@ type download struct {
 	ask     func(ctx context.Context, from int64) (*http.Response, error)
 	at      int64
 	resumes int
-	stall   time.Duration
+	// pace is what has to come in how long. Only time counts in which this side
+	// waits for the registry: one that reads slowly itself is no fault of it.
+	pace   pace
+	waited time.Duration
+	got    int64 // while it waited
 
 	mu     sync.Mutex // Close comes from elsewhere
 	body   io.ReadCloser
@@ -59,7 +69,8 @@ func (d *download) readOnce(p []byte) (int, error) {
 	body := d.body
 	d.mu.Unlock()
 	stalled := make(chan struct{})
-	timer := time.AfterFunc(d.stall, func() {
+	start := time.Now()
+	timer := time.AfterFunc(d.pace.in, func() {
 		_ = body.Close()
 		close(stalled)
 	})
@@ -67,8 +78,15 @@ func (d *download) readOnce(p []byte) (int, error) {
 	if !timer.Stop() {
 		<-stalled
 		if n == 0 {
-			return 0, fmt.Errorf("%w (%s)", errStalled, d.stall)
+			return 0, fmt.Errorf("%w: nothing in %s", errStalled, d.pace.in)
 		}
+	}
+	d.got += int64(n)
+	if d.waited += time.Since(start); d.waited >= d.pace.in && err == nil {
+		if d.got < d.pace.least {
+			return 0, fmt.Errorf("%w: %d bytes in %s", errStalled, d.got, d.pace.in)
+		}
+		d.waited, d.got = 0, 0
 	}
 	return n, err
 }

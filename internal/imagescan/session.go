@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -26,7 +25,7 @@ import (
 type session struct {
 	repository name.Repository
 	places     []*place
-	stall      time.Duration // how long a blob may stand still
+	pace       pace // of blobs
 }
 
 // place is an endpoint as one session speaks to it.
@@ -48,7 +47,7 @@ var accepted = strings.Join([]string{
 
 // open returns a session with a repository. Nothing is asked yet.
 func (s *Scanner) open(repository name.Repository, auth authn.Authenticator) *session {
-	opened := &session{repository: repository, stall: s.options.Limits.StallTime}
+	opened := &session{repository: repository, pace: pace{s.options.Limits.StallBytes, s.options.Limits.StallTime}}
 	for _, e := range s.options.Hosts.of(repository.Registry, s.transport, allowsPlain(s.options.PlainHTTP, repository.RegistryStr())) {
 		p := &place{endpoint: e, agent: s.options.UserAgent, auth: auth}
 		if e.mirror {
@@ -195,7 +194,7 @@ func (s *session) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	return &download{ctx: ctx, ask: ask, body: response.Body, stall: s.stall}, nil
+	return &download{ctx: ctx, ask: ask, body: response.Body, pace: s.pace}, nil
 }
 
 // digestOf returns the digest of bytes: sha256, which is all that registries and

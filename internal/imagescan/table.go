@@ -122,7 +122,7 @@ func (s *session) part(ctx context.Context, d v1.Descriptor, from, to int64) (io
 	if err != nil {
 		return nil, err
 	}
-	body := &download{ctx: ctx, ask: ask, body: response.Body, stall: s.stall}
+	body := &download{ctx: ctx, ask: ask, body: response.Body, pace: s.pace}
 	return struct {
 		io.Reader
 		io.Closer

@@ -39,11 +39,13 @@ func (b *buildah) run(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(output)), nil
 }
 
-// makeBuilder makes an image that stands in for the Dockerfile's builder: this
-// machine's Go, CA roots and a shell. It has one tag for each architecture of
-// targets, all of the same content: buildah before 1.29 takes a base image for a
-// stage only when its architecture is the target's, whatever the stage's
-// platform.
+// builder names the image that stands in for the Dockerfile's builder.
+const builder = "localhost/capvet-builder"
+
+// makeBuilder makes the builder of this machine's Go, CA roots and a shell. It is
+// an index that has the same content for each architecture of targets: buildah
+// looks for a base image of the stage's platform, and before 1.29 of the
+// target's instead.
 func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string, targets []string) error {
 	container, err := b.run(ctx, "from", "scratch")
 	if err != nil {
@@ -63,9 +65,12 @@ func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string
 			// What the host has downloaded; go.sum says whether it is right.
 			"--env", "GOPROXY=file://" + modulesFolder, "--env", "GOSUMDB=off", "--env", "GOCACHE=" + cacheFolder, container,
 		},
+		{"manifest", "create", builder},
 	}
 	for _, arch := range targets {
-		steps = append(steps, []string{"config", "--arch", arch, container}, []string{"commit", "-q", container, builder(arch)})
+		image := builder + "-" + arch
+		steps = append(steps, []string{"config", "--arch", arch, container}, []string{"commit", "-q", container, image},
+			[]string{"manifest", "add", builder, "containers-storage:" + image})
 	}
 	for _, step := range steps {
 		if _, err := b.run(ctx, step...); err != nil {
@@ -75,16 +80,13 @@ func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string
 	return nil
 }
 
-// builder names the builder for a target.
-func builder(arch string) string { return "localhost/capvet-builder:" + arch }
-
 // build builds the Dockerfile of the folder source for an architecture into an
 // OCI layout.
 func (b *buildah) build(ctx context.Context, source, arch, version, layout string) error {
 	name := "localhost/capvet:" + arch
 	if _, err := b.run(ctx, "build", "-q", "--isolation", "chroot", "--pull-never", "--no-cache",
 		"--timestamp", "0", "--identity-label=false", "--platform", "linux/"+arch,
-		"--build-arg", "GO_IMAGE="+builder(arch), "--build-arg", "VERSION="+version,
+		"--build-arg", "GO_IMAGE="+builder, "--build-arg", "VERSION="+version,
 		"--volume", b.modules+":"+modulesFolder+":ro", "--volume", b.cache+":"+cacheFolder,
 		"-t", name, source); err != nil {
 		return err

@@ -120,6 +120,7 @@ func judged(namespace, image string) func(context.Context) error {
 type load struct {
 	admitted, failed, unjudged atomic.Int64
 	first                      atomic.Pointer[error]
+	firstUnjudged              atomic.Pointer[string] // when, and what was said instead
 	stop                       func()
 }
 
@@ -139,6 +140,8 @@ func startLoad(t *testing.T, namespace, image string) *load {
 					l.first.CompareAndSwap(nil, &err)
 				case !strings.Contains(warnings, legacyWarning):
 					l.unjudged.Add(1)
+					said := fmt.Sprintf("%s: %q", time.Now().UTC().Format(time.RFC3339Nano), warnings)
+					l.firstUnjudged.CompareAndSwap(nil, &said)
 				default:
 					l.admitted.Add(1)
 				}
@@ -163,7 +166,7 @@ func (l *load) report(t *testing.T, what string, judged bool) {
 		t.Errorf("%s: %d admissions failed: %v", what, l.failed.Load(), *l.first.Load())
 	}
 	if judged && l.unjudged.Load() > 0 {
-		t.Errorf("%s: %d Pods were admitted unjudged; the API server says:\n%s", what, l.unjudged.Load(), failedCalls(t))
+		t.Errorf("%s: %d Pods were admitted unjudged, the first with %s; the API server says:\n%s", what, l.unjudged.Load(), *l.firstUnjudged.Load(), failedCalls(t))
 	}
 	if l.admitted.Load() == 0 {
 		t.Errorf("%s: no load at all", what)
@@ -232,7 +235,7 @@ func TestLifeCycle(t *testing.T) {
 	b := startBalancer(t)
 	r := newRelease(b, host, "--set", "webhook.failClosed.enabled=true",
 		// So short that several certificates come and go while the test watches.
-		"--set", "certificates.lifetime=24s", "--set", "certificates.trustDelay=3s", "--set", "shutdownDelay=5s")
+		"--set", "certificates.lifetime=30s", "--set", "certificates.trustDelay=3s", "--set", "shutdownDelay=5s")
 	for name, labels := range map[string]map[string]string{
 		"shop": {"capvet.dev/mode": "warn"}, "strict": {"capvet.dev/mode": "reject"}, "closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "plain": nil,
 	} {

@@ -55,10 +55,14 @@ func run(ctx context.Context, o options) error {
 	}
 	restConfig.UserAgent = "capvet/" + version
 	certificate := &servingCertificate{}
+	asking, err := newCallers(o.callers)
+	if err != nil {
+		return err
+	}
 	mgr, err := manager.New(restConfig, manager.Options{
 		Scheme:                 scheme,
 		Logger:                 log,
-		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls}}),
+		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls, asking.tls}}),
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 		PprofBindAddress:       o.pprofAddress,
@@ -106,10 +110,14 @@ func run(ctx context.Context, o options) error {
 	if o.readConfigMaps {
 		handler.Files = configMapFiles{mgr.GetAPIReader()}
 	}
-	for _, path := range []string{pathValidatePods, pathValidateWorkloads} {
-		server.Register(path, parting(&leaving, admission.WithDeadline(admission.Serve(handler, log.WithName("admission")))))
+	reviews := admission.NewServer(o.reviewMemory, log.WithName("admission"))
+	for path, judge := range map[string]http.Handler{
+		pathValidatePods:       admission.WithDeadline(reviews.Serve(handler)),
+		pathValidateWorkloads:  admission.WithDeadline(reviews.Serve(handler)),
+		pathValidateNamespaces: reviews.Serve(&admission.NamespaceHandler{Policies: cluster}),
+	} {
+		server.Register(path, parting(&leaving, asking.admit(judge)))
 	}
-	server.Register(pathValidateNamespaces, parting(&leaving, admission.Serve(&admission.NamespaceHandler{Policies: cluster}, log.WithName("admission"))))
 
 	// Ready means: listener up with a certificate (a TLS handshake proves both),
 	// which the API server accepts, caches synced, and not on the way out.

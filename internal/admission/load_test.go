@@ -83,7 +83,7 @@ func TestLoad(t *testing.T) {
 	handler := &Handler{Policies: index, Nodes: nodes, Images: remembered{}, Observer: nobody{}, Now: time.Now}
 	mux := http.NewServeMux()
 	mux.Handle("/noop", &admission.Webhook{Handler: noop{}})
-	mux.Handle("/capvet", WithDeadline(Serve(handler, logr.Discard())))
+	mux.Handle("/capvet", WithDeadline(NewServer(DefaultReviewMemory, logr.Discard()).Serve(handler)))
 	server := httptest.NewUnstartedServer(mux)
 	server.EnableHTTP2 = true
 	server.StartTLS()

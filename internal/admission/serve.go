@@ -7,20 +7,48 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/semaphore"
 	admissionv1 "k8s.io/api/admission/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// maxReviewBytes bounds a review: two objects of at most 3 MiB, and the rest.
-const maxReviewBytes = 7 << 20
+const (
+	// maxReviewBytes bounds a review: two objects of at most 3 MiB, and the rest.
+	maxReviewBytes = 7 << 20
+	// reviewStep is in what steps memory is asked for as a review arrives.
+	reviewStep = 32 << 10
+	// reviewReadTime is how long whoever asks may take to send a review.
+	reviewReadTime = 10 * time.Second
+	// DefaultReviewMemory is how many bytes all reviews have together that are
+	// being answered: some thousands of usual ones.
+	DefaultReviewMemory = 64 << 20
+)
 
-// Serve lets a handler answer reviews over HTTP. Unlike controller-runtime's own
-// it decodes a review once, and answers what it cannot read with an HTTP error,
-// which is the failurePolicy's to judge: theirs would refuse the object.
-func Serve(handler admission.Handler, log logr.Logger) http.Handler {
+// errBusy says that there are too many reviews at a time.
+var errBusy = errors.New("too many reviews at a time; see --max-review-memory")
+
+// Server answers reviews over HTTP. Unlike controller-runtime's own it decodes a
+// review once, bounds what all reviews hold together and how long one takes to
+// arrive, and answers what it cannot read with an HTTP error, which is the
+// failurePolicy's to judge: theirs would refuse the object.
+type Server struct {
+	memory *semaphore.Weighted
+	log    logr.Logger
+}
+
+// NewServer returns a Server whose reviews hold at most so many bytes, as they
+// are sent; at least one of the largest fits.
+func NewServer(memory int64, log logr.Logger) *Server {
+	return &Server{memory: semaphore.NewWeighted(max(memory, maxReviewBytes+2*reviewStep)), log: log}
+}
+
+// Serve lets a handler answer reviews.
+func (s *Server) Serve(handler admission.Handler) http.Handler {
+	log := s.log
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -28,7 +56,9 @@ func Serve(handler admission.Handler, log logr.Logger) http.Handler {
 				http.Error(w, "capvet failed on this review; its log has the details", http.StatusInternalServerError)
 			}
 		}()
-		request, status, err := readReview(w, r)
+		arriving := &metered{r: http.MaxBytesReader(w, r.Body, maxReviewBytes), memory: s.memory}
+		defer arriving.release()
+		request, status, err := readReview(w, r, arriving)
 		if err != nil {
 			log.Error(err, "cannot read a review")
 			http.Error(w, err.Error(), status)
@@ -52,13 +82,23 @@ func Serve(handler admission.Handler, log logr.Logger) http.Handler {
 }
 
 // readReview returns a review's request; with an error, the HTTP status for it.
-func readReview(w http.ResponseWriter, r *http.Request) (admission.Request, int, error) {
+func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (admission.Request, int, error) {
 	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
 		return admission.Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReviewBytes))
-	if err != nil {
+	connection := http.NewResponseController(w)
+	if err := connection.SetReadDeadline(time.Now().Add(reviewReadTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return admission.Request{}, http.StatusBadRequest, err
+	}
+	body, err := io.ReadAll(arriving)
+	if err == nil {
+		err = connection.SetReadDeadline(time.Time{})
+	}
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		var tooLarge *http.MaxBytesError
+		if errors.Is(err, errBusy) {
+			return admission.Request{}, http.StatusServiceUnavailable, err
+		}
 		if errors.As(err, &tooLarge) {
 			return admission.Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
 		}
@@ -73,3 +113,25 @@ func readReview(w http.ResponseWriter, r *http.Request) (admission.Request, int,
 	}
 	return admission.Request{AdmissionRequest: *review.Request}, http.StatusOK, nil
 }
+
+// metered takes memory for what is read, as it comes: whoever announces much and
+// sends little holds little.
+type metered struct {
+	r          io.Reader
+	memory     *semaphore.Weighted
+	held, left int64
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	if m.left == 0 {
+		if !m.memory.TryAcquire(reviewStep) {
+			return 0, errBusy
+		}
+		m.held, m.left = m.held+reviewStep, reviewStep
+	}
+	n, err := m.r.Read(p[:min(int64(len(p)), m.left)])
+	m.left -= int64(n)
+	return n, err
+}
+
+func (m *metered) release() { m.memory.Release(m.held) }

@@ -3,9 +3,11 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -36,7 +38,7 @@ func TestServe(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", tt.contentType)
 		w := httptest.NewRecorder()
-		Serve(handler, logr.Discard()).ServeHTTP(w, r)
+		NewServer(0, logr.Discard()).Serve(handler).ServeHTTP(w, r)
 		if w.Code != tt.status {
 			t.Errorf("%s: status %d %s, want %d", tt.name, w.Code, w.Body, tt.status)
 		}
@@ -50,6 +52,48 @@ func TestServe(t *testing.T) {
 		if got.APIVersion != "admission.k8s.io/v1" || got.Kind != "AdmissionReview" || got.Response.UID != "u" || got.Response.Allowed ||
 			got.Response.Result.Message != "no NAME" || len(got.Response.Warnings) != 1 {
 			t.Errorf("%s: got %+v", tt.name, got.Response)
+		}
+	}
+}
+
+// TestServeBoundsMemory: reviews hold what has arrived of them, all together no
+// more than there is, and leave nothing behind.
+func TestServeBoundsMemory(t *testing.T) {
+	s := NewServer(0, logr.Discard())
+	asked, answer := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(s.Serve(admission.HandlerFunc(func(_ context.Context, req admission.Request) admission.Response {
+		if req.Name == "slow" {
+			asked <- struct{}{}
+			<-answer
+		}
+		return admission.Allowed("")
+	})))
+	defer server.Close()
+	ask := func(name string, size int) int {
+		body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","name":%q,"object":{"a":%q}}}`, name, strings.Repeat("x", size))
+		response, err := server.Client().Post(server.URL, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		response.Body.Close()
+		return response.StatusCode
+	}
+	var slow sync.WaitGroup
+	slow.Go(func() {
+		if status := ask("slow", maxReviewBytes-1000); status != http.StatusOK {
+			t.Errorf("the first: status %d", status)
+		}
+	})
+	<-asked
+	if status := ask("", 4*reviewStep); status != http.StatusServiceUnavailable {
+		t.Errorf("beside it: status %d", status)
+	}
+	close(answer)
+	slow.Wait()
+	for range 3 {
+		if status := ask("", maxReviewBytes-1000); status != http.StatusOK {
+			t.Errorf("after it: status %d", status)
 		}
 	}
 }

@@ -46,6 +46,9 @@ type ControlPlane struct {
 	AuditLog string
 	// Log is the path of what the API server itself says.
 	Log string
+	// ClientCA is the path of the certificate authority of the certificate,
+	// named ClientName, that the API server shows to webhooks.
+	ClientCA string
 
 	dir         string
 	environment *envtest.Environment
@@ -92,10 +95,15 @@ func StartControlPlane(assets, dir string) (*ControlPlane, error) {
 	}
 	defer log.Close() // the API server has its own copy
 	c.environment.ControlPlane.GetAPIServer().Err = log
+	admissionConfig, err := c.writeClientCertificate()
+	if err != nil {
+		return nil, err
+	}
 	// envtest turns the ServiceAccount plugin off for want of a controller
 	// manager. Pods are to get their pull secrets from it, as in a cluster.
 	c.environment.ControlPlane.GetAPIServer().Configure().
 		Disable("disable-admission-plugins").
+		Set("admission-control-config-file", admissionConfig).
 		Set("audit-policy-file", policy).
 		Set("audit-log-path", c.AuditLog)
 	config, err := c.environment.Start()

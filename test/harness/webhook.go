@@ -18,14 +18,14 @@ import (
 
 // Webhook is a running webhook process.
 type Webhook struct {
-	// Health and Metrics are the base URLs of /readyz and /metrics.
-	Health, Metrics string
+	// Reviews, Health and Metrics are the base URLs of the reviews, /readyz and
+	// /metrics.
+	Reviews, Health, Metrics string
 	// Log is the path of what it wrote.
 	Log string
 	// Certificates is the folder with the tls.crt and tls.key that it serves with.
 	Certificates string
 
-	address  string // host:port of the reviews
 	caBundle []byte
 	process  *exec.Cmd
 	ended    chan struct{}
@@ -77,8 +77,8 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 		return nil, err
 	}
 	w := &Webhook{
-		address: address(0), caBundle: certificate,
-		Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), Certificates: dir, ended: make(chan struct{}),
+		caBundle: certificate,
+		Reviews:  "https://" + address(0), Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), Certificates: dir, ended: make(chan struct{}),
 	}
 	log, err := os.Create(w.Log)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 
 // Repoint makes the API server ask w again, after another webhook was started.
 func (c *ControlPlane) Repoint(ctx context.Context, root string, w *Webhook) error {
-	return c.Install(ctx, root, "https://"+w.address, w.caBundle)
+	return c.Install(ctx, root, w.Reviews, w.caBundle)
 }
 
 func (w *Webhook) waitReady(ctx context.Context) error {

@@ -119,7 +119,7 @@ func (c *cluster) webhookArgs() []string {
 	for _, host := range []string{c.registry.Host(), c.private.Host(), c.front.Host(), nobody} {
 		args = append(args, "--plain-http="+host)
 	}
-	return args
+	return append(args, "--client-ca-file="+c.ClientCA, "--client-name="+harness.ClientName)
 }
 
 // nobody is a registry that is down: the discard port, where nobody listens.

@@ -115,7 +115,7 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 // webhookArgs lets the webhook use the registries, which are on loopback and
 // without TLS: both have to be allowed by name.
 func (c *cluster) webhookArgs() []string {
-	args := []string{"--log-level=debug", "--allow-address=127.0.0.0/8"}
+	args := []string{"--log-level=debug", "--allow-address=127.0.0.0/8", "--read-configmaps"}
 	for _, host := range []string{c.registry.Host(), c.private.Host(), c.front.Host(), nobody} {
 		args = append(args, "--plain-http="+host)
 	}

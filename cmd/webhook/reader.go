@@ -44,6 +44,9 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		if hosts, err = imagescan.LoadHosts(o.registryConfig, connections); err != nil {
 			return nil, err
 		}
+		hosts.Failed = func(err error) {
+			logf.Log.WithName("registries").Error(err, "The configuration of registries changed and could not be read: what was read last holds")
+		}
 	}
 	var providers *pullauth.Providers
 	if o.providerConfig != "" {

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/pelletier/go-toml/v2"
@@ -25,7 +27,23 @@ import (
 //
 // Give it what the nodes have: a mirror that serves an image without credentials
 // does so for every Pod, here as there.
-type Hosts struct{ byRegistry map[string][]endpoint }
+//
+// Files that change are read again, as nodes do.
+type Hosts struct {
+	// Failed is told why files that changed could not be read: what was read last
+	// holds then. Nil: nobody is.
+	Failed func(error)
+
+	dir     string
+	options TransportOptions
+	now     func() time.Time
+
+	mu         sync.Mutex
+	byRegistry map[string][]endpoint
+	files      map[string]stamp // that it was read from
+	tried      map[string]stamp // what they were when that failed
+	looked     time.Time
+}
 
 // endpoint is one place to ask, in the order of the file.
 type endpoint struct {
@@ -41,6 +59,8 @@ type endpoint struct {
 	plain bool
 	// bare says that it is not asked how it wants to be spoken to.
 	bare bool
+	// files are those that its certificates were read from.
+	files []string
 }
 
 // anyRegistry is the folder for registries without one of their own.
@@ -62,13 +82,27 @@ type hostFields struct {
 // LoadHosts reads the configuration of all registries in a folder. Connections
 // are made under the given options, but for TLS as each file says.
 func LoadHosts(dir string, options TransportOptions) (*Hosts, error) {
+	h := &Hosts{dir: dir, options: options, now: time.Now}
+	var err error
+	if h.byRegistry, h.files, err = readHosts(dir, options); err != nil {
+		return nil, err
+	}
+	h.looked = h.now()
+	return h, nil
+}
+
+// readHosts reads the configuration, and returns what the files were that it read
+// before it read them.
+func readHosts(dir string, options TransportOptions) (map[string][]endpoint, map[string]stamp, error) {
+	files := map[string]stamp{dir: stampOf(dir)}
 	folders, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("configuration of registries: %w", err)
+		return nil, files, fmt.Errorf("configuration of registries: %w", err)
 	}
-	hosts := &Hosts{byRegistry: map[string][]endpoint{}}
+	byRegistry := map[string][]endpoint{}
 	for _, folder := range folders {
 		file := filepath.Join(dir, folder.Name(), "hosts.toml")
+		files[file] = stampOf(file)
 		content, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			continue
@@ -82,11 +116,16 @@ func LoadHosts(dir string, options TransportOptions) (*Hosts, error) {
 			endpoints, err = parseHosts(content, registry, filepath.Dir(file), options)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, files, fmt.Errorf("%s: %w", file, err)
 		}
-		hosts.byRegistry[registry] = endpoints
+		for _, e := range endpoints {
+			for _, name := range e.files {
+				files[name] = stampOf(name)
+			}
+		}
+		byRegistry[registry] = endpoints
 	}
-	return hosts, nil
+	return byRegistry, files, nil
 }
 
 // registryOf undoes the spelling that file systems without colons need:
@@ -187,7 +226,7 @@ func newEndpoint(address string, of hostFields, dir string, options TransportOpt
 		e.pull = e.pull || capability == "pull"
 		e.resolve = e.resolve || capability == "resolve"
 	}
-	if options.TLS, err = of.tls(options.TLS, dir); err != nil {
+	if options.TLS, e.files, err = of.tls(options.TLS, dir); err != nil {
 		return endpoint{}, err
 	}
 	e.transport = requestRules(NewTransport(options))
@@ -209,11 +248,12 @@ func (h *Hosts) of(registry name.Registry, transport http.RoundTripper, plain bo
 	if folder == name.DefaultRegistry {
 		folder = "docker.io"
 	}
-	endpoints, ok := h.byRegistry[folder]
+	byRegistry := h.current()
+	endpoints, ok := byRegistry[folder]
 	// What is configured for this registry ends with its server. What is for any
 	// is only asked before it.
 	if !ok {
-		return append(slices.Clone(h.byRegistry[anyRegistry]), own)
+		return append(slices.Clone(byRegistry[anyRegistry]), own)
 	}
 	return endpoints
 }

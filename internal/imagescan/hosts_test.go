@@ -265,3 +265,69 @@ func TestPrivateAddressWithTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestHostsAreReadAgain: what changes holds before long, and what is broken does
+// not.
+func TestHostsAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "example.com", "hosts.toml")
+	write(t, file, `[host."https://first"]`)
+	hosts, err := LoadHosts(dir, anywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	hosts.now = func() time.Time { return now }
+	var failures []string
+	hosts.Failed = func(err error) { failures = append(failures, err.Error()) }
+	hostOf := func(registry string) string {
+		t.Helper()
+		r, err := name.NewRegistry(registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return hosts.of(r, nil, false)[0].base.Host
+	}
+	authority := filepath.Join(dir, "ca.pem")
+	for i, step := range []struct {
+		file, content   string
+		at              time.Duration
+		host            string
+		other, failures string
+	}{
+		{"", "", 0, "first", "other.com", ""},
+		{file, `[host."https://second"]`, time.Second, "first", "other.com", ""}, // not looked at yet
+		{"", "", hostsEvery, "second", "other.com", ""},
+		{file, `[host.`, hostsEvery, "second", "other.com", "x"},
+		{"", "", hostsEvery, "second", "other.com", "x"}, // told once
+		{file, `[host."https://third"]` + "\nca=\"../ca.pem\"\n", hostsEvery, "second", "other.com", "xx"},
+		{authority, string(authorityOf(t)), hostsEvery, "third", "other.com", "xx"},
+		{authority, "broken", hostsEvery, "third", "other.com", "xxx"},
+		{authority, string(authorityOf(t)), hostsEvery, "third", "other.com", "xxx"},
+		{filepath.Join(dir, "other.com", "hosts.toml"), `[host."https://new"]`, hostsEvery, "third", "new", "xxx"},
+		{filepath.Join(dir, "new.com", "hosts.toml"), `[host.`, hostsEvery, "third", "new", "xxxx"},
+	} {
+		if step.file != "" {
+			write(t, step.file, step.content)
+			// Two writes may come within what a file system's clock tells apart.
+			at := now.Add(time.Duration(i) * time.Minute)
+			for _, changed := range []string{step.file, dir} {
+				if err := os.Chtimes(changed, at, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		now = now.Add(step.at)
+		if got, other := hostOf("example.com"), hostOf("other.com"); got != step.host || other != step.other || len(failures) != len(step.failures) {
+			t.Errorf("step %d: asks %s and %s, want %s and %s; failures %q", i, got, other, step.host, step.other, failures)
+		}
+	}
+}
+
+// authorityOf makes a certificate in PEM form.
+func authorityOf(t *testing.T) []byte {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}

@@ -8,22 +8,24 @@ import (
 	"path/filepath"
 )
 
-// tls adds what the fields say to a TLS configuration.
-func (of hostFields) tls(base *tls.Config, dir string) (*tls.Config, error) {
+// tls adds what the fields say to a TLS configuration, and returns the files that
+// it read for that.
+func (of hostFields) tls(base *tls.Config, dir string) (_ *tls.Config, files []string, _ error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if base != nil {
 		config = base.Clone()
 	}
 	config.InsecureSkipVerify = of.SkipVerify
 	in := func(file string) string {
-		if filepath.IsAbs(file) {
-			return file
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
 		}
-		return filepath.Join(dir, file)
+		files = append(files, file)
+		return file
 	}
 	authorities, err := stringsOf(of.CA)
 	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
+		return nil, nil, fmt.Errorf("ca: %w", err)
 	}
 	if len(authorities) > 0 {
 		pool := config.RootCAs
@@ -35,23 +37,23 @@ func (of hostFields) tls(base *tls.Config, dir string) (*tls.Config, error) {
 		pool = pool.Clone()
 		for _, file := range authorities {
 			if err := appendCertificates(pool, in(file)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		config.RootCAs = pool
 	}
 	pairs, err := clientPairs(of.Client)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, nil, fmt.Errorf("client: %w", err)
 	}
 	for _, pair := range pairs {
 		certificate, err := tls.LoadX509KeyPair(in(pair[0]), in(pair[1]))
 		if err != nil {
-			return nil, fmt.Errorf("client certificate: %w", err)
+			return nil, nil, fmt.Errorf("client certificate: %w", err)
 		}
 		config.Certificates = append(config.Certificates, certificate)
 	}
-	return config, nil
+	return config, files, nil
 }
 
 // stringsOf reads a value that may be one string or several.

@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,8 +54,13 @@ func startReplica(t *testing.T, namespace, deployment string) *replica {
 				if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name}, files); err != nil {
 					t.Fatal(err)
 				}
+				paths := map[string]string{} // of keys that have one of their own
+				for _, item := range volume.ConfigMap.Items {
+					paths[item.Key] = item.Path
+				}
 				for name, text := range files.Data {
-					if err := os.WriteFile(filepath.Join(to, name), []byte(text), 0o600); err != nil {
+					file := filepath.Join(to, cmp.Or(paths[name], name))
+					if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -30,6 +30,7 @@ type buildah struct {
 func (b *buildah) run(ctx context.Context, args ...string) (string, error) {
 	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.dir, "root"), "--runroot", filepath.Join(b.dir, "run")}
 	command := exec.CommandContext(ctx, "buildah", append(storage, args...)...)
+	command.Env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(b.dir, "containers.conf"))
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	output, err := command.Output()
@@ -37,6 +38,26 @@ func (b *buildah) run(ctx context.Context, args ...string) (string, error) {
 		return "", fmt.Errorf("buildah %s: %w: %s%s", strings.Join(args, " "), err, output, stderr.String())
 	}
 	return strings.TrimSpace(string(output)), nil
+}
+
+// configuration is buildah's. Later ones than 1.28 want a program that sets up
+// networks, which Debian only recommends with them and a build in a chroot never
+// calls; and they raise limits, which root in a container may not.
+const configuration = `[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=30000:30000"]
+[engine]
+helper_binaries_dir = [%q]
+`
+
+// configure writes the configuration. Any program takes the place of the one
+// that is never called.
+func (b *buildah) configure(program string) error {
+	helpers := filepath.Join(b.dir, "helpers")
+	return errors.Join(
+		os.MkdirAll(helpers, 0o755),
+		os.Symlink(program, filepath.Join(helpers, "netavark")),
+		os.WriteFile(filepath.Join(b.dir, "containers.conf"), fmt.Appendf(nil, configuration, helpers), 0o600),
+	)
 }
 
 // builder names the image that stands in for the Dockerfile's builder.
@@ -47,6 +68,9 @@ const builder = "localhost/capvet-builder"
 // looks for a base image of the stage's platform, and before 1.29 of the
 // target's instead.
 func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string, targets []string) error {
+	if err := b.configure(shell); err != nil {
+		return err
+	}
 	container, err := b.run(ctx, "from", "scratch")
 	if err != nil {
 		return err

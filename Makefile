@@ -86,8 +86,8 @@ bench: ## what a user waits for: analysis in MB/s, a cold scan against crane exp
 		go test -tags bench -run "^$$" -bench . -benchtime 5x ./test/bench/...
 
 .PHONY: bench-scan
-bench-scan: ## cold scans of three sizes of image against crane and against the floor; CAPVET_BENCH_SCALE=1 is the full size
-	tools=$$(tools/ensure registry) && CAPVET_REGISTRY_TOOLS=$$tools go run ./test/bench/scan
+bench-scan: ## cold scans of three images, as gzip, zstd and eStargz, against crane, syft and the floor; CAPVET_BENCH_SCALE=1 is the full size, CAPVET_BENCH_IMAGES=large,... some of them
+	tools=$$(tools/ensure registry) && syft=$$(tools/ensure syft) && CAPVET_REGISTRY_TOOLS=$$tools CAPVET_SYFT_TOOLS=$$syft go run ./test/bench/scan
 
 .PHONY: bench-load
 bench-load: ## warm admissions per second and p50/p99 through TLS, beside a webhook that does nothing

@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -25,6 +27,7 @@ type image struct {
 	Layers    []string // digests, the lowest first
 	Needed    []string // of the layers that decide: that of HAProxy and those above
 	Bytes     int64    // of all layers
+	Tables    bool     // they have tables of contents
 }
 
 func (i image) String() string {
@@ -89,25 +92,43 @@ func pushImages(ctx context.Context, host string, scale float64) ([]image, error
 		large = append(large, l)
 	}
 	entry := testimage.Layer{CreatedBy: "COPY", Files: []testimage.File{{Path: "/usr/local/bin", Mode: 0o755 | fs.ModeDir}, {Path: "/usr/local/bin/docker-entrypoint.sh", Mode: 0o755, Data: []byte("#!/bin/sh\nexec \"$@\"\n")}}}
-	zstded := func(layers ...testimage.Layer) []testimage.Layer {
+	zstded := func(layers []testimage.Layer) []testimage.Layer {
+		layers = slices.Clone(layers)
 		for i := range layers {
 			layers[i].MediaType = types.OCILayerZStd
 		}
 		return layers
 	}
-	b := builder{ctx: ctx, host: host, platform: v1.Platform{OS: "linux", Architecture: "arm64"}, built: map[string]v1.Layer{}}
+	typical := []testimage.Layer{lower, middle, proxy, entry}
+	bottom := append([]testimage.Layer{lower, proxy}, append(large, entry)...)
+	top := append(append([]testimage.Layer{lower}, large...), proxy, entry)
+	dir, err := os.MkdirTemp("", "capvet-estargz-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	b := builder{ctx: ctx, dir: dir, host: host, platform: v1.Platform{OS: "linux", Architecture: "arm64"}, built: map[string]mutate.Addendum{}}
 	var images []image
 	for _, spec := range []struct {
 		name   string
 		needed int
 		layers []testimage.Layer
+		change func(v1.Layer, string) (v1.Layer, map[string]string, error)
 	}{
-		{"typical", 2, []testimage.Layer{lower, middle, proxy, entry}},
-		{"large", 2 + len(large), append([]testimage.Layer{lower, proxy}, append(large, entry)...)},
-		{"largetop", 2, append(append([]testimage.Layer{lower}, large...), proxy, entry)},
-		{"large-zstd", 2 + len(large), zstded(append([]testimage.Layer{lower, proxy}, append(large, entry)...)...)},
+		{"typical", 2, typical, nil},
+		{"typical-zstd", 2, zstded(typical), nil},
+		{"typical-estargz", 2, typical, withTable},
+		{"large", 2 + len(large), bottom, nil},
+		{"large-zstd", 2 + len(large), zstded(bottom), nil},
+		{"large-estargz", 2 + len(large), bottom, withTable},
+		{"largetop", 2, top, nil},
+		{"largetop-zstd", 2, zstded(top), nil},
+		{"largetop-estargz", 2, top, withTable},
 	} {
-		built, err := b.push(spec.name, spec.layers)
+		if only := os.Getenv("CAPVET_BENCH_IMAGES"); only != "" && !slices.Contains(strings.Split(only, ","), spec.name) {
+			continue
+		}
+		built, err := b.push(spec.name, spec.layers, spec.change)
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", spec.name, err)
 		}
@@ -129,23 +150,26 @@ func proxyLayers(ctx context.Context) (testimage.Layer, testimage.Origin, error)
 	return l, origin, err
 }
 
-// builder makes each layer once: two images are made of the same.
+// builder makes each layer once: several images are made of the same.
 type builder struct {
 	ctx      context.Context
 	host     string
+	dir      string
 	platform v1.Platform
-	built    map[string]v1.Layer
+	built    map[string]mutate.Addendum
 }
 
-func (b builder) push(tag string, layers []testimage.Layer) (image, error) {
+// push builds an image and pushes it. change makes something else of its layers,
+// in a file of the builder's folder; nil: nothing.
+func (b builder) push(tag string, layers []testimage.Layer, change func(v1.Layer, string) (v1.Layer, map[string]string, error)) (image, error) {
 	whole, err := testimage.Build(b.ctx, testimage.Spec{Platform: b.platform})
 	if err != nil {
 		return image{}, err
 	}
-	result := image{Name: tag, Reference: path.Join(b.host, "bench:"+tag)}
+	result := image{Name: tag, Reference: path.Join(b.host, "bench:"+tag), Tables: change != nil}
 	for _, l := range layers {
-		id := fmt.Sprint(l.MediaType, l.Debs, len(l.Files), l.CreatedBy)
-		if b.built[id] == nil {
+		id := fmt.Sprint(l.MediaType, l.Debs, len(l.Files), l.CreatedBy, change != nil)
+		if b.built[id].Layer == nil {
 			fmt.Fprintf(os.Stderr, "building a layer of %d packages and %d files\n", len(l.Debs), len(l.Files))
 			one, err := testimage.Build(b.ctx, testimage.Spec{Platform: b.platform, Layers: []testimage.Layer{l}})
 			if err != nil {
@@ -155,14 +179,19 @@ func (b builder) push(tag string, layers []testimage.Layer) (image, error) {
 			if err != nil {
 				return image{}, err
 			}
-			b.built[id] = layers[0]
+			made := mutate.Addendum{Layer: layers[0]}
+			if change != nil {
+				if made.Layer, made.Annotations, err = change(layers[0], b.dir); err != nil {
+					return image{}, err
+				}
+			}
+			if made.MediaType, err = made.Layer.MediaType(); err != nil {
+				return image{}, err
+			}
+			b.built[id] = made
 		}
-		layer := b.built[id]
-		mediaType, err := layer.MediaType()
-		if err != nil {
-			return image{}, err
-		}
-		if whole, err = mutate.Append(whole, mutate.Addendum{Layer: layer, MediaType: mediaType}); err != nil {
+		layer := b.built[id].Layer
+		if whole, err = mutate.Append(whole, b.built[id]); err != nil {
 			return image{}, err
 		}
 		digest, err := layer.Digest()

@@ -104,10 +104,14 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	syft := ""
+	if folder := os.Getenv("CAPVET_SYFT_TOOLS"); folder != "" {
+		syft = filepath.Join(folder, "syft")
+	}
 	m := measurer{log: store.AccessLog(), host: store.Host()}
 	for _, image := range images {
 		fmt.Printf("\n%s\n%-36s %9s %9s %9s %11s\n", image, "", "wall s", "CPU s", "peak MiB", "MB read")
-		for _, c := range commands(capvet, filepath.Join(tools, "crane"), self, image) {
+		for _, c := range commands(capvet, filepath.Join(tools, "crane"), syft, self, image) {
 			if err := m.measure(ctx, c); err != nil {
 				return err
 			}

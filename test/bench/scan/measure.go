@@ -17,6 +17,8 @@ import (
 const (
 	scanWhole  = "capvet scan"
 	scanFirst  = "capvet scan --first"
+	scanTables = "capvet scan --toc"
+	syftWhole  = "syft scan"
 	craneWhole = "crane export | tar"
 	craneFirst = "crane export | tar --occurrence=1"
 	floorAll   = "floor, all layers"
@@ -33,7 +35,7 @@ type command struct {
 }
 
 // commands are those of one image.
-func commands(capvet, crane, self string, i image) []command {
+func commands(capvet, crane, syft, self string, i image) []command {
 	host := i.Reference[:len(i.Reference)-len("/bench:"+i.Name)]
 	urls := func(digests []string) []string {
 		args := []string{self, floorCommand}
@@ -53,6 +55,13 @@ func commands(capvet, crane, self string, i image) []command {
 		{i.Name, floorAll, urls(i.Layers)},
 		{i.Name, scanWhole, scan()},
 		{i.Name, craneWhole, export("tar -xO")},
+	}
+	if i.Tables {
+		all = append(all, command{i.Name, scanTables, scan("--toc")})
+	}
+	if syft != "" {
+		all = append(all, command{i.Name, syftWhole, []string{"env", "SYFT_REGISTRY_INSECURE_USE_HTTP=true", "SYFT_CHECK_FOR_APP_UPDATE=false",
+			syft, "scan", "--quiet", "--platform", "linux/arm64", "--output", "json=/dev/null", "registry:" + i.Reference}})
 	}
 	if len(i.Needed) < len(i.Layers)-1 {
 		all = append(all,
@@ -80,7 +89,11 @@ func (m *measurer) measure(ctx context.Context, c command) error {
 		m.figures = map[[2]string]figure{}
 	}
 	var all []figure
-	for range runs {
+	times := runs
+	if c.name == syftWhole {
+		times = 1 // it takes longest, and is far off
+	}
+	for range times {
 		f, err := m.once(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s of %s: %w", c.name, c.image, err)
@@ -140,15 +153,15 @@ func (m *measurer) sent() (int64, error) {
 
 // compare prints the ratios that the figures are kept for.
 func (m *measurer) compare(images []image) {
-	fmt.Printf("\n%-12s %-22s %s\n", "ratios", "", "wall time, CPU time, bytes read")
+	fmt.Printf("\n%-16s %-22s %s\n", "ratios", "", "wall time, CPU time, bytes read")
 	for _, i := range images {
-		for _, pair := range [][2]string{{scanWhole, craneWhole}, {scanWhole, floorAll}, {scanFirst, craneFirst}, {scanFirst, floorFirst}} {
+		for _, pair := range [][2]string{{scanWhole, craneWhole}, {scanWhole, floorAll}, {scanTables, craneWhole}, {scanTables, scanWhole}, {scanWhole, syftWhole}, {scanFirst, craneFirst}, {scanFirst, floorFirst}} {
 			a, ok := m.figures[[2]string{i.Name, pair[0]}]
 			b, both := m.figures[[2]string{i.Name, pair[1]}]
 			if !ok || !both {
 				continue
 			}
-			fmt.Printf("%-12s %s / %s: %.2f, %.2f, %.3f\n", i.Name, pair[0], pair[1],
+			fmt.Printf("%-16s %s / %s: %.2f, %.2f, %.3f\n", i.Name, pair[0], pair[1],
 				a.wall.Seconds()/b.wall.Seconds(), a.cpu.Seconds()/b.cpu.Seconds(), float64(a.read)/float64(b.read))
 		}
 	}

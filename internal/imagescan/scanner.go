@@ -132,6 +132,8 @@ type Scanner struct {
 	images    *flights[flightKey, report.Report]
 	layers    *layerCache
 	reads     *flights[readKey, *summary]
+	// resolutions keep many who ask for the same from overrunning a registry.
+	resolutions *flights[asked, resolution]
 }
 
 // key is what a verdict depends on, the content and for which platform it was
@@ -189,6 +191,8 @@ func New(o Options) (*Scanner, error) {
 		images:    newFlights[flightKey, report.Report](),
 		layers:    newLayerCache(o.Limits.LayerCache),
 		reads:     newFlights[readKey, *summary](),
+
+		resolutions: newFlights[asked, resolution](),
 	}, nil
 }
 
@@ -244,19 +248,10 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 // scanFor reports on an image to one set of credentials. who keeps what the
 // reference leads to; nil: it is not kept.
 func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator, who *asked) (report.Report, error) {
-	var resolved resolution
-	known := false
-	if who != nil {
-		resolved, known = s.memo.resolution(*who)
-	}
-	if !known {
-		var err error
-		if resolved, err = s.resolve(ctx, ref, platform, credentials); err != nil {
-			return report.Report{}, err
-		}
-		if who != nil {
-			s.memo.keepResolution(*who, resolved)
-		}
+	resolve := func() (resolution, error) { return s.resolve(ctx, ref, platform, credentials) }
+	resolved, err := s.sharedResolution(ctx, who, resolve)
+	if err != nil {
+		return report.Report{}, err
 	}
 	if !resolved.found() {
 		return resolved.without(request.Platform), nil
@@ -284,6 +279,30 @@ func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Referen
 	// The first to ask may have known it by another repository.
 	r.Image = repository.Digest(resolved.digest.String()).String()
 	return r, nil
+}
+
+// sharedResolution returns what a reference leads to for one set of credentials:
+// remembered, from a request under way, or from this one. who is nil where
+// credentials cannot be told apart: nothing is shared then.
+func (s *Scanner) sharedResolution(ctx context.Context, who *asked, resolve func() (resolution, error)) (resolution, error) {
+	if who == nil {
+		return resolve()
+	}
+	for {
+		f, started := s.resolutions.join(*who, func() (resolution, bool) { return s.memo.resolution(*who) })
+		if started {
+			func() {
+				f.err = errPanic // stands if it ends without another
+				defer s.resolutions.land(*who, f, func(r resolution) { s.memo.keepResolution(*who, r) })
+				f.value, f.err = resolve()
+			}()
+		}
+		r, err := f.wait(ctx, false)
+		if !started && isContextError(err) && ctx.Err() == nil {
+			continue // the one who asked ran out of time, this one has not
+		}
+		return r, err
+	}
 }
 
 // shared returns the report of k: remembered, from a scan under way, or from

@@ -30,6 +30,8 @@ type cluster struct {
 	private  *registry.Registry // needs privateUser and privatePassword
 	front    *front             // before registry: counts, and fails on demand
 	images   images
+
+	controllers string // the folder of kube-controller-manager
 }
 
 const (
@@ -51,9 +53,9 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
-	assets, tools := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_REGISTRY_TOOLS")
-	if assets == "" || tools == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS and CAPVET_REGISTRY_TOOLS are not set: run make test-integration, which builds what they name")
+	assets, tools, controllers := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CONTROLLERS_TOOLS")
+	if assets == "" || tools == "" || controllers == "" {
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_REGISTRY_TOOLS and CAPVET_CONTROLLERS_TOOLS are not all set: run make test-integration, which builds what they name")
 	}
 	root, err := harness.Root()
 	if err != nil {
@@ -64,7 +66,7 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	c := &cluster{root: root, dir: dir}
+	c := &cluster{root: root, dir: dir, controllers: controllers}
 
 	race := []string{}
 	if raceEnabled {

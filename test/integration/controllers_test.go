@@ -1,0 +1,219 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+)
+
+// eventNote is the longest message that an Event holds, in characters.
+const eventNote = 1024
+
+// cronTime is how long a CronJob that is due every minute may take to show.
+const cronTime = 3 * time.Minute
+
+// workloadManifests is one workload of each kind, as a person writes them, by its
+// name.
+func workloadManifests(image string) map[string]string {
+	selected := func(kind, more string) string {
+		name := strings.ToLower(kind)
+		return fmt.Sprintf(`{"apiVersion":"apps/v1","kind":%q,"metadata":{"name":%q},"spec":{%s"selector":{"matchLabels":{"of":%q}},
+			"template":{"metadata":{"labels":{"of":%q}},"spec":{"containers":[{"name":"lb","image":%q}]}}}}`, kind, name, more, name, name, image)
+	}
+	job := fmt.Sprintf(`{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"lb","image":%q}]}}}`, image)
+	return map[string]string{
+		"deployment":  selected("Deployment", `"replicas":2,"strategy":{"type":"Recreate"},`),
+		"replicaset":  selected("ReplicaSet", `"replicas":2,`),
+		"statefulset": selected("StatefulSet", `"replicas":2,"podManagementPolicy":"Parallel",`),
+		"daemonset":   selected("DaemonSet", ""),
+		"job":         `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"job"},"spec":` + job + `}`,
+		"cronjob":     `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
+	}
+}
+
+// TestControllers: Pods come from the real controllers. Who applies a workload is
+// told; the controllers' Pods are admitted or refused as the policy says, and
+// where they are refused the workload's events say why.
+func TestControllers(t *testing.T) {
+	p := newPerson(t)
+	warned, rejected := "", ""
+	t.Run("warn", func(t *testing.T) { warned = namespace(t, warning()) })
+	t.Run("reject", func(t *testing.T) { rejected = namespace(t, rejecting()) })
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "arm", Labels: map[string]string{"kubernetes.io/arch": "arm64"}}}
+	node, err := p.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node.Spec.Taints = nil // not-ready, which a kubelet would have taken away
+	if _, err := p.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	stop, err := shared.StartControllers(filepath.Join(shared.controllers, "kube-controller-manager"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	kinds := []string{"cronjob", "deployment", "replicaset", "statefulset", "daemonset", "job"}
+	manifests := workloadManifests(shared.images.haproxy30)
+	for _, kind := range kinds {
+		output, err := kubectl(t, manifests[kind], "apply", "-n", warned, "-f", "-")
+		if err != nil {
+			t.Fatal(output)
+		}
+		wantParts(t, output, `Warning: container "lb"`, "makes legacy 32-bit (v1) capability calls", "/"+kind+" created")
+		output, err = kubectl(t, manifests[kind], "apply", "-n", rejected, "-f", "-")
+		if err != nil {
+			t.Fatal(output)
+		}
+		wantParts(t, output, "Warning: Pods of this template will be rejected by CapsetPolicy/", "/"+kind+" created")
+	}
+
+	// Two of each with replicas, one of the others.
+	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1}
+	await := func(what string, try func(context.Context) error) {
+		t.Helper()
+		var last error
+		if err := wait.PollUntilContextTimeout(t.Context(), time.Second, cronTime, true, func(ctx context.Context) (bool, error) {
+			last = try(ctx)
+			return last == nil, nil
+		}); err != nil {
+			t.Fatalf("%s: %v: %v", what, err, last)
+		}
+	}
+	await("the Pods of the workloads that are warned of", func(ctx context.Context) error {
+		pods, err := p.CoreV1().Pods(warned).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		got := map[string]int{}
+		for _, pod := range pods.Items {
+			for _, kind := range kinds {
+				if strings.HasPrefix(pod.Name, kind+"-") {
+					got[kind]++
+				}
+			}
+		}
+		for kind, n := range wanted {
+			if got[kind] < n { // a CronJob may be due twice
+				return fmt.Errorf("%v, want %v", got, wanted)
+			}
+		}
+		return nil
+	})
+	await("the events of the workloads whose Pods are refused", func(ctx context.Context) error {
+		events, err := p.CoreV1().Events(rejected).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+		if err != nil {
+			return err
+		}
+		told := map[string]bool{}
+		for _, event := range events.Items {
+			for _, kind := range kinds {
+				if !strings.HasPrefix(event.InvolvedObject.Name, kind) || !strings.Contains(event.Message, `"pods.capvet.dev" denied the request`) {
+					continue
+				}
+				told[kind] = true
+				wantParts(t, event.Message, "makes legacy 32-bit (v1) capability calls", "CapsetPolicy/")
+				if len([]rune(event.Message)) > eventNote {
+					t.Errorf("%s: the event's message has %d characters", kind, len([]rune(event.Message)))
+				}
+			}
+		}
+		if len(told) < len(kinds) {
+			return fmt.Errorf("of %v", told)
+		}
+		return nil
+	})
+	pods, err := p.CoreV1().Pods(rejected).List(ctx, metav1.ListOptions{})
+	if err != nil || len(pods.Items) > 0 {
+		t.Errorf("%d Pods where all are refused: %v", len(pods.Items), err)
+	}
+
+	// A fixed version is admitted where the legacy one was refused.
+	if output, err := kubectl(t, "", "set", "image", "-n", rejected, "deployment/deployment", "lb="+shared.images.haproxy32); err != nil || strings.Contains(output, "Warning") {
+		t.Errorf("setting the fixed image: %v: %s", err, output)
+	}
+	running := func(ns string, n int) func(context.Context) error {
+		return func(ctx context.Context) error {
+			pods, err := p.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: "of=deployment"})
+			if err == nil && len(pods.Items) != n {
+				err = fmt.Errorf("%d Pods, want %d", len(pods.Items), n)
+			}
+			return err
+		}
+	}
+	await("the fixed version's Pods", running(rejected, 2))
+
+	// Scaling is nothing to capvet, up or down, wherever and by whom.
+	for _, ns := range []string{warned, rejected} {
+		for _, workload := range []string{"deployment/deployment", "replicaset/replicaset", "statefulset/statefulset"} {
+			for _, replicas := range []string{"0", "3"} {
+				if output, err := kubectl(t, "", "scale", "-n", ns, workload, "--replicas="+replicas); err != nil || strings.Contains(output, "Warning") {
+					t.Errorf("scaling %s in %s: %v: %s", workload, ns, err, output)
+				}
+			}
+		}
+	}
+	await("the fixed version's Pods after scaling", running(rejected, 3))
+	await("the legacy version's Pods after scaling", running(warned, 3))
+	scaleThroughReject(t, p, warned)
+}
+
+// scaleThroughReject tightens a namespace's policy under a running Deployment:
+// what runs is left alone, scaling it passes, and only the Pods that this would
+// add are refused.
+func scaleThroughReject(t *testing.T, p *person, ns string) {
+	t.Helper()
+	policy := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "tightened", Namespace: ns}, Spec: *rejecting()}
+	if err := shared.Client.Create(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		_, err := p.CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !denied(err) {
+			return fmt.Errorf("the tightened policy does not show yet: %w", err)
+		}
+		return nil
+	})
+	if output, err := kubectl(t, "", "scale", "-n", ns, "deployment/deployment", "--replicas=5"); err != nil || strings.Contains(output, "Warning") {
+		t.Errorf("scaling: %v: %s", err, output)
+	}
+	eventually(t, func(ctx context.Context) error {
+		sets, err := p.AppsV1().ReplicaSets(ns).List(ctx, metav1.ListOptions{LabelSelector: "of=deployment"})
+		if err != nil {
+			return err
+		}
+		for _, set := range sets.Items {
+			for _, condition := range set.Status.Conditions {
+				if condition.Type == appsv1.ReplicaSetReplicaFailure && strings.Contains(condition.Message, "denied the request") {
+					if set.Status.Replicas != 3 {
+						return fmt.Errorf("%d Pods are there, want the 3 from before", set.Status.Replicas)
+					}
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no ReplicaSet tells of a refused Pod yet")
+	})
+}

@@ -89,6 +89,13 @@ func StartControlPlane(assets, dir string) (*ControlPlane, error) {
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  startTimeout,
 	}
+	// Folders of ours, that outlive the processes: they can be started again.
+	server, store := c.environment.ControlPlane.GetAPIServer(), &envtest.Etcd{}
+	c.environment.ControlPlane.Etcd = store
+	server.CertDir, store.DataDir = filepath.Join(dir, apiServerFolder), filepath.Join(dir, etcdFolder)
+	if err := errors.Join(os.MkdirAll(server.CertDir, 0o700), os.MkdirAll(store.DataDir, 0o700)); err != nil {
+		return nil, err
+	}
 	log, err := os.Create(c.Log)
 	if err != nil {
 		return nil, err

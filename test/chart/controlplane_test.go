@@ -1,0 +1,130 @@
+//go:build chart
+
+package chart
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// outage is how long what is taken away stays away: longer than the webhook's
+// readiness takes to notice anything.
+const outage = 6 * time.Second
+
+// TestControlPlaneFails takes the API server, etcd, and the replicas with their
+// certificate away, one after the other. An admission may fail while what it
+// needs is gone. None may be let through unjudged as long as a replica is there,
+// and everything comes back by itself.
+func TestControlPlaneFails(t *testing.T) {
+	host, image := pushHAProxy(t)
+	b := startBalancer(t)
+	for name, labels := range map[string]map[string]string{
+		"outage": {"capvet.dev/mode": "warn"}, "outage-closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"},
+	} {
+		if err := shared.cluster.CreateNamespace(t.Context(), name, labels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRelease(b, host, "--set", "webhook.failClosed.enabled=true")
+	r.apply(t, "install")
+	uninstallAfter(t)
+	replicas := []*replica{startReplica(t, releaseNamespace, "capvet"), startReplica(t, releaseNamespace, "capvet")}
+	for _, replica := range replicas {
+		replica.awaitReady(t)
+	}
+	b.set(replicas...)
+	eventually(t, judged("outage", image))
+
+	// without takes something away under load and brings it back.
+	without := func(what string, kill func(context.Context) error, start func() error) {
+		t.Run(what, func(t *testing.T) {
+			l := startLoad(t, "outage", image)
+			time.Sleep(time.Second)
+			if err := kill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(outage)
+			if err := start(); err != nil {
+				t.Fatal(err)
+			}
+			before := l.admitted.Load()
+			eventually(t, judged("outage", image))
+			time.Sleep(time.Second)
+			l.stop()
+			fmt.Printf("chart: %s gone for %s: %d admissions judged, %d not judged, %d failed\n", what, outage, l.admitted.Load(), l.unjudged.Load(), l.failed.Load())
+			if l.unjudged.Load() > 0 {
+				t.Errorf("%d Pods were admitted unjudged, the first with %s; the API server says:\n%s", l.unjudged.Load(), *l.firstUnjudged.Load(), failedCalls(t))
+			}
+			if l.admitted.Load() == before {
+				t.Error("nothing is judged any more")
+			}
+			for _, replica := range replicas {
+				replica.awaitReady(t)
+			}
+		})
+	}
+	without("the API server", shared.cluster.KillAPIServer, shared.cluster.StartAPIServer)
+	without("etcd", shared.cluster.KillEtcd, shared.cluster.StartEtcd)
+
+	t.Run("expired", func(t *testing.T) {
+		for _, replica := range replicas {
+			replica.terminate(t)
+		}
+		b.set()
+		if _, err := admit(t.Context(), "outage-closed", image); !apierrors.IsInternalError(err) || !strings.Contains(err.Error(), "closed.pods.capvet.dev") {
+			t.Errorf("fail-closed, nobody there: %v", err)
+		}
+		// A certificate that is short-lived from here on.
+		r.apply(t, "upgrade", "--set", "certificates.lifetime=12s", "--set", "certificates.trustDelay=2s")
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "capvet-tls"}}
+		if err := shared.cluster.Client.Patch(t.Context(), secret, client.RawPatch(types.MergePatchType, []byte(`{"data":null}`))); err != nil {
+			t.Fatal(err)
+		}
+		first := startReplica(t, releaseNamespace, "capvet")
+		first.awaitReady(t)
+		first.kill()
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+			t.Fatal(err)
+		}
+		old := parseCertificate(t, secret.Data["tls.crt"])
+		time.Sleep(time.Until(old.NotAfter.Add(time.Second)))
+		l := startLoad(t, "outage", image)
+		replica := startReplica(t, releaseNamespace, "capvet")
+		replica.awaitReady(t)
+		b.set(replica)
+		eventually(t, judged("outage", image))
+		eventually(t, judged("outage-closed", image))
+		time.Sleep(time.Second)
+		l.report(t, "a certificate that expired while all replicas were down", false)
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+			t.Fatal(err)
+		}
+		if parseCertificate(t, secret.Data["tls.crt"]).Equal(old) {
+			t.Error("the expired certificate is still there")
+		}
+		if log, err := os.ReadFile(replica.log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
+			t.Errorf("the replica does not say that it made another: %v", err)
+		}
+	})
+}
+
+func parseCertificate(t *testing.T, text []byte) *x509.Certificate {
+	t.Helper()
+	certificates, err := cert.ParseCertsPEM(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificates[0]
+}

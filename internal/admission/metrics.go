@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/capvet/capvet/internal/report"
 )
 
 // Metrics is an Observer that counts. No label holds a name from an image, a
@@ -39,6 +41,15 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.findings, m.failures} {
 		if err := r.Register(c); err != nil {
 			return nil, err
+		}
+	}
+	// A rate is blind to the first time that a counter is seen.
+	for _, dryRun := range []string{"false", "true"} {
+		for _, outcome := range []Outcome{OutcomeSkipped, OutcomeClean, OutcomeUnread, OutcomeAudited, OutcomeWarned, OutcomeRejected, OutcomeError} {
+			m.requests.WithLabelValues(string(outcome), dryRun)
+		}
+		for _, class := range append(report.FailureClasses(), report.FailureInternal) {
+			m.failures.WithLabelValues(string(class), dryRun)
 		}
 	}
 	return m, nil

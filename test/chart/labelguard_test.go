@@ -1,0 +1,109 @@
+//go:build chart
+
+package chart
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// deleteNamed deletes an object of the cluster's, a test's being over or not.
+func deleteNamed(kind, name string) error {
+	output, err := exec.Command(shared.kubectl, "--kubeconfig", shared.cluster.Kubeconfig, "delete", kind, name, "--wait=false", "--ignore-not-found").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("deleting %s %s: %w: %s", kind, name, err, output)
+	}
+	return nil
+}
+
+// TestLabelGuard: with the guard a namespace's labels of capvet's are for those
+// who may change the cluster's policies, and all others go on as before.
+func TestLabelGuard(t *testing.T) {
+	guard := render(t, "--set", "labelGuard.enabled=true", "--show-only", "templates/labelguard.yaml")
+	if _, err := kubectl(t, guard, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, kind := range []string{"validatingadmissionpolicy", "validatingadmissionpolicybinding"} {
+			if err := deleteNamed(kind, "capvet-labels"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	as := func(user string, rules ...rbacv1.PolicyRule) kubernetes.Interface {
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rules}
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}}
+		if err := shared.cluster.Client.Create(t.Context(), role); err != nil {
+			t.Fatal(err)
+		}
+		if err := shared.cluster.Client.Create(t.Context(), binding); err != nil {
+			t.Fatal(err)
+		}
+		config := rest.CopyConfig(shared.cluster.Config)
+		config.Impersonate.UserName = user
+		clients, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return clients
+	}
+	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"create", "patch"}}
+	owner := as("guard-owner", namespaces)
+	administrator := as("guard-administrator", namespaces,
+		rbacv1.PolicyRule{APIGroups: []string{"capvet.dev"}, Resources: []string{"clustercapsetpolicies"}, Verbs: []string{"update"}})
+
+	create := func(c kubernetes.Interface, name string, labels map[string]string) error {
+		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+		return err
+	}
+	label := func(c kubernetes.Interface, key, value string) error {
+		patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, key, value)
+		_, err := c.CoreV1().Namespaces().Patch(t.Context(), "guarded", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		return err
+	}
+	eventually(t, func(context.Context) error { // the API server takes a while to heed it, and the rights
+		if err := create(owner, "guard-try", map[string]string{"capvet.dev/mode": "off"}); !apierrors.IsForbidden(err) {
+			_ = deleteNamed("namespace", "guard-try")
+			return fmt.Errorf("an owner's new namespace with a mode: %w", err)
+		}
+		return nil
+	})
+	eventually(t, func(context.Context) error {
+		err := create(administrator, "guarded", map[string]string{"capvet.dev/mode": "warn"})
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		return err
+	})
+	for _, tt := range []struct {
+		name       string
+		who        kubernetes.Interface
+		key, value string
+		refused    bool
+	}{
+		{"another label", owner, "team", `"a"`, false},
+		{"the same mode", owner, "capvet.dev/mode", `"warn"`, false},
+		{"another mode", owner, "capvet.dev/mode", `"off"`, true},
+		{"no mode", owner, "capvet.dev/mode", "null", true},
+		{"fail closed", owner, "capvet.dev/fail", `"closed"`, true},
+		{"an administrator's", administrator, "capvet.dev/mode", `"off"`, false},
+	} {
+		if err := label(tt.who, tt.key, tt.value); apierrors.IsForbidden(err) != tt.refused || err != nil && !tt.refused {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if err := create(owner, "guard-plain", map[string]string{"team": "a"}); err != nil {
+		t.Errorf("a namespace without capvet's labels: %v", err)
+	}
+}

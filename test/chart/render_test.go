@@ -124,7 +124,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 // defaults, but for the labels that are Helm's, the image, and the namespace,
 // which helm does not create.
 func TestEqualsKustomize(t *testing.T) {
-	for name, args := range map[string][]string{"default": nil, "certmanager": {"--set", "certificates.mode=cert-manager"}} {
+	for name, args := range map[string][]string{"default": nil, "certmanager": {"--set", "certificates.mode=cert-manager"}, "failclosed": {"--set", "webhook.failClosed.enabled=true"}} {
 		t.Run(name, func(t *testing.T) {
 			kustomized, err := kubectl(t, "", "kustomize", filepath.Join(shared.root, "config", name))
 			if err != nil {

@@ -3,7 +3,6 @@
 package chart
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +26,7 @@ import (
 // replica is a webhook process started as a Deployment's Pod would be.
 type replica struct {
 	address, health, metrics string
+	certificates             string // the folder with a Secret's files, if there is one
 	log                      string
 	process                  *exec.Cmd
 	ended                    chan struct{}
@@ -43,30 +43,30 @@ func startReplica(t *testing.T, namespace, deployment string) *replica {
 	spec := d.Spec.Template.Spec
 	dir := t.TempDir()
 	args := spec.Containers[0].Args
+	certificates := ""
 	for i, mount := range spec.Containers[0].VolumeMounts {
 		to := filepath.Join(dir, fmt.Sprint(i))
 		if err := os.Mkdir(to, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		for _, volume := range spec.Volumes {
-			if volume.Name == mount.Name && volume.ConfigMap != nil {
-				files := &corev1.ConfigMap{}
-				if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name}, files); err != nil {
+			if volume.Name != mount.Name {
+				continue
+			}
+			files := filesOf(t, namespace, volume)
+			for file, text := range files {
+				file = filepath.Join(to, file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, text, 0o600)); err != nil {
 					t.Fatal(err)
 				}
-				paths := map[string]string{} // of keys that have one of their own
-				for _, item := range volume.ConfigMap.Items {
-					paths[item.Key] = item.Path
+			}
+			for j := range args {
+				if flag, path, ok := strings.Cut(args[j], "="); ok && files != nil && (path == mount.MountPath || strings.HasPrefix(path, mount.MountPath+"/")) {
+					args[j] = flag + "=" + to + path[len(mount.MountPath):]
 				}
-				for name, text := range files.Data {
-					file := filepath.Join(to, cmp.Or(paths[name], name))
-					if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				for j := range args {
-					args[j] = strings.Replace(args[j], "="+mount.MountPath+"/", "="+to+"/", 1)
-				}
+			}
+			if volume.Secret != nil {
+				certificates = to
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func startReplica(t *testing.T, namespace, deployment string) *replica {
 		defer listener.Close()
 		addresses = append(addresses, listener.Addr().String())
 	}
-	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], log: filepath.Join(dir, "log"), ended: make(chan struct{})}
+	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], certificates: certificates, log: filepath.Join(dir, "log"), ended: make(chan struct{})}
 	log, err := os.Create(r.log)
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +107,41 @@ func startReplica(t *testing.T, namespace, deployment string) *replica {
 		}
 	})
 	return r
+}
+
+// filesOf returns what a volume of a ConfigMap or a Secret holds, by path; nil:
+// it is of another kind.
+func filesOf(t *testing.T, namespace string, volume corev1.Volume) map[string][]byte {
+	t.Helper()
+	var items []corev1.KeyToPath
+	data := map[string][]byte{}
+	switch {
+	case volume.ConfigMap != nil:
+		object := &corev1.ConfigMap{}
+		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name}, object); err != nil {
+			t.Fatal(err)
+		}
+		for key, text := range object.Data {
+			data[key] = []byte(text)
+		}
+		items = volume.ConfigMap.Items
+	case volume.Secret != nil:
+		object := &corev1.Secret{}
+		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.Secret.SecretName}, object); err != nil {
+			t.Fatal(err)
+		}
+		data, items = object.Data, volume.Secret.Items
+	default:
+		return nil
+	}
+	if len(items) == 0 {
+		return data
+	}
+	files := map[string][]byte{}
+	for _, item := range items {
+		files[item.Path] = data[item.Key]
+	}
+	return files
 }
 
 func (r *replica) logTail() string {

@@ -106,6 +106,9 @@ func (r *recorder) text() string {
 // legacyWarning is part of what a Pod with HAProxy 3.0 is warned of.
 const legacyWarning = "legacy 32-bit"
 
+// pendingWarning is part of what it is warned of when time runs out.
+const pendingWarning = "is pending"
+
 func judged(namespace, image string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		warnings, err := admit(ctx, namespace, image)
@@ -119,9 +122,11 @@ func judged(namespace, image string) func(context.Context) error {
 // load is a stream of admissions.
 type load struct {
 	admitted, failed, unjudged atomic.Int64
-	first                      atomic.Pointer[error]
-	firstUnjudged              atomic.Pointer[string] // when, and what was said instead
-	stop                       func()
+	// Told so: that there was no time, and that it could not be done.
+	pending, uninspected atomic.Int64
+	first                atomic.Pointer[error]
+	firstUnjudged        atomic.Pointer[string] // when, and what was said instead
+	stop                 func()
 }
 
 // startLoad admits Pods in several streams until stop is called.
@@ -138,6 +143,10 @@ func startLoad(t *testing.T, namespace, image string) *load {
 				case err != nil:
 					l.failed.Add(1)
 					l.first.CompareAndSwap(nil, &err)
+				case strings.Contains(warnings, pendingWarning):
+					l.pending.Add(1)
+				case strings.Contains(warnings, "not inspected"):
+					l.uninspected.Add(1)
 				case !strings.Contains(warnings, legacyWarning):
 					l.unjudged.Add(1)
 					said := fmt.Sprintf("%s: %q", time.Now().UTC().Format(time.RFC3339Nano), warnings)
@@ -156,17 +165,24 @@ func startLoad(t *testing.T, namespace, image string) *load {
 	return l
 }
 
+func (l *load) print(what string) {
+	fmt.Printf("chart: %s: %d admissions judged, %d pending, %d not inspected, %d not judged, %d failed\n",
+		what, l.admitted.Load(), l.pending.Load(), l.uninspected.Load(), l.unjudged.Load(), l.failed.Load())
+}
+
 // report ends the load and prints the count. No admission may have failed.
 func (l *load) report(t *testing.T, what string, judged bool) {
 	t.Helper()
 	l.stop()
-	t.Logf("%s: %d admissions judged, %d not judged, %d failed", what, l.admitted.Load(), l.unjudged.Load(), l.failed.Load())
-	fmt.Printf("chart: %s: %d admissions judged, %d not judged, %d failed\n", what, l.admitted.Load(), l.unjudged.Load(), l.failed.Load())
+	l.print(what)
 	if l.failed.Load() > 0 {
 		t.Errorf("%s: %d admissions failed: %v", what, l.failed.Load(), *l.first.Load())
 	}
 	if judged && l.unjudged.Load() > 0 {
 		t.Errorf("%s: %d Pods were admitted unjudged, the first with %s; the API server says:\n%s", what, l.unjudged.Load(), *l.firstUnjudged.Load(), failedCalls(t))
+	}
+	if judged && l.uninspected.Load() > 0 {
+		t.Errorf("%s: %d Pods were not inspected", what, l.uninspected.Load())
 	}
 	if l.admitted.Load() == 0 {
 		t.Errorf("%s: no load at all", what)

@@ -212,7 +212,7 @@ func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Pol
 		case r := <-results:
 			delete(pending, r.index)
 			if r.err != nil {
-				images[r.index].Failure = failureOf(r.err)
+				images[r.index].Failure = failureOf(ctx, r.err)
 			} else {
 				images[r.index].Report = &r.report
 			}
@@ -241,7 +241,10 @@ func (h *Handler) readOne(ctx context.Context, puller Puller, wanted Wanted) (r 
 	return h.Images.Read(ctx, puller, wanted)
 }
 
-func failureOf(err error) *report.Failure {
+// failureOf gives an error its class. What goes wrong within capvet, or between it
+// and the API server, is for the log: whoever brings the Pod is told no more than
+// that.
+func failureOf(ctx context.Context, err error) *report.Failure {
 	failure := &report.Failure{Class: report.FailureInternal, Detail: err.Error()}
 	var classed interface{ FailureClass() report.FailureClass }
 	switch {
@@ -249,6 +252,9 @@ func failureOf(err error) *report.Failure {
 		failure.Class = classed.FailureClass()
 	case errors.Is(err, context.DeadlineExceeded):
 		failure.Class = report.FailureTimeout
+	default:
+		logf.FromContext(ctx).Error(err, "cannot inspect an image")
+		failure.Detail = "its log has the details"
 	}
 	return failure
 }

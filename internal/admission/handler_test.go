@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
@@ -250,6 +252,28 @@ func TestHandleUnreadableObject(t *testing.T) {
 	}
 	if len(seen.answers) != 1 || seen.answers[0].Outcome != OutcomeError {
 		t.Errorf("observed %+v", seen.answers)
+	}
+}
+
+// TestInternalErrorsAreForTheLog: what goes wrong between capvet and the API
+// server may name what the Pod's author need not know.
+func TestInternalErrorsAreForTheLog(t *testing.T) {
+	for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
+		policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})}
+		var logged strings.Builder
+		log := funcr.New(func(_, line string) { logged.WriteString(line) }, funcr.Options{})
+		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: policies}, Images: &reader{answers: answers()}, Observer: &observer{}, Now: time.Now}
+		got := h.Handle(logf.IntoContext(t.Context(), log), request(t, admissionv1.Create, "", nil, pod("broken")))
+		said := fmt.Sprintf("%+v", got.AdmissionResponse)
+		if got.Result != nil {
+			said += got.Result.Message
+		}
+		if strings.Contains(said, "no class") || !strings.Contains(said, "its log has the details") {
+			t.Errorf("%s: the answer is %s", action, said)
+		}
+		if !strings.Contains(logged.String(), "no class") {
+			t.Errorf("%s: the log has %s", action, logged.String())
+		}
 	}
 }
 

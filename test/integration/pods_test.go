@@ -3,10 +3,13 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -355,6 +358,15 @@ func TestPullSecrets(t *testing.T) {
 		}
 		return fmt.Errorf("the ServiceAccount's secret: %w", err)
 	})
+	log, err := os.ReadFile(shared.webhook.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, password := range []string{"nonsense", privatePassword, base64.StdEncoding.EncodeToString([]byte(privateUser + ":" + privatePassword))} {
+		if bytes.Contains(log, []byte(password)) {
+			t.Errorf("the webhook's log holds %q", password)
+		}
+	}
 }
 
 // kubectl runs the real one as the cluster's administrator.

@@ -1,0 +1,61 @@
+// Package docs holds what the documents claim against the repository.
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSecurityNamesItsTests: each line of the threat model names the tests that
+// hold it, and they exist.
+func TestSecurityNamesItsTests(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "| asset |")
+	if !found {
+		t.Fatal("the threat model has no table of assets")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")[2:] // without the heads and the rule
+	named := regexp.MustCompile("`([a-z/]+): (Test[A-Za-z0-9]+)`")
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "|"), "|")
+		tests := named.FindAllStringSubmatch(cells[len(cells)-1], -1)
+		if len(tests) == 0 {
+			t.Errorf("no test is named: %s", row)
+		}
+		for _, test := range tests {
+			if !declares(t, filepath.Join(root, test[1]), test[2]) {
+				t.Errorf("there is no %s in %s: %s", test[2], test[1], row)
+			}
+		}
+	}
+	if len(rows) < 10 {
+		t.Errorf("%d rows: the table was not read to its end", len(rows))
+	}
+}
+
+// declares reports whether a folder's tests declare one, whatever its build tags.
+func declares(t *testing.T, folder, test string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "func "+test+"(t *testing.T)") {
+			return true
+		}
+	}
+	return false
+}

@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/capvet/capvet/internal/inflate"
 )
 
 // Unpack returns the tar stream of a layer that may be packed with gzip or
@@ -29,14 +30,7 @@ func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release 
 	u := &unpacked{packed: count, limits: limits, r: buffered, close: func() {}}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(buffered)
-		if err != nil && count.err != nil {
-			return nil, count.err
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w gzip stream: %w", ErrMalformed, err)
-		}
-		u.r, u.close = z, func() { _ = z.Close() }
+		u.r = inflate.NewReader(buffered)
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		release := func() {}
 		if reserve != nil {

@@ -1,6 +1,7 @@
 package imagescan
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -13,6 +14,7 @@ type ahead struct {
 	err        error // of the source; set before full is closed
 	rest       []byte
 	current    []byte
+	position   int64 // in bytes, of what is read next
 	stop       chan struct{}
 	once       sync.Once
 	ended      chan struct{}
@@ -82,20 +84,51 @@ func fill(source io.Reader, chunk []byte) (n int, err error) {
 
 // Read implements io.Reader.
 func (a *ahead) Read(p []byte) (int, error) {
-	if len(a.rest) == 0 {
-		if a.current != nil {
-			a.free <- a.current
-			a.current = nil
-		}
-		chunk, ok := <-a.full
-		if !ok {
-			return 0, a.err
-		}
-		a.current, a.rest = chunk, chunk
+	if err := a.next(); err != nil {
+		return 0, err
 	}
 	n := copy(p, a.rest)
-	a.rest = a.rest[n:]
+	a.pass(n)
 	return n, nil
+}
+
+// Seek skips bytes, by which archive/tar spares itself copying what it passes
+// over. It goes forward only, and where the source ends it stops there.
+func (a *ahead) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekCurrent || offset < 0 {
+		return a.position, errors.ErrUnsupported
+	}
+	for end := a.position + offset; a.position < end; {
+		if err := a.next(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return a.position, err
+		}
+		a.pass(int(min(end-a.position, int64(len(a.rest)))))
+	}
+	return a.position, nil
+}
+
+// next has at least a byte in rest.
+func (a *ahead) next() error {
+	if len(a.rest) > 0 {
+		return nil
+	}
+	if a.current != nil {
+		a.free <- a.current
+		a.current = nil
+	}
+	chunk, ok := <-a.full
+	if !ok {
+		return a.err
+	}
+	a.current, a.rest = chunk, chunk
+	return nil
+}
+
+func (a *ahead) pass(n int) {
+	a.rest = a.rest[n:]
+	a.position += int64(n)
 }
 
 // Close ends the reading. The source is not closed.

@@ -37,6 +37,44 @@ func TestAhead(t *testing.T) {
 	}
 }
 
+// TestAheadSkips: what is skipped counts as read, up to the source's end or error.
+func TestAheadSkips(t *testing.T) {
+	data := []byte(noise(t, 5*aheadBytes+7))
+	failing := errors.New("connection reset")
+	for _, tt := range []struct {
+		name   string
+		source io.Reader
+		skip   int64
+		from   int64 // of the next byte
+		err    error
+	}{
+		{"nothing", bytes.NewReader(data), 0, 1, nil},
+		{"within a chunk", bytes.NewReader(data), 10, 11, nil},
+		{"over chunks", bytes.NewReader(data), 3 * aheadBytes, 3*aheadBytes + 1, nil},
+		{"to the end", bytes.NewReader(data), int64(len(data)) - 1, int64(len(data)), nil},
+		{"past the end", bytes.NewReader(data), 1 << 40, int64(len(data)), nil},
+		{"into an error", io.MultiReader(bytes.NewReader(data), iotest.ErrReader(failing)), 1 << 40, int64(len(data)), failing},
+	} {
+		a := newAhead(tt.source)
+		if _, err := io.ReadFull(a, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		at, err := a.Seek(tt.skip, io.SeekCurrent)
+		if at != tt.from || !errors.Is(err, tt.err) {
+			t.Errorf("%s: at %d, %v; want %d, %v", tt.name, at, err, tt.from, tt.err)
+		}
+		if rest, _ := io.ReadAll(a); !bytes.Equal(rest, data[tt.from:]) {
+			t.Errorf("%s: %d bytes follow, want %d", tt.name, len(rest), len(data[tt.from:]))
+		}
+		for _, whence := range []int{io.SeekStart, io.SeekEnd} {
+			if _, err := a.Seek(0, whence); !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("%s: from %d: %v", tt.name, whence, err)
+			}
+		}
+		_ = a.Close()
+	}
+}
+
 // TestAheadClosed: closing half way leaves the source alone, and does not hand
 // out an end that is none.
 func TestAheadClosed(t *testing.T) {

@@ -44,11 +44,10 @@ func (s *Scanner) hold(ctx context.Context, name string, size int64, content io.
 	}()
 	if size <= inMemory {
 		buffer := make([]byte, size) // a bytes.Buffer would grow to twice that
-		n, err := io.ReadFull(content, buffer)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := io.ReadFull(content, buffer); err != nil {
 			return nil, err
 		}
-		h.ReaderAt = bytes.NewReader(buffer[:n])
+		h.ReaderAt = bytes.NewReader(buffer)
 		return h, nil
 	}
 	file, err := os.CreateTemp("", "capvet-")

@@ -34,7 +34,7 @@ const elfHead = 18
 // program reports whether a file that begins like that is an executable or a
 // library: what is linked, in either byte order.
 func program(head []byte) bool {
-	if len(head) < elfHead || string(head[:len(elfMagic)]) != elfMagic {
+	if string(head[:len(elfMagic)]) != elfMagic {
 		return false
 	}
 	kind := head[16] | head[17] // ET_EXEC or ET_DYN (elf(5)), whose other byte is zero
@@ -44,15 +44,14 @@ func program(head []byte) bool {
 // visit implements imagefs.Visit.
 func (o *otherExecutables) visit(ctx context.Context, at imagefs.Source, a imagefs.Attributes, content io.Reader) error {
 	delete(o.fresh, at) // an earlier file of the path
-	head := make([]byte, elfHead)
-	n, err := io.ReadFull(content, head)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if a.Size < elfHead {
 		return nil
 	}
-	if err != nil {
+	head := make([]byte, elfHead)
+	if _, err := io.ReadFull(content, head); err != nil {
 		return err
 	}
-	if !program(head[:n]) {
+	if !program(head) {
 		return nil
 	}
 	limits := o.scanner.options.Limits

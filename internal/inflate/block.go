@@ -1,0 +1,168 @@
+package inflate
+
+// Kinds of blocks (RFC 1951, 3.2.3).
+const (
+	storedBlock = iota
+	fixedBlock
+	dynamicBlock
+)
+
+// blockHeader reads a block's header, its codes included.
+func (z *Reader) blockHeader() error {
+	if z.final {
+		z.final, z.step = false, inTrailer
+		return nil
+	}
+	header, err := z.input.take(3)
+	if err != nil {
+		return err
+	}
+	z.final = header&1 != 0
+	switch header >> 1 {
+	case storedBlock:
+		return z.storedHeader()
+	case fixedBlock:
+		z.fixedCodes()
+	case dynamicBlock:
+		if err := z.dynamicCodes(); err != nil {
+			return err
+		}
+	default:
+		return ErrCorrupt
+	}
+	z.step = inCodes
+	return nil
+}
+
+func (z *Reader) storedHeader() error {
+	z.input.align()
+	length, err := z.input.take(16)
+	if err != nil {
+		return err
+	}
+	complement, err := z.input.take(16)
+	if err != nil {
+		return err
+	}
+	if complement != length^0xffff {
+		return ErrCorrupt
+	}
+	z.step, z.stored = inStored, length
+	return nil
+}
+
+// copyStored copies what fits of a stored block.
+func (z *Reader) copyStored() error {
+	for z.stored > 0 {
+		room := z.window[z.written:min(z.written+z.stored, windowBytes-spare)]
+		if len(room) == 0 {
+			return nil
+		}
+		n, err := z.input.Read(room)
+		z.written += uint(n)
+		z.stored -= uint(n)
+		if err != nil {
+			return err
+		}
+	}
+	z.step = inBlockHeader
+	return nil
+}
+
+// fixedCodes are those of RFC 1951, 3.2.6.
+func (z *Reader) fixedCodes() {
+	if z.fixed {
+		return
+	}
+	z.fixed = true
+	var lengths [288]uint8
+	for i := range lengths {
+		switch {
+		case i < 144, i >= 280:
+			lengths[i] = 8
+		case i < 256:
+			lengths[i] = 9
+		default:
+			lengths[i] = 7
+		}
+	}
+	build(z.literals[:], literalBits, lengths[:], z.symbols.literals)
+	for i := range 32 {
+		lengths[i] = 5
+	}
+	build(z.distances[:], distanceBits, lengths[:32], z.symbols.distances)
+}
+
+// Of how the lengths of dynamic codes are written (RFC 1951, 3.2.7).
+const (
+	repeatLast  = 16
+	zeroes      = 17
+	manyZeroes  = 18
+	lengthCodes = 19
+)
+
+// dynamicCodes reads the codes that a block brings.
+func (z *Reader) dynamicCodes() error {
+	z.fixed = false
+	header, err := z.input.take(14)
+	if err != nil {
+		return err
+	}
+	literals, distances, codes := header&31+257, header>>5&31+1, header>>10+4
+	if literals > maxLiterals || distances > maxDistances {
+		return ErrCorrupt
+	}
+	var lengths [maxLiterals + maxDistances]uint8
+	order := [lengthCodes]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+	for _, symbol := range order[:codes] {
+		n, err := z.input.take(3)
+		if err != nil {
+			return err
+		}
+		lengths[symbol] = uint8(n)
+	}
+	var table [lengthEntries]uint32
+	if !build(table[:], lengthBits, lengths[:lengthCodes], z.symbols.plain) {
+		return ErrCorrupt
+	}
+	clear(lengths[:lengthCodes])
+	of := lengths[:literals+distances]
+	for i := 0; i < len(of); {
+		// What follows is at least a code word and the trailer's 64 bits.
+		if err := z.input.need(lengthBits + 7); err != nil {
+			return err
+		}
+		e := table[z.input.bits&(1<<lengthBits-1)]
+		if e&invalid == invalid {
+			return ErrCorrupt
+		}
+		z.input.drop(uint(e & 0xff))
+		times, length := uint(1), uint8(e>>valueShift)
+		switch length {
+		case repeatLast:
+			if i == 0 {
+				return ErrCorrupt
+			}
+			times, length = 3+uint(z.input.bits&3), of[i-1]
+			z.input.drop(2)
+		case zeroes:
+			times, length = 3+uint(z.input.bits&7), 0
+			z.input.drop(3)
+		case manyZeroes:
+			times, length = 11+uint(z.input.bits&127), 0
+			z.input.drop(7)
+		}
+		if times > uint(len(of)-i) {
+			return ErrCorrupt
+		}
+		for range times {
+			of[i] = length
+			i++
+		}
+	}
+	if !build(z.literals[:], literalBits, of[:literals], z.symbols.literals) ||
+		!build(z.distances[:], distanceBits, of[literals:], z.symbols.distances) {
+		return ErrCorrupt
+	}
+	return nil
+}

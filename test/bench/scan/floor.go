@@ -12,9 +12,10 @@ import (
 	"path"
 	"runtime"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/capvet/capvet/internal/inflate"
 )
 
 // floorCommand makes this program do the least that reading layers takes.
@@ -49,7 +50,7 @@ func walk(ctx context.Context, url string) error {
 	}
 	var unpacked io.Reader
 	if magic[0] == 0x1f {
-		unpacked, err = gzip.NewReader(packed)
+		unpacked = inflate.NewReader(packed)
 	} else {
 		unpacked, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1))
 	}

@@ -36,8 +36,8 @@ test-unit: ## what needs nothing but Go; seconds
 # The webhook under test is built by the tests, which go's cache of results does
 # not see: it must not be asked.
 test-integration: ## against a real kube-apiserver, etcd, kube-controller-manager, registry and unpackers
-	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && \
-	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack \
+	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && chunked=$$(tools/ensure chunked) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack CAPVET_CHUNKED_TOOLS=$$chunked \
 		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/...
 
 .PHONY: test-chart

@@ -7,6 +7,6 @@
 // which a fuzz target holds.
 //
 // The stream is taken to be hostile. A Reader's memory does not depend on it
-// (about 260 KiB), nothing is indexed without a bound, and the package has no
+// (about 290 KiB), nothing is indexed without a bound, and the package has no
 // unsafe code.
 package inflate

@@ -242,7 +242,7 @@ func compare(deflated []byte) error {
 	ours, err := io.ReadAll(io.LimitReader(z, limit))
 	switch {
 	case (err == nil) != (failure == nil), err != nil && z.step == inTrailer:
-		return fmt.Errorf("%w: it says %v, the Reader %v", errDiffers, failure, err)
+		return fmt.Errorf("%w: it says %s, the Reader %s", errDiffers, fmt.Sprint(failure), fmt.Sprint(err))
 	case err == nil && !bytes.Equal(ours, theirs):
 		return fmt.Errorf("%w: it has %d bytes, the Reader %d", errDiffers, len(theirs), len(ours))
 	case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, io.ErrUnexpectedEOF):

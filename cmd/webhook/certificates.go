@@ -66,7 +66,6 @@ func (o *certificateOptions) validate() error {
 type servingCertificate struct{ source certs.Source }
 
 func (s *servingCertificate) tls(c *tls.Config) {
-	c.MinVersion = tls.VersionTLS13
 	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return s.source.GetCertificate(hello) }
 }
 

@@ -21,8 +21,7 @@ import (
 
 // options are the command line.
 type options struct {
-	host           string
-	port           int
+	server         serverOptions
 	certificates   certificateOptions
 	callers        callerOptions
 	presets        string
@@ -57,8 +56,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
 	flags.SetOutput(output)
-	flags.StringVar(&o.host, "host", "", "`address` to serve admission reviews on; empty: all")
-	flags.IntVar(&o.port, "port", 9443, "port to serve admission reviews on")
+	o.server.register(flags)
 	o.certificates.register(flags)
 	o.callers.register(flags)
 	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that hold besides those of the cluster")
@@ -107,7 +105,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	if (o.providerConfig == "") != (o.providerPlugins == "") {
 		return options{}, errors.New("give both --image-credential-provider-config and --image-credential-provider-bin-dir, or neither")
 	}
-	if err := errors.Join(o.certificates.validate(), o.callers.validate()); err != nil {
+	if err := errors.Join(o.server.validate(), o.certificates.validate(), o.callers.validate()); err != nil {
 		return options{}, err
 	}
 	return o, nil

@@ -59,10 +59,18 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	connections, err := newConnections(o.server.connections, metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme:                 scheme,
-		Logger:                 log,
-		WebhookServer:          webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, TLSOpts: []func(*tls.Config){certificate.tls, asking.tls}}),
+		Scheme: scheme,
+		Logger: log,
+		WebhookServer: &reviewServer{
+			Server: webhook.NewServer(webhook.Options{}), options: o.server, connections: connections,
+			tls:    []func(*tls.Config){certificate.tls, asking.tls},
+			errors: slog.NewLogLogger(logr.ToSlogHandler(log.WithName("connections")), slog.LevelDebug), // strangers do not fill the log
+		},
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 		PprofBindAddress:       o.pprofAddress,
@@ -116,7 +124,7 @@ func run(ctx context.Context, o options) error {
 		pathValidateWorkloads:  admission.WithDeadline(reviews.Serve(handler)),
 		pathValidateNamespaces: reviews.Serve(&admission.NamespaceHandler{Policies: cluster}),
 	} {
-		server.Register(path, parting(&leaving, asking.admit(judge)))
+		server.Register(path, parting(&leaving, asking.admit(connections.asking(judge))))
 	}
 
 	// Ready means: listener up with a certificate (a TLS handshake proves both),

@@ -21,8 +21,6 @@ const (
 	maxReviewBytes = 7 << 20
 	// reviewStep is in what steps memory is asked for as a review arrives.
 	reviewStep = 32 << 10
-	// reviewReadTime is how long whoever asks may take to send a review.
-	reviewReadTime = 10 * time.Second
 	// DefaultReviewMemory is how many bytes all reviews have together that are
 	// being answered: some thousands of usual ones.
 	DefaultReviewMemory = 64 << 20
@@ -32,9 +30,10 @@ const (
 var errBusy = errors.New("too many reviews at a time; see --max-review-memory")
 
 // Server answers reviews over HTTP. Unlike controller-runtime's own it decodes a
-// review once, bounds what all reviews hold together and how long one takes to
-// arrive, and answers what it cannot read with an HTTP error, which is the
-// failurePolicy's to judge: theirs would refuse the object.
+// review once, bounds what all reviews hold together, and answers what it cannot
+// read with an HTTP error, which is the failurePolicy's to judge: theirs would
+// refuse the object. How long a review may take to arrive is its http.Server's
+// ReadTimeout to say.
 type Server struct {
 	memory *semaphore.Weighted
 	log    logr.Logger
@@ -86,13 +85,10 @@ func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (adm
 	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
 		return admission.Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
 	}
-	connection := http.NewResponseController(w)
-	if err := connection.SetReadDeadline(time.Now().Add(reviewReadTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return admission.Request{}, http.StatusBadRequest, err
-	}
 	body, err := io.ReadAll(arriving)
 	if err == nil {
-		err = connection.SetReadDeadline(time.Time{})
+		// It has arrived. A deadline for that would end the judging too.
+		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		var tooLarge *http.MaxBytesError

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -82,6 +83,7 @@ func TestClientsAndRegistries(t *testing.T) {
 	denied := strings.Replace(image, host, "denied.example", 1)
 	if err := os.WriteFile(values, fmt.Appendf(nil, `
 webhook: {clients: {caConfigMap: api-servers, names: [another, %s]}}
+limits: {max-connections: 8}
 registries:
   allow: ["*.example:5000", "denied.*", "127.0.0.1:*"]
   deny: [denied.example]
@@ -120,6 +122,23 @@ registries:
 	}
 	if status, body, err := ask(t.Context(), replica.address, image, another); err == nil {
 		t.Errorf("with another authority's certificate: %d %q", status, body)
+	}
+	// A neighbour at another address takes every connection, and keeps at it.
+	neighbour := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}, Config: &tls.Config{InsecureSkipVerify: true}}
+	crowd := 0
+	for range 20 {
+		for range 8 {
+			if connection, err := neighbour.DialContext(t.Context(), "tcp", replica.address); err == nil {
+				defer connection.Close()
+				crowd++
+			}
+		}
+		if err := judged("asked", image)(t.Context()); err != nil {
+			t.Errorf("among %d connections of a neighbour's: %v", crowd, err)
+		}
+	}
+	if crowd < 100 {
+		t.Errorf("only %d connections", crowd)
 	}
 	if err := replica.ready(t.Context()); err != nil {
 		t.Errorf("health is asked for without a certificate: %v", err)

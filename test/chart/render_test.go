@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -116,6 +117,29 @@ func TestBadValuesAreRefused(t *testing.T) {
 	} {
 		if _, err := helm(t, nil, "template", chartDir(), "--kube-version", kubeVersion, "--set", value); err == nil || !strings.Contains(err.Error(), "values don't meet the specifications of the schema") {
 			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
+// TestEveryLimitIsAValue: what the webhook has flags for, values can set.
+func TestEveryLimitIsAValue(t *testing.T) {
+	usage, _ := exec.CommandContext(t.Context(), shared.webhook, "--help").CombinedOutput()
+	var set, want []string
+	for _, match := range regexp.MustCompile(`(?m)^  -((?:max-|stall-)[a-z-]+|[a-z]+-time) (\w+)$`).FindAllStringSubmatch(string(usage), -1) {
+		value := "7"
+		if match[2] == "duration" {
+			value = "7s"
+		}
+		set = append(set, "--set", "limits."+match[1]+"="+value)
+		want = append(want, "- --"+match[1]+"="+value+"\n")
+	}
+	if len(want) < 20 {
+		t.Fatalf("only %d limits in:\n%s", len(want), usage)
+	}
+	text := render(t, set...)
+	for _, line := range want {
+		if !strings.Contains(text, line) {
+			t.Errorf("no %q", line)
 		}
 	}
 }

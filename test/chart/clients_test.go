@@ -33,16 +33,16 @@ func uninstallAfter(t *testing.T) {
 }
 
 // ask sends a review of a Pod to a replica, as a network neighbour would.
-func ask(ctx context.Context, address, image string, certificates ...tls.Certificate) (int, string, error) {
+func ask(ctx context.Context, address, namespace, image string, certificates ...tls.Certificate) (int, string, error) {
 	config := &tls.Config{InsecureSkipVerify: true}
 	if len(certificates) > 0 { // shown whatever authorities it is asked for
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificates[0], nil }
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
-	review := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":"asked",
+	review := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":%[1]q,
 "kind":{"version":"v1","kind":"Pod"},"resource":{"version":"v1","resource":"pods"},
-"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":"asked"},"spec":{"containers":[{"name":"lb","image":%q}]}}}}`, image)
+"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":%[1]q},"spec":{"containers":[{"name":"lb","image":%[2]q}]}}}}`, namespace, image)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+"/validate-pods", strings.NewReader(review))
 	if err != nil {
 		return 0, "", err
@@ -117,10 +117,10 @@ registries:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body, err := ask(t.Context(), replica.address, image); err != nil || status != http.StatusUnauthorized || strings.Contains(body, "haproxy") {
+	if status, body, err := ask(t.Context(), replica.address, "asked", image); err != nil || status != http.StatusUnauthorized || strings.Contains(body, "haproxy") {
 		t.Errorf("without a certificate: %d %q %v", status, body, err)
 	}
-	if status, body, err := ask(t.Context(), replica.address, image, another); err == nil {
+	if status, body, err := ask(t.Context(), replica.address, "asked", image, another); err == nil {
 		t.Errorf("with another authority's certificate: %d %q", status, body)
 	}
 	// A neighbour at another address takes every connection, and keeps at it.

@@ -217,12 +217,13 @@ func configuration(t *testing.T) *admissionregistrationv1.ValidatingWebhookConfi
 
 // release is an installation of the chart.
 type release struct {
+	chart  string // its folder
 	url    string
 	values []string
 }
 
 func newRelease(b *balancer, registryHost string, values ...string) release {
-	return release{url: "https://" + b.Addr().String(), values: append([]string{
+	return release{chart: chartDir(), url: "https://" + b.Addr().String(), values: append([]string{
 		"--set", "registries.plainHTTP[0]=" + registryHost, "--set", "registries.allowAddresses[0]=127.0.0.0/8",
 	}, values...)}
 }
@@ -234,7 +235,7 @@ func (r release) apply(t *testing.T, verb string, values ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{verb, "capvet", chartDir(), "--namespace", releaseNamespace, "--post-renderer", self}, r.values...)
+	args := append([]string{verb, "capvet", r.chart, "--namespace", releaseNamespace, "--post-renderer", self}, r.values...)
 	if verb == "install" {
 		args = append(args, "--create-namespace")
 	}

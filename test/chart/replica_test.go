@@ -36,6 +36,12 @@ type replica struct {
 // from ConfigMaps and Secrets, its ServiceAccount's token. It does not wait.
 func startReplica(t *testing.T, namespace, deployment string) *replica {
 	t.Helper()
+	return startReplicaOf(t, shared.webhook, namespace, deployment)
+}
+
+// startReplicaOf does so with another executable in the image's place.
+func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replica {
+	t.Helper()
 	d := &appsv1.Deployment{}
 	if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: deployment}, d); err != nil {
 		t.Fatal(err)
@@ -90,7 +96,7 @@ func startReplica(t *testing.T, namespace, deployment string) *replica {
 	}
 	defer log.Close()
 	_, port, _ := net.SplitHostPort(r.address)
-	r.process = exec.Command(shared.webhook, append(args,
+	r.process = exec.Command(webhook, append(args,
 		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...)
 	r.process.Stdout, r.process.Stderr = log, log
 	if err := r.process.Start(); err != nil {

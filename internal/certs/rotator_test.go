@@ -242,6 +242,85 @@ func TestReplicasShare(t *testing.T) {
 	}
 }
 
+// unreachable is an API server that can be away.
+type unreachable struct {
+	client.Client
+	away bool
+}
+
+var errAway = errors.New("connection refused")
+
+func (u *unreachable) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+	if u.away {
+		return errAway
+	}
+	return u.Client.Get(ctx, key, o, options...)
+}
+
+// TestExpiresWhileAPIServerIsAway: replicas that could not rotate in time serve
+// what they have, say so, and agree on another certificate once they can.
+func TestExpiresWhileAPIServerIsAway(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		leave time.Duration // when the API server goes
+	}{{"before there is a next one", 24 * time.Hour}, {"before the next one is served", 61 * 24 * time.Hour}} {
+		t.Run(tt.name, func(t *testing.T) {
+			cluster := newCluster(t, emptySecret(), webhookConfiguration())
+			now := &clock{start}
+			server := &unreachable{Client: cluster}
+			replicas := []*Rotator{newReplica(cluster, now), newReplica(cluster, now)}
+			for _, r := range replicas {
+				r.options.Live = server // what is cached stays
+				if err := r.reconcile(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			old, _ := replicas[0].GetCertificate(nil)
+			now.now = start.Add(tt.leave)
+			if err := replicas[0].reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			server.away = true
+			for now.now.Before(start.Add(lifetime + 24*time.Hour)) {
+				now.now = now.now.Add(12 * time.Hour)
+				for _, r := range replicas {
+					if err := r.reconcile(t.Context()); !errors.Is(err, errAway) {
+						t.Fatalf("got %v", err)
+					}
+					if c, err := r.GetCertificate(nil); err != nil || !c.Leaf.Equal(old.Leaf) {
+						t.Fatalf("%v: another certificate is served, that nobody trusts", err)
+					}
+				}
+			}
+			trust := &Trust{Served: replicas[0], Reader: cluster, Configuration: configurationName, Now: now.Now}
+			if err := trust.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "expired") {
+				t.Errorf("ready: %v", err)
+			}
+			server.away = false
+			for _, r := range replicas {
+				if err := r.reconcile(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var served []*x509.Certificate
+			for _, r := range replicas {
+				c, err := r.GetCertificate(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				served = append(served, c.Leaf)
+				trust := &Trust{Served: r, Reader: cluster, Configuration: configurationName, Now: now.Now}
+				if err := trust.Check(t.Context()); err != nil {
+					t.Errorf("not ready again: %v", err)
+				}
+			}
+			if served[0].Equal(old.Leaf) || !served[0].Equal(served[1]) {
+				t.Error("not one new certificate for both")
+			}
+		})
+	}
+}
+
 func TestSecretIsGone(t *testing.T) {
 	cluster := newCluster(t, emptySecret(), webhookConfiguration())
 	r := newReplica(cluster, &clock{start})

@@ -118,6 +118,45 @@ func TestControlPlaneFails(t *testing.T) {
 		if log, err := os.ReadFile(replica.log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
 			t.Errorf("the replica does not say that it made another: %v", err)
 		}
+		replicas = append(replicas[:0:0], replica)
+	})
+	t.Run("expired meanwhile", func(t *testing.T) {
+		replicas = append(replicas, startReplica(t, releaseNamespace, "capvet"))
+		replicas[1].awaitReady(t)
+		b.set(replicas...)
+		l := startLoad(t, "outage", image)
+		time.Sleep(time.Second)
+		if err := shared.cluster.KillAPIServer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := time.Now().Add(12 * time.Second) // when all have expired that there are
+		time.Sleep(time.Until(all.Add(time.Second)))
+		if err := shared.cluster.StartAPIServer(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, judged("outage", image))
+		for _, replica := range replicas {
+			replica.awaitReady(t)
+			select {
+			case <-replica.ended:
+				t.Errorf("a replica ended:\n%s", replica.logTail())
+			default:
+			}
+		}
+		before := l.admitted.Load()
+		time.Sleep(time.Second)
+		l.stop()
+		l.print("certificates that expired while the API server was away")
+		if l.admitted.Load() == before {
+			t.Error("nothing is judged any more")
+		}
+		secret := &corev1.Secret{}
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+			t.Fatal(err)
+		}
+		if !parseCertificate(t, secret.Data["tls.crt"]).NotAfter.After(all) {
+			t.Error("an expired certificate is still there")
+		}
 	})
 }
 

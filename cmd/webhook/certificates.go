@@ -85,7 +85,7 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 	} else {
 		rotator := certs.NewRotator(certs.RotatorOptions{
 			Secret: o.secret, Configuration: o.configuration,
-			Live: mgr.GetAPIReader(), Cached: mgr.GetCache(), Writer: mgr.GetClient(),
+			Live: mgr.GetAPIReader(), Writer: mgr.GetClient(),
 			Lifetime: o.lifetime, TrustDelay: o.trustDelay,
 			Now: time.Now, Log: mgr.GetLogger().WithName("certificates"),
 		})
@@ -110,7 +110,7 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 			return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 		}
 	}
-	trust := &certs.Trust{Served: s.source, Reader: mgr.GetCache(), Configuration: o.configuration, Now: time.Now}
+	trust := &certs.Trust{Served: s.source, Cached: mgr.GetCache(), Live: mgr.GetAPIReader(), Configuration: o.configuration, Now: time.Now}
 	if err := certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}

@@ -3,6 +3,7 @@ package certs
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 
 // fieldOwner is who the API server notes as the caBundle's owner.
 const fieldOwner = client.FieldOwner("capvet-certificates")
+
+// liveTimeout is how long readiness waits for the API server.
+const liveTimeout = 2 * time.Second
 
 // serverName returns the name under which the API server verifies a webhook's
 // certificate: a Service's, or a URL's host.
@@ -105,8 +109,11 @@ func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.Val
 type Trust struct {
 	// Served returns what is served.
 	Served Source
-	// Reader reads the webhook configuration; a cache will do.
-	Reader client.Reader
+	// Cached reads the webhook configuration from a cache.
+	Cached client.Reader
+	// Live reads it from the API server itself, where going by the cache nothing is
+	// accepted: after the API server was away a cache can be half a minute behind.
+	Live client.Reader
 	// Configuration is the name of the ValidatingWebhookConfiguration.
 	Configuration string
 	// Now is the clock.
@@ -126,12 +133,27 @@ func (t *Trust) Check(ctx context.Context) error {
 	if served == nil || served.Leaf == nil {
 		return errNoCertificate
 	}
-	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
-	err = t.Reader.Get(ctx, client.ObjectKey{Name: t.Configuration}, configuration)
+	err = t.accepted(ctx, t.Cached, served)
+	if err != nil && !apierrors.IsNotFound(err) {
+		ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+		defer cancel()
+		err = t.accepted(ctx, t.Live, served)
+	}
 	if apierrors.IsNotFound(err) && t.once.Load() {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	t.once.Store(true)
+	return nil
+}
+
+// accepted returns why the configuration that a reader has does not accept what
+// is served.
+func (t *Trust) accepted(ctx context.Context, reader client.Reader, served *tls.Certificate) error {
+	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	if err := reader.Get(ctx, client.ObjectKey{Name: t.Configuration}, configuration); err != nil {
 		return fmt.Errorf("reading ValidatingWebhookConfiguration %s: %w", t.Configuration, err)
 	}
 	var intermediates []*x509.Certificate
@@ -140,9 +162,5 @@ func (t *Trust) Check(ctx context.Context) error {
 			intermediates = append(intermediates, c)
 		}
 	}
-	if err := verify(configuration, served.Leaf, intermediates, t.Now()); err != nil {
-		return err
-	}
-	t.once.Store(true)
-	return nil
+	return verify(configuration, served.Leaf, intermediates, t.Now())
 }

@@ -47,10 +47,9 @@ type RotatorOptions struct {
 	// Configuration is the name of the ValidatingWebhookConfiguration: the names
 	// in it are what the certificate is for, and its caBundles are kept.
 	Configuration string
-	// Live reads the Secret from the API server itself.
+	// Live reads from the API server itself: a cache can be half a minute behind
+	// after the API server was away.
 	Live client.Reader
-	// Cached reads the webhook configuration.
-	Cached client.Reader
 	// Writer updates the Secret and patches the webhook configuration.
 	Writer client.Writer
 	// Lifetime of a certificate; zero: DefaultLifetime.
@@ -143,14 +142,13 @@ func (r *Rotator) NeedLeaderElection() bool { return false }
 // be, once.
 func (r *Rotator) reconcile(ctx context.Context) error {
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
-	if err := r.options.Cached.Get(ctx, client.ObjectKey{Name: r.options.Configuration}, configuration); err != nil {
+	if err := r.options.Live.Get(ctx, client.ObjectKey{Name: r.options.Configuration}, configuration); err != nil {
 		return fmt.Errorf("reading ValidatingWebhookConfiguration %s: %w", r.options.Configuration, err)
 	}
 	names, err := serverNames(configuration)
 	if err != nil {
 		return err
 	}
-	// Live, always: the caBundle is never set from an old view of the Secret.
 	secret := &corev1.Secret{}
 	if err := r.options.Live.Get(ctx, r.options.Secret, secret); err != nil {
 		if apierrors.IsNotFound(err) {

@@ -54,7 +54,7 @@ func (c *clock) Now() time.Time { return c.now }
 func newReplica(cluster client.Client, c *clock) *Rotator {
 	return NewRotator(RotatorOptions{
 		Secret: secretKey, Configuration: configurationName,
-		Live: cluster, Cached: cluster, Writer: cluster,
+		Live: cluster, Writer: cluster,
 		Lifetime: lifetime, Now: c.Now, Log: logr.Discard(),
 	})
 }
@@ -147,7 +147,7 @@ func TestConfigurationIsRepaired(t *testing.T) {
 	cluster := newCluster(t, emptySecret(), webhookConfiguration())
 	now := &clock{start}
 	r := newReplica(cluster, now)
-	trust := &Trust{Served: r, Reader: cluster, Configuration: configurationName, Now: now.Now}
+	trust := &Trust{Served: r, Cached: cluster, Live: cluster, Configuration: configurationName, Now: now.Now}
 	if err := trust.Check(t.Context()); !errors.Is(err, errNoCertificate) {
 		t.Errorf("before the first certificate: %v", err)
 	}
@@ -192,11 +192,35 @@ func TestConfigurationIsRepaired(t *testing.T) {
 		if err := trust.Check(t.Context()); err != nil {
 			t.Errorf("it was trusted, and nobody is turned away: %v", err)
 		}
-		fresh := &Trust{Served: r, Reader: cluster, Configuration: configurationName, Now: now.Now}
+		fresh := &Trust{Served: r, Cached: cluster, Live: cluster, Configuration: configurationName, Now: now.Now}
 		if err := fresh.Check(t.Context()); !apierrors.IsNotFound(err) {
 			t.Errorf("never trusted: %v", err)
 		}
 	})
+}
+
+// TestTrustIsOfNow: a cache that has not caught up makes nobody unready, and no
+// cache makes anybody ready whom the API server turns away.
+func TestTrustIsOfNow(t *testing.T) {
+	cluster, behind := newCluster(t, emptySecret(), webhookConfiguration()), newCluster(t, webhookConfiguration())
+	now := &clock{start}
+	r := newReplica(cluster, now)
+	if err := r.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server := &unreachable{Client: cluster}
+	trust := &Trust{Served: r, Cached: behind, Live: server, Configuration: configurationName, Now: now.Now}
+	if err := trust.Check(t.Context()); err != nil {
+		t.Errorf("the cache is behind: %v", err)
+	}
+	server.away = true
+	if err := trust.Check(t.Context()); !errors.Is(err, errAway) {
+		t.Errorf("nobody to ask: %v", err)
+	}
+	trust.Live = behind
+	if err := trust.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "no caBundle") {
+		t.Errorf("not trusted: %v", err)
+	}
 }
 
 // racing updates the Secret just before its own update.
@@ -270,7 +294,7 @@ func TestExpiresWhileAPIServerIsAway(t *testing.T) {
 			server := &unreachable{Client: cluster}
 			replicas := []*Rotator{newReplica(cluster, now), newReplica(cluster, now)}
 			for _, r := range replicas {
-				r.options.Live = server // what is cached stays
+				r.options.Live = server
 				if err := r.reconcile(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -292,7 +316,7 @@ func TestExpiresWhileAPIServerIsAway(t *testing.T) {
 					}
 				}
 			}
-			trust := &Trust{Served: replicas[0], Reader: cluster, Configuration: configurationName, Now: now.Now}
+			trust := &Trust{Served: replicas[0], Cached: cluster, Live: cluster, Configuration: configurationName, Now: now.Now}
 			if err := trust.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "expired") {
 				t.Errorf("ready: %v", err)
 			}
@@ -309,7 +333,7 @@ func TestExpiresWhileAPIServerIsAway(t *testing.T) {
 					t.Fatal(err)
 				}
 				served = append(served, c.Leaf)
-				trust := &Trust{Served: r, Reader: cluster, Configuration: configurationName, Now: now.Now}
+				trust := &Trust{Served: r, Cached: cluster, Live: cluster, Configuration: configurationName, Now: now.Now}
 				if err := trust.Check(t.Context()); err != nil {
 					t.Errorf("not ready again: %v", err)
 				}

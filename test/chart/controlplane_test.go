@@ -118,11 +118,12 @@ func TestControlPlaneFails(t *testing.T) {
 		if log, err := os.ReadFile(replica.log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
 			t.Errorf("the replica does not say that it made another: %v", err)
 		}
-		replicas = append(replicas[:0:0], replica)
 	})
 	t.Run("expired meanwhile", func(t *testing.T) {
-		replicas = append(replicas, startReplica(t, releaseNamespace, "capvet"))
-		replicas[1].awaitReady(t)
+		replicas := []*replica{startReplica(t, releaseNamespace, "capvet"), startReplica(t, releaseNamespace, "capvet")}
+		for _, replica := range replicas {
+			replica.awaitReady(t)
+		}
 		b.set(replicas...)
 		l := startLoad(t, "outage", image)
 		time.Sleep(time.Second)

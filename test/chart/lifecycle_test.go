@@ -5,7 +5,6 @@ package chart
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -301,12 +300,11 @@ func TestLifeCycle(t *testing.T) {
 		seen := map[string]bool{}
 		bundles := map[string]bool{}
 		eventuallyWithin(t, 3*time.Minute, func(ctx context.Context) error {
-			connection, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", b.Addr().String())
+			served, err := servedCertificate(ctx, b.Addr().String())
 			if err != nil {
 				return err
 			}
-			defer connection.Close()
-			seen[connection.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()] = true
+			seen[served.SerialNumber.String()] = true
 			bundles[string(configuration(t).Webhooks[0].ClientConfig.CABundle)] = true
 			if len(seen) < 4 {
 				return fmt.Errorf("%d certificates served", len(seen))
@@ -444,6 +442,16 @@ func everyMetricIsExported(t *testing.T, replicas []*replica) {
 			t.Fatal(err)
 		}
 		exported = append(exported, text...)
+	}
+	for _, address := range []string{replicas[0].metrics, replicas[0].health} {
+		response, err := http.Get("http://" + address + "/debug/pprof/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("profiles are served though pprof is off: %s", response.Status)
+		}
 	}
 	named := map[string]bool{}
 	for _, file := range []string{"alerts.yaml", "dashboard.json"} {

@@ -34,6 +34,7 @@ type environment struct {
 	kubectl      string
 	assets       string
 	registryTool string
+	certManager  string // cert-manager's controllers
 	webhook      string // the webhook's executable
 	cluster      *harness.ControlPlane
 }
@@ -62,9 +63,9 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
-	assets, helm, registry := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_REGISTRY_TOOLS")
-	if assets == "" || helm == "" || registry == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS and CAPVET_REGISTRY_TOOLS are not set: run make test-chart, which builds what they name")
+	assets, helm, registry, certManager := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CERTMANAGER_TOOLS")
+	if assets == "" || helm == "" || registry == "" || certManager == "" {
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS, CAPVET_REGISTRY_TOOLS and CAPVET_CERTMANAGER_TOOLS are not all set: run make test-chart, which builds what they name")
 	}
 	root, err := harness.Root()
 	if err != nil {
@@ -78,6 +79,7 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	shared = environment{
 		root: root, dir: dir, assets: assets,
 		helm: filepath.Join(helm, "helm"), kubectl: filepath.Join(assets, "kubectl"), registryTool: filepath.Join(registry, "registry"),
+		certManager: filepath.Join(certManager, "certmanager"),
 	}
 	// Not with the race detector: what runs here is what ships.
 	if shared.webhook, err = harness.BuildCommand(ctx, root, "webhook", dir); err != nil {

@@ -5,17 +5,29 @@ package chart
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
 )
+
+// servedCertificate returns the certificate that a server shows.
+func servedCertificate(ctx context.Context, address string) (*x509.Certificate, error) {
+	connection, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
 
 // TestProvidedCertificate installs with a certificate that somebody else keeps,
 // and has it replaced under load as a kubelet replaces a Secret's files.
@@ -45,22 +57,15 @@ func TestProvidedCertificate(t *testing.T) {
 	if err := os.WriteFile(bundle, append(pairs[0].certificate, pairs[1].certificate...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided", "--set-file", "certificates.caBundle="+bundle).apply(t, "install")
+	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided", "--set-file", "certificates.caBundle="+bundle,
+		"--set", "log.level=error").apply(t, "install")
 	uninstallAfter(t)
 	replica := startReplica(t, releaseNamespace, "capvet")
 	replica.awaitReady(t)
 	b.set(replica)
 	eventually(t, judged("provided", image))
 
-	serial := func(ctx context.Context) (string, error) {
-		connection, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", replica.address)
-		if err != nil {
-			return "", err
-		}
-		defer connection.Close()
-		return connection.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
-	}
-	before, err := serial(t.Context())
+	before, err := servedCertificate(t.Context(), replica.address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,9 +77,9 @@ func TestProvidedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func(ctx context.Context) error {
-		now, err := serial(ctx)
-		if err == nil && now == before {
-			err = fmt.Errorf("the certificate %s is served still", now)
+		now, err := servedCertificate(ctx, replica.address)
+		if err == nil && now.Equal(before) {
+			err = errors.New("the old certificate is served still")
 		}
 		return err
 	})
@@ -88,5 +93,8 @@ func TestProvidedCertificate(t *testing.T) {
 	l.report(t, "a provided certificate replaced", true)
 	if err := replica.ready(t.Context()); err != nil {
 		t.Errorf("not ready afterwards: %v", err)
+	}
+	if log, err := os.ReadFile(replica.log); err != nil || strings.Contains(string(log), `"INFO"`) {
+		t.Errorf("log.level=error, and yet: %s %v", log, err)
 	}
 }

@@ -95,7 +95,8 @@ registries:
 `, harness.ClientName, host), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--values", values).apply(t, "install")
+	profiles := freeAddresses(t, 1)[0]
+	newRelease(b, host, "--values", values, "--set", "pprof=true", "--set", "extraArgs[0]=--pprof-address="+profiles).apply(t, "install")
 	uninstallAfter(t)
 	replica := startReplica(t, releaseNamespace, "capvet")
 	replica.awaitReady(t)
@@ -107,6 +108,15 @@ registries:
 		if warnings, err := admit(t.Context(), "asked", image); err != nil || !strings.Contains(warnings, "an administrator does not permit the registry") {
 			t.Errorf("%s: %q, %v", what, warnings, err)
 		}
+	}
+
+	response, err := http.Get("http://" + profiles + "/debug/pprof/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("pprof=true: %s", response.Status)
 	}
 
 	stranger, key, err := cert.GenerateSelfSignedCertKey(harness.ClientName, nil, nil)

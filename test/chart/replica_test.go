@@ -80,15 +80,7 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 	if err != nil {
 		t.Fatal(err)
 	}
-	var addresses []string
-	for range 3 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
+	addresses := freeAddresses(t, 3)
 	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], certificates: certificates, log: filepath.Join(dir, "log"), ended: make(chan struct{})}
 	log, err := os.Create(r.log)
 	if err != nil {
@@ -113,6 +105,22 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 		}
 	})
 	return r
+}
+
+// freeAddresses returns addresses on loopback that nobody listens on. All are held
+// until each is known, so that none comes twice.
+func freeAddresses(t *testing.T, n int) []string {
+	t.Helper()
+	var addresses []string
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		addresses = append(addresses, listener.Addr().String())
+	}
+	return addresses
 }
 
 // filesOf returns what a volume of a ConfigMap or a Secret holds, by path; nil:

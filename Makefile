@@ -44,7 +44,7 @@ test-integration: ## against a real kube-apiserver, etcd, kube-controller-manage
 test-chart: ## the Helm chart and config/: unit tests, rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
 	unittest=$$(tools/ensure unittest) && $$unittest/helm-unittest --strict charts/capvet
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && certmanager=$$(tools/ensure certmanager) && \
-	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry CAPVET_CERTMANAGER_TOOLS=$$certmanager $(GO_TEST) -count=1 -tags chart -timeout 20m ./test/chart/... $(UPDATE)
+	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry CAPVET_CERTMANAGER_TOOLS=$$certmanager $(GO_TEST) -count=1 -v -tags chart -timeout 20m ./test/chart/... $(UPDATE)
 
 .PHONY: test-alerts
 test-alerts: ## the alerts and the dashboard: promtool, and a real Prometheus that scrapes a real webhook until each alert fires

@@ -37,6 +37,9 @@ func (a *analysis) initial(addr value, width uint8) value {
 		if name, ok := a.f.dyn.imports[uint64(addr.off)]; ok && width == 8 {
 			return a.names.symbol(origin{kind: symbolImport, name: name})
 		}
+		if v, ok := a.threadOffset(uint64(addr.off)); ok && width == 8 {
+			return v
+		}
 		seg := a.f.mem.segmentOf(uint64(addr.off))
 		if seg == nil {
 			return top
@@ -71,38 +74,6 @@ func (a *analysis) initial(addr value, width uint8) value {
 	return top
 }
 
-// threadData is the address in the file of what width bytes at addr, which are
-// from the thread pointer, begin as. Layouts: the ELF TLS ABI, variant 1 on arm64
-// (a header of 16 bytes comes first), 2 on amd64 (the data end at the pointer).
-func (a *analysis) threadData(addr value, width uint8) (uint64, bool) {
-	if addr.kind != kindSymbol || a.names.origins[addr.id].kind != symbolThread {
-		return 0, false
-	}
-	for _, s := range a.f.c.segments {
-		if s.kind != segTLS || s.align > maxThreadAlign || s.memsz > maxThreadData {
-			continue
-		}
-		align := int64(max(s.align, 1))
-		up := func(n int64) int64 { return (n + align - 1) / align * align }
-		off := addr.off
-		if a.m.name == "arm64" {
-			off -= up(16)
-		} else {
-			off += up(int64(s.memsz))
-		}
-		if off < 0 || off > int64(s.filesz)-int64(width) {
-			return 0, false
-		}
-		return s.vaddr + uint64(off), true
-	}
-	return 0, false
-}
-
-const (
-	maxThreadAlign = 1 << 16
-	maxThreadData  = 1 << 30
-)
-
 // load reads memory.
 func (a *analysis) load(s *state, addr value, width uint8) value {
 	addr = a.mapped(addr)
@@ -117,9 +88,10 @@ func (a *analysis) load(s *state, addr value, width uint8) value {
 // storeEach writes to every place that addr may be; to several only what may
 // hold afterwards.
 func (a *analysis) storeEach(s *state, addr value, width uint8, v value, by trail) {
+	a.noteStore(v)
 	if addr.kind != kindSet {
-		if addr.kind == kindConst && width >= 4 {
-			a.noteGlobal(uint64(addr.off), v, by)
+		if (addr.kind == kindConst || a.isThread(addr)) && width >= 4 {
+			a.noteGlobal(addr, v, by)
 		}
 		s.store(addr, width, v, by)
 		return
@@ -166,7 +138,7 @@ type global struct {
 
 // noteGlobal remembers header versions that code stores in globals, and pointers
 // to data: another function may pass them on.
-func (a *analysis) noteGlobal(addr uint64, v value, by trail) {
+func (a *analysis) noteGlobal(addr, v value, by trail) {
 	for _, alt := range a.names.alternatives(v) {
 		if !knownHeader(cut(alt, 4)) && !a.pointsToData(alt) {
 			return
@@ -196,11 +168,11 @@ func (a *analysis) headersIn(header value) []value {
 		return nil
 	}
 	o := a.names.origins[header.id]
-	if o.kind != symbolLoad || o.base.kind != kindConst {
+	if o.kind != symbolLoad || o.base.kind != kindConst && !a.isThread(o.base) {
 		return nil
 	}
 	var out []value
-	for _, p := range a.names.alternatives(a.globals[uint64(o.base.off)].value) {
+	for _, p := range a.names.alternatives(a.globals[o.base].value) {
 		if !a.pointsToData(p) {
 			return nil
 		}

@@ -24,8 +24,10 @@ func (x *amd64Insn) mem(code opcode, width uint8, r reg) operation {
 	o := operation{code: code, width: width, dst: r, a: x.base, b: x.index, shift: x.shift, imm: x.disp}
 	if x.segment {
 		o.a = regNone
-		if x.thread && x.base == regZero && x.index == regNone && x.space != 5 {
-			if code == opLoad && width == 8 && x.disp == 0 { // the pointer is kept where it points
+		if x.thread && x.index == regNone && x.space != 5 {
+			if x.base != regZero {
+				o.b, o.shift = x.base, 0
+			} else if code == opLoad && width == 8 && x.disp == 0 { // the pointer is kept where it points
 				return operation{code: opMov, width: 8, dst: r, a: regThread, b: regNone}
 			}
 			o.a = regThread

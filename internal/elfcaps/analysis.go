@@ -44,13 +44,20 @@ type analysis struct {
 	depth     int
 	// sinks is how many were added while tracing.
 	sinks int
-	// globals are header versions that code stores at fixed addresses.
-	globals map[uint64]global
+	// globals are header versions that code stores at fixed places, of the file's
+	// data or the thread's.
+	globals map[value]global
+	// storesLegacy says that code stores a legacy header version somewhere.
+	storesLegacy bool
 
 	inline  *sink
 	imports map[string]*sink
 	sinksAt map[uint64][]*sink
 	stubs   map[uint64]string
+	// own are the linkage stubs of the file's own functions, and what they lead
+	// to; ways are those stubs by function.
+	own  map[uint64]uint64
+	ways map[uint64][]uint64
 	// handled are the pairs of call site and sink that are done with.
 	handled map[handledKey]bool
 	// taken says of each sink that was looked for pointers to whether there are
@@ -91,7 +98,8 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[uint64]global{},
+		own: map[uint64]uint64{}, ways: map[uint64][]uint64{},
+		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[value]global{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
 	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}
@@ -222,6 +230,16 @@ func (a *analysis) isCapabilityCall(v value) bool {
 	return slices.ContainsFunc(a.names.alternatives(v), func(x value) bool {
 		return x.kind == kindConst && a.m.isCapability(uint64(uint32(x.off)))
 	})
+}
+
+// isGo says that Go's compiler made the function at addr: a Go program may have
+// functions in C as well, which keep to other conventions.
+func (a *analysis) isGo(addr uint64) bool {
+	if a.goTable == nil {
+		return a.f.isGo
+	}
+	_, _, ok := a.goTable.find(addr)
+	return ok
 }
 
 // functionOf returns the function that holds pc. exact is false when its start

@@ -46,6 +46,11 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	ok := false
 	if name := a.calleeName(callee); name == "dlsym" {
 		result = a.lookedUp(s, result)
+	} else if name == threadDescriptor { // it keeps every other register
+		s.regs[a.m.result] = a.threadResult(s, name, result)
+		return
+	} else if name == threadAddress {
+		result = a.threadResult(s, name, result)
 	} else if name != "" {
 		a.libraryCall(s, name, a.callTrail(s, pc))
 	} else if a.effects && len(sinks) == 0 {
@@ -69,7 +74,7 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		}
 	}
 	for _, p := range a.m.preserved {
-		if !a.f.isGo {
+		if !r.isGo {
 			kept[p] = s.regs[p]
 		}
 	}

@@ -83,12 +83,12 @@ func (a *analysis) conclude() {
 			continue
 		}
 		places := a.headersIn(x.header)
-		if x.header.kind == kindConst {
+		if x.header.kind == kindConst || a.isThread(x.header) {
 			places = []value{x.header}
 		}
 		abi := report.ABINone
 		for _, at := range places {
-			this, how := a.versionAt(uint64(at.off))
+			this, how := a.versionAt(at)
 			abi, x.how[2] = report.WorseABI(abi, this), a.names.both(x.how[2], how)
 		}
 		if abi != report.ABINone {
@@ -96,26 +96,34 @@ func (a *analysis) conclude() {
 		}
 	}
 	// A program that asks the kernel which version it prefers and then passes
-	// one from memory passes what it was told.
+	// one from memory passes what it was told, if it has no legacy one itself.
 	probes := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABINegotiated })
+	unread := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIUnknown })
+	if !probes || !unread || a.offersLegacy() {
+		return
+	}
 	for i := range a.found {
-		if x := &a.found[i]; probes && x.abi == report.ABIUnknown {
+		if x := &a.found[i]; x.abi == report.ABIUnknown {
 			x.abi = report.ABINegotiated
 		}
 	}
 }
 
-// versionAt is the version that the header at an address of data holds: what
-// code stores there, or what the file has.
-func (a *analysis) versionAt(addr uint64) (report.ABI, trail) {
+// versionAt is the version that the header at a place in data holds: what code
+// stores there, or what the file has.
+func (a *analysis) versionAt(addr value) (report.ABI, trail) {
 	abi := report.ABINone
 	g, stored := a.globals[addr]
 	if !stored {
-		v := a.initial(constant(addr), 4)
+		v := a.initial(addr, 4)
 		if !knownHeader(v) {
 			return report.ABIUnknown, 0
 		}
-		g = global{v, a.names.trail(trailStep{data: addr}, v)}
+		data := uint64(addr.off)
+		if at, ok := a.threadData(addr, 4); ok {
+			data = at
+		}
+		g = global{v, a.names.trail(trailStep{data: data}, v)}
 	}
 	for _, v := range a.names.alternatives(g.value) {
 		if v = cut(v, 4); !knownHeader(v) {
@@ -209,8 +217,8 @@ func (a *analysis) looksUp() (name string, addr uint64) {
 	}
 	a.f.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {
 		for _, n := range []string{"capget", "capset"} {
-			if i := bytes.Index(b, []byte("\x00"+n+"\x00")); i >= 0 && name == "" {
-				name, addr = n, at+uint64(i)+1
+			if i := textIn(b, n); i >= 0 && name == "" {
+				name, addr = n, at+uint64(i)
 			}
 		}
 		return name == ""
@@ -218,9 +226,25 @@ func (a *analysis) looksUp() (name string, addr uint64) {
 	return name, addr
 }
 
+// textIn returns where text stands in b as a string of its own, -1 if it does not:
+// nothing that can be read comes right before it.
+func textIn(b []byte, text string) int {
+	want := []byte(text + "\x00")
+	for i := 0; ; {
+		j := bytes.Index(b[i:], want)
+		if j < 0 {
+			return -1
+		}
+		if i += j; i == 0 || b[i-1] < ' ' || b[i-1] > '~' {
+			return i
+		}
+		i++
+	}
+}
+
 // unsettled says why calls whose number was not read may be capability calls of
-// a worse version than those that were: they pass what may be a legacy header
-// or, where nothing else was found, code somewhere builds a header version.
+// a worse version than those that were: they pass what may be a legacy header,
+// or the file has a legacy version for one, or, where nothing else was found, any.
 func (a *analysis) unsettled(alone bool) string {
 	for _, o := range a.opaques {
 		for _, v := range a.names.alternatives(o.version) {
@@ -229,9 +253,17 @@ func (a *analysis) unsettled(alone bool) string {
 			}
 		}
 	}
-	if alone && len(a.opaques) > 0 && len(a.consts) > 0 {
-		o := a.opaques[0]
+	if len(a.opaques) == 0 {
+		return ""
+	}
+	o := a.opaques[0]
+	switch {
+	case alone && len(a.consts) > 0:
 		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.pc, o.why, a.consts[0])
+	case alone && a.offersVersion():
+		return fmt.Sprintf("at %#x %s, and the data has a header version", o.pc, o.why)
+	case !alone && a.offersLegacy():
+		return fmt.Sprintf("at %#x %s, and the file has a legacy header version", o.pc, o.why)
 	}
 	return ""
 }

@@ -1,7 +1,5 @@
 package elfcaps
 
-import "sort"
-
 // Tags of the dynamic section that are used here (elf(5), gABI).
 const (
 	dtNeeded   = 1
@@ -34,9 +32,14 @@ type dynamic struct {
 	// loadable are those of them that code may load itself: the others are for
 	// linkage stubs alone.
 	loadable map[uint64]bool
+	// own are the slots of linkage stubs for functions of this file, which another
+	// may take the place of.
+	own map[uint64]uint64
 	// pointers are slots that the loader fills with the address of a symbol
 	// defined in this file.
 	pointers map[uint64]uint64
+	// threads are slots for thread-local data of this file.
+	threads map[uint64]threadSlot
 	// relative are the tables of relative relocations, for pointerAt.
 	relative []relocationTable
 }
@@ -51,19 +54,24 @@ type relocationTable struct {
 }
 
 // relocationKinds are the relocation types of one machine.
-type relocationKinds struct{ absolute, globDat, jumpSlot, relative, irelative uint32 }
+type relocationKinds struct {
+	absolute, globDat, jumpSlot, relative, irelative uint32
+	// An offset within the file's thread-local data, one from the thread
+	// pointer, and a descriptor.
+	threadBlock, threadPointer, threadDescriptor uint32
+}
 
 func kindsOf(machine string) relocationKinds {
 	if machine == "arm64" {
-		return relocationKinds{257, 1025, 1026, 1027, 1032}
+		return relocationKinds{257, 1025, 1026, 1027, 1032, 1029, 1030, 1031}
 	}
-	return relocationKinds{1, 6, 7, 8, 37}
+	return relocationKinds{1, 6, 7, 8, 37, 17, 18, 36}
 }
 
 // readDynamic reads the dynamic section of a 64-bit little-endian file, and of
 // others the names of libraries and the symbols.
 func readDynamic(c *container, m *memory, limits Limits) dynamic {
-	d := dynamic{tags: map[uint64]uint64{}, imports: map[uint64]string{}, loadable: map[uint64]bool{}, pointers: map[uint64]uint64{}}
+	d := dynamic{tags: map[uint64]uint64{}, imports: map[uint64]string{}, loadable: map[uint64]bool{}, pointers: map[uint64]uint64{}, threads: map[uint64]threadSlot{}, own: map[uint64]uint64{}}
 	var needed []uint64
 	for _, s := range c.segments {
 		if s.kind != segDynamic {
@@ -154,6 +162,11 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 				}
 				previous = place
 				t.run++
+			case kinds.threadBlock, kinds.threadPointer, kinds.threadDescriptor:
+				index := uint32(info >> 32)
+				if v := lookup(index); (v.ok || index == 0) && len(d.threads) < maxSymbolicRelocations {
+					d.threads[place] = threadSlot{int64(v.addr + addend), kind == kinds.threadDescriptor}
+				}
 			case kinds.irelative, kinds.absolute, kinds.globDat, kinds.jumpSlot:
 				v := lookup(uint32(info >> 32))
 				if v.name != "" {
@@ -161,6 +174,9 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 					d.loadable[place] = kind != kinds.jumpSlot
 				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
 					d.pointers[place] = v.addr + addend
+					if kind == kinds.jumpSlot {
+						d.own[place] = v.addr
+					}
 				}
 			}
 			return true
@@ -169,10 +185,19 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 	}
 }
 
+// linked says that linkage stubs for slot matter here.
+func (d *dynamic) linked(slot uint64) bool {
+	if _, ok := d.imports[slot]; ok {
+		return true
+	}
+	_, ok := d.own[slot]
+	return ok
+}
+
 // modelled says that calls of this imported function mean something here.
 func modelled(name string) bool {
 	switch name {
-	case "syscall", "capget", "capset", "dlsym",
+	case "syscall", "capget", "capset", "dlsym", threadAddress,
 		"memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk":
 		return true
 	}
@@ -190,100 +215,3 @@ func neverReturns(name string) bool {
 	}
 	return false
 }
-
-// pointerAt returns the value that the loader leaves in the eight bytes at
-// addr, relative to the file's own addresses.
-func (f *File) pointerAt(addr uint64) (uint64, bool) {
-	if v, ok := f.dyn.pointers[addr]; ok {
-		return v, true
-	}
-	for _, t := range f.dyn.relative {
-		if t.run == 0 {
-			continue
-		}
-		if !t.sorted {
-			if v, ok := f.scanRelative(t, addr); ok {
-				return v, true
-			}
-			continue
-		}
-		at := func(i int, field uint64) uint64 {
-			var b [8]byte
-			off := t.off + uint64(t.first+i)*24 + field
-			if key := off / blockSize; off%blockSize <= blockSize-8 {
-				if block := f.mem.block(key); off%blockSize+8 <= uint64(len(block)) {
-					return le.Uint64(block[off%blockSize:])
-				}
-			}
-			if readFull(f.c.r, b[:], int64(off)) != nil {
-				return 0
-			}
-			return le.Uint64(b[:])
-		}
-		i := sort.Search(t.run, func(i int) bool { return at(i, 0) >= addr })
-		if i < t.run && at(i, 0) == addr {
-			return at(i, 16), true
-		}
-	}
-	return f.mem.word(addr, 8)
-}
-
-const maxUnsortedRelocations = 1 << 12
-
-func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found bool) {
-	if !f.spend(min(t.count, maxUnsortedRelocations)) {
-		return 0, false
-	}
-	kind := kindsOf(f.c.machine).relative
-	_ = f.c.each(t.off, 24, min(t.count, maxUnsortedRelocations), func(_ int, e []byte) bool {
-		if le.Uint64(e) == addr && uint32(le.Uint64(e[8:])) == kind {
-			value, found = le.Uint64(e[16:]), true
-		}
-		return !found
-	})
-	return value, found
-}
-
-// pointersTo returns the slots in data that hold one of the addresses once
-// loaded, each with the address: code may reach it through them.
-func (f *File) pointersTo(wanted map[uint64]bool) map[uint64]uint64 {
-	found := map[uint64]uint64{}
-	if len(wanted) == 0 {
-		return nil
-	}
-	for place, v := range f.dyn.pointers {
-		if wanted[v] {
-			found[place] = v
-		}
-	}
-	kind := kindsOf(f.c.machine).relative
-	for _, t := range f.dyn.relative {
-		_ = f.c.each(t.off, 24, t.count, func(_ int, e []byte) bool {
-			if v := le.Uint64(e[16:]); wanted[v] && uint32(le.Uint64(e[8:])) == kind {
-				found[le.Uint64(e)] = v
-			}
-			return len(found) < maxPointers
-		})
-	}
-	if f.c.kind == typeExec || f.dyn.tags[dtRelr] != 0 {
-		// Addresses stand in the data as they are.
-		lowest, highest := ^uint64(0), uint64(0)
-		for w := range wanted {
-			lowest, highest = min(lowest, w), max(highest, w)
-		}
-		f.SearchData(8, func(addr uint64, b []byte) bool {
-			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
-				if v := le.Uint64(b[i:]); v-lowest <= highest-lowest && wanted[v] {
-					found[addr+uint64(i)] = v
-				}
-			}
-			return len(found) < maxPointers
-		})
-	}
-	return found
-}
-
-const (
-	dtRelr      = 36
-	maxPointers = 1 << 10
-)

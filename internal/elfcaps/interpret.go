@@ -32,7 +32,9 @@ type run struct {
 	// watched are the places that must be reached.
 	watched []uint64
 	// all asks for everything to be reached.
-	all     bool
+	all bool
+	// isGo says that the function was compiled by Go's own compiler.
+	isGo    bool
 	visited map[uint64]bool
 	// useful are the blocks to interpret, nil for all.
 	useful map[uint64]bool
@@ -69,6 +71,7 @@ func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) 
 		return nil, false
 	}
 	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, all: all, visited: map[uint64]bool{}}
+	r.isGo = a.isGo(entry)
 	r.code = slices.Clone(a.code(where))
 	after := r.leaders()
 	start := &state{}
@@ -118,7 +121,7 @@ func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) 
 
 // goState puts Go's zero register in place.
 func (r *run) goState(s *state) {
-	if z := r.a.m.goZero; r.a.f.isGo && z != regNone {
+	if z := r.a.m.goZero; r.isGo && z != regNone {
 		s.regs[z], s.regs[z+1] = constant(0), constant(0)
 	}
 }
@@ -249,6 +252,7 @@ func (r *run) block(addr uint64, s *state) bool {
 		for i := range in.ops[:in.n] {
 			a.step(s, &in.ops[i], pc)
 		}
+		in.target = a.beyond(in.target)
 		switch in.flow {
 		case flowJump:
 			if !r.leave(s, in.target, pc) {

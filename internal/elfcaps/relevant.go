@@ -66,7 +66,7 @@ func (a *analysis) sinksHere(in *insn) []*sink {
 	if in.flow == flowSyscall {
 		return []*sink{a.inline}
 	}
-	return a.sinksAt[in.target]
+	return a.sinksAt[a.beyond(in.target)]
 }
 
 // numberRegister returns the register that a sink takes its number from.

@@ -81,9 +81,6 @@ func (a *analysis) resolve(g sighting) {
 		a.addSink(g)
 		return
 	}
-	if abi == report.ABIUnknown && probe {
-		abi = report.ABINegotiated
-	}
 	a.resolveTo(g, abi)
 }
 

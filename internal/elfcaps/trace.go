@@ -163,36 +163,10 @@ func (a *analysis) orphans() map[uint64]bool {
 // for their own sake.
 const maxConstSites = 64
 
-// usesSlots says that code outside of linkage stubs may use the import slot of a
-// sink: one that the loader fills before the program runs, or any where stubs
-// are not told apart.
-func (a *analysis) usesSlots(stubs bool) bool {
-	for slot, name := range a.f.dyn.imports {
-		if !stubs || a.f.dyn.loadable[slot] && a.imports[name] != nil {
-			return true
-		}
-	}
-	return false
-}
-
 func (a *analysis) note(hits findings) {
 	a.consts = append(a.consts, hits.consts...)
 	if hits.overflow {
 		a.overflow = "too many places that may enter the kernel"
-	}
-}
-
-// addStubs takes up linkage stubs. Each has a sink of its own, so that calls of
-// it are looked for once.
-func (a *analysis) addStubs(hits findings) {
-	for _, h := range hits.stubs {
-		name := a.f.dyn.imports[h.target]
-		a.stubs[h.pc] = name
-		if k := a.imports[name]; k != nil && len(a.sinksAt[h.pc]) == 0 {
-			own := *k
-			own.target = h.pc
-			a.sinksAt[h.pc] = []*sink{&own}
-		}
 	}
 }
 
@@ -233,6 +207,9 @@ func (a *analysis) round(targets []uint64) {
 	q := newQuery(a.limits.Sites)
 	for _, t := range targets {
 		q.want(t)
+		for _, way := range a.ways[t] {
+			q.want(way)
+		}
 		for _, k := range a.sinksAt[t] {
 			if !k.looked && k.at.span.end != 0 {
 				q.fragments = append(q.fragments, k.at.span)

@@ -44,6 +44,7 @@ var flags = []struct{ arch, name, flags string }{
 	{"", "static", "-O2 -static"},
 	{"", "static-pie", "-O2 -static-pie"},
 	{"", "hardened", "-O2 -fstack-protector-all -fstack-clash-protection -D_FORTIFY_SOURCE=2 -Wl,-z,now"},
+	{"", "library", "-O2 -shared -fPIC"},
 	{"", "not PIE", "-O2 -fno-pie -no-pie"},
 	{"arm64", "branch protection", "-O2 -mbranch-protection=standard"},
 	{"amd64", "CET", "-O2 -fcf-protection -mavx2"},

@@ -29,6 +29,12 @@ for name in heap_v1 ctx_struct_v3 switch_v1; do
   gcc $small -O2 -fno-plt -march=x86-64-v3 "src/$name.c" -o "bin/amd64_${name}_noplt"
   aarch64-linux-gnu-gcc $small -O2 -fno-plt -mbranch-protection=standard "src/$name.c" -o "bin/arm64_${name}_noplt"
 done
+# Libraries call their own functions through stubs, and find thread-local data by
+# a call. A text may stand at the very beginning of their data.
+for name in ctx_struct_v3 tls_fill_v1 dlsym_kept_unknown; do
+  gcc $small -O2 -shared -fPIC "src/$name.c" -o "bin/amd64_${name}_shared"
+  aarch64-linux-gnu-gcc $small -O2 -shared -fPIC "src/$name.c" -o "bin/arm64_${name}_shared"
+done
 for name in bss_init_elsewhere_v1 libc_capset_v2 static_none; do
   musl-gcc $small -Os -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu "src/$name.c" -o "bin/amd64_${name}_musl"
 done

@@ -54,10 +54,9 @@ type analysis struct {
 	imports map[string]*sink
 	sinksAt map[uint64][]*sink
 	stubs   map[uint64]string
-	// own are the linkage stubs of the file's own functions, and what they lead
-	// to; ways are those stubs by function.
-	own  map[uint64]uint64
-	ways map[uint64][]uint64
+	// own is where calls and jumps end up that may be of the stub of a function of
+	// this file.
+	own map[uint64]uint64
 	// handled are the pairs of call site and sink that are done with.
 	handled map[handledKey]bool
 	// taken says of each sink that was looked for pointers to whether there are
@@ -98,7 +97,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		own: map[uint64]uint64{}, ways: map[uint64][]uint64{},
+		own:     map[uint64]uint64{},
 		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[value]global{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)

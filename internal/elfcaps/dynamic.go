@@ -185,15 +185,6 @@ func (d *dynamic) readRelocations(c *container, m *memory, limits Limits) {
 	}
 }
 
-// linked says that linkage stubs for slot matter here.
-func (d *dynamic) linked(slot uint64) bool {
-	if _, ok := d.imports[slot]; ok {
-		return true
-	}
-	_, ok := d.own[slot]
-	return ok
-}
-
 // modelled says that calls of this imported function mean something here.
 func modelled(name string) bool {
 	switch name {

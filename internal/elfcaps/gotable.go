@@ -58,13 +58,6 @@ func readGoTable(f *File, addr uint64) *goTable {
 	nfunc := field(0)
 	switch magic {
 	case goMagic118, goMagic120:
-		t.text, _ = f.pointerAt(addr + 8 + 16)
-		if !f.mem.executable(t.text) {
-			t.text = 0
-		}
-		if s, ok := f.c.section(".text"); ok && t.text == 0 {
-			t.text = s.addr
-		}
 		t.names, t.funcs, t.width = addr+field(3), addr+field(7), 4
 		t.functab = t.funcs
 	case goMagic116:
@@ -79,14 +72,51 @@ func readGoTable(f *File, addr uint64) *goTable {
 		return nil
 	}
 	t.count = int(nfunc)
-	if t.text == 0 && t.width == 4 {
-		t.text = t.textFromEntry()
+	if t.width == 4 {
+		t.text = t.base(addr)
 	}
 	return t
 }
 
-// textFromEntry works out what entries are relative to where the table does not
-// say: the file's entry point is _rt0_MACHINE_linux.
+// base is the address that entries are relative to. The table's header says it up
+// to Go 1.25; from then on only the module data do, which point at the table
+// (runtime/symtab.go, moduledata). What is left is the section, or the entry point.
+func (t *goTable) base(table uint64) uint64 {
+	if text, _ := t.f.pointerAt(table + 8 + 16); text != 0 && t.f.mem.executable(text) {
+		return text
+	}
+	var modules []uint64
+	if s, ok := t.f.c.section(".go.module"); ok {
+		modules = append(modules, s.addr)
+	} else {
+		for slot := range t.f.pointersTo(map[uint64]bool{table: true}) {
+			modules = append(modules, slot)
+		}
+	}
+	first, _ := t.f.mem.word(t.functab, 4)
+	for _, m := range modules {
+		lowest, _ := t.f.pointerAt(m + moduleLowest)
+		text, _ := t.f.pointerAt(m + moduleText)
+		if t.f.mem.executable(text) && text+first == lowest {
+			return text
+		}
+	}
+	if text := t.textFromEntry(); text != 0 {
+		return text
+	}
+	s, _ := t.f.c.section(".text")
+	return s.addr
+}
+
+// Where the lowest address of a function and the beginning of the code stand in
+// the module data.
+const (
+	moduleLowest = 160
+	moduleText   = 176
+)
+
+// textFromEntry works out what entries are relative to where nothing else says:
+// the file's entry point is _rt0_MACHINE_linux.
 func (t *goTable) textFromEntry() uint64 {
 	for i := range t.count {
 		if b := t.f.mem.bytes(t.nameAddr(i), 5); string(b) == "_rt0_" && strings.HasSuffix(t.f.mem.cString(t.nameAddr(i)), "_linux") {

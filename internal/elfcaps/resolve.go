@@ -63,7 +63,7 @@ func (a *analysis) resolve(g sighting) {
 				this = report.ABINegotiated
 			}
 			abi = report.WorseABI(abi, this)
-		case v.kind == kindKernel, v.kind == kindConst:
+		case v.kind == kindKernel, v.kind == kindConst, v.kind == kindSmall:
 			abi = report.WorseABI(abi, report.ABINegotiated)
 		case a.fromEntry(v):
 			passed = true

@@ -59,12 +59,10 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
-		if !q.imports || !s.f.dyn.linked(slot) || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
+		if !q.imports || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
 			return
 		}
-		if s.f.dyn.imports[slot] != "" {
-			out.slots = append(out.slots, hit{pc: at, target: slot})
-		}
+		out.slots = append(out.slots, hit{pc: at, target: slot})
 	}
 }
 

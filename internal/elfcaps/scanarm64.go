@@ -145,7 +145,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 				}
-			} else if q.imports && s.f.dyn.linked(slot) {
+			} else if _, ok := s.f.dyn.imports[slot]; ok && q.imports {
 				start := p.pc
 				if p.bti {
 					start -= 4

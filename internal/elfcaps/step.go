@@ -99,8 +99,11 @@ func (a *analysis) perform(s *state, o *operation, pc uint64, by trail) {
 	case opExtend:
 		a.set(s, o.dst, n.each(a.get(s, o.a), func(v value) value {
 			if v = cut(v, o.width); v.kind != kindConst {
-				if o.width >= 4 {
+				switch {
+				case o.width >= 4:
 					return v
+				case o.imm == 0:
+					return value{kind: kindSmall}
 				}
 				return top
 			}
@@ -110,7 +113,11 @@ func (a *analysis) perform(s *state, o *operation, pc uint64, by trail) {
 			return cut(v, o.width)
 		}))
 	case opLoad:
-		a.set(s, o.dst, a.load(s, a.address(s, o), o.width))
+		v := a.load(s, a.address(s, o), o.width)
+		if v.kind == kindTop && o.width <= 2 {
+			v.kind = kindSmall
+		}
+		a.set(s, o.dst, v)
 	case opStore:
 		a.storeEach(s, a.address(s, o), o.width, a.get(s, o.dst), by)
 	case opStoreImm:

@@ -1,5 +1,7 @@
 package elfcaps
 
+import "slices"
+
 // usesSlots says that code outside of linkage stubs may use the import slot of a
 // sink: one that the loader fills before the program runs, or any where stubs
 // are not told apart.
@@ -16,11 +18,6 @@ func (a *analysis) usesSlots(stubs bool) bool {
 // it are looked for once.
 func (a *analysis) addStubs(hits findings) {
 	for _, h := range hits.stubs {
-		if t, ok := a.f.dyn.own[h.target]; ok {
-			a.own[h.pc] = t
-			a.ways[t] = append(a.ways[t], h.pc)
-			continue
-		}
 		name := a.f.dyn.imports[h.target]
 		a.stubs[h.pc] = name
 		if k := a.imports[name]; k != nil && len(a.sinksAt[h.pc]) == 0 {
@@ -34,8 +31,78 @@ func (a *analysis) addStubs(hits findings) {
 // beyond is where a call or jump to target ends up: past the stub of a function of
 // this file.
 func (a *analysis) beyond(target uint64) uint64 {
-	if t, ok := a.own[target]; ok {
-		return t
+	if len(a.f.dyn.own) == 0 || target == 0 {
+		return target
 	}
-	return target
+	end, known := a.own[target]
+	if !known {
+		end = target
+		if f, ok := a.f.dyn.own[a.stubSlot(target)]; ok {
+			end = f
+		}
+		a.own[target] = end
+	}
+	return end
+}
+
+// stubSlot is the slot that the linkage stub at pc jumps through, 0 if there is no
+// stub.
+func (a *analysis) stubSlot(pc uint64) uint64 {
+	var in insn
+	known := map[reg]uint64{}  // addresses
+	loaded := map[reg]uint64{} // slots
+	for range maxStub {
+		if !a.m.decode(a.f.mem.bytes(pc, a.m.longest), pc, &in) {
+			return 0
+		}
+		for _, o := range in.ops[:in.n] {
+			switch o.code {
+			case opConst:
+				known[o.dst] = uint64(o.imm)
+			case opLoad:
+				loaded[o.dst] = known[o.a] + uint64(o.imm)
+			}
+		}
+		switch {
+		case in.flow == flowJumpIndirect && in.calleeMem && in.mem.a == regZero && in.mem.b == regNone:
+			return uint64(in.mem.imm)
+		case in.flow == flowJumpIndirect:
+			return loaded[in.callee]
+		case in.flow != flowNext:
+			return 0
+		}
+		pc += uint64(in.length)
+	}
+	return 0
+}
+
+// maxStub is how many instructions a linkage stub has at most.
+const maxStub = 5
+
+// stubsOf returns where stubs of those functions may begin: with or without what
+// stands before the address of the slot, a landing pad or a prefix.
+func (a *analysis) stubsOf(functions []uint64) []uint64 {
+	q := newQuery(a.limits.Sites)
+	q.slots = map[uint64]uint64{}
+	for slot, f := range a.f.dyn.own {
+		if slices.Contains(functions, f) {
+			q.slots[slot] = f
+		}
+	}
+	if len(q.slots) == 0 {
+		return nil
+	}
+	ranges, _ := a.f.stubRanges()
+	if len(ranges) == 0 {
+		ranges = a.f.code
+	}
+	var out []uint64
+	for _, h := range a.f.scan(a.m, q, ranges).slots {
+		if h.from != 0 {
+			out = append(out, h.from, h.from-4)
+			continue
+		}
+		out = append(out, h.pc, h.pc-1, h.pc-4, h.pc-5)
+	}
+	return out
 }

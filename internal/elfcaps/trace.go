@@ -207,15 +207,15 @@ func (a *analysis) round(targets []uint64) {
 	q := newQuery(a.limits.Sites)
 	for _, t := range targets {
 		q.want(t)
-		for _, way := range a.ways[t] {
-			q.want(way)
-		}
 		for _, k := range a.sinksAt[t] {
 			if !k.looked && k.at.span.end != 0 {
 				q.fragments = append(q.fragments, k.at.span)
 			}
 			k.looked = true
 		}
+	}
+	for _, stub := range a.stubsOf(targets) {
+		q.want(stub)
 	}
 	hits := a.transfers(q)
 	if hits.overflow {

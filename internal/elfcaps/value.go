@@ -13,6 +13,7 @@ const (
 	kindSet                // one of the alternatives of set id
 	kindKernel             // what the kernel wrote back as its preferred version
 	kindLow                // the low 32 bits are off, those above unknown
+	kindSmall              // not known, but of 16 bits at most: no header version
 )
 
 // value is an abstract value. It is comparable.

@@ -14,8 +14,11 @@ import (
 
 // TestGo builds small Go programs for both machines, with and without symbols,
 // position independent and unoptimised. Each is named for the verdict that it
-// should get. Where a method is called through an interface, unknown will do.
+// should get. Where a method is called through an interface, unknown will do. Those
+// whose names begin with cgo have functions in C as well, which makes the C
+// linker link them.
 func TestGo(t *testing.T) {
+	requireTools(t)
 	programs, err := filepath.Glob("testdata/go/*_*")
 	if err != nil || len(programs) == 0 {
 		t.Fatalf("no programs: %v", err)
@@ -35,6 +38,9 @@ func TestGo(t *testing.T) {
 					out := filepath.Join(t.TempDir(), name)
 					build := exec.CommandContext(t.Context(), "go", append(append([]string{"build"}, flags...), "-o", out, "./"+program)...)
 					build.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+					if strings.HasPrefix(name, "cgo") {
+						build.Env = append(build.Env, "CGO_ENABLED=1", "CC="+compilers[arch])
+					}
 					if text, err := build.CombinedOutput(); err != nil {
 						t.Fatalf("%v: %v\n%s", build, err, text)
 					}

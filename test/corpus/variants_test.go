@@ -54,13 +54,7 @@ var flags = []struct{ arch, name, flags string }{
 // TestVariants builds every program in every way and judges it, stripped. No
 // verdict may be wrong; one that could not be reached is counted.
 func TestVariants(t *testing.T) {
-	err := debian.Tools(t.Context(), tools)
-	if errors.Is(err, debian.ErrUnavailable) && os.Getenv("CI") == "" {
-		t.Skipf("the programs cannot be built: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	requireTools(t)
 	programs, err := filepath.Glob(filepath.Join(sources, "*_*.c"))
 	if err != nil || len(programs) == 0 {
 		t.Fatalf("no programs in %s: %v", sources, err)
@@ -105,6 +99,17 @@ func TestVariants(t *testing.T) {
 	}
 	wait.Wait()
 	t.Logf("right %d, unknown %d: %s", right, len(unknown), strings.Join(unknown, ", "))
+}
+
+// requireTools installs the compilers where they are missing.
+func requireTools(t *testing.T) {
+	err := debian.Tools(t.Context(), tools)
+	if errors.Is(err, debian.ErrUnavailable) && os.Getenv("CI") == "" {
+		t.Skipf("the programs cannot be built: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // judge builds a program and judges what comes out.

@@ -54,6 +54,8 @@ type analysis struct {
 	imports map[string]*sink
 	sinksAt map[uint64][]*sink
 	stubs   map[uint64]string
+	// used are the imported functions of which some use was seen.
+	used map[string]bool
 	// own is where calls and jumps end up that may be of the stub of a function of
 	// this file.
 	own map[uint64]uint64
@@ -97,7 +99,7 @@ func newAnalysis(f *File, m *machine) *analysis {
 		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
 		unwind: newUnwind(f), goTable: newGoTable(f),
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		own:     map[uint64]uint64{},
+		own: map[uint64]uint64{}, used: map[string]bool{},
 		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[value]global{},
 	}
 	a.inline = a.primitive("inline", a.register(m.number), m.args)
@@ -230,6 +232,9 @@ func (a *analysis) isCapabilityCall(v value) bool {
 		return x.kind == kindConst && a.m.isCapability(uint64(uint32(x.off)))
 	})
 }
+
+// exhausted says that a limit was met after which nothing more is looked at.
+func (a *analysis) exhausted() bool { return a.steps < 0 || a.f.work < 0 }
 
 // isGo says that Go's compiler made the function at addr: a Go program may have
 // functions in C as well, which keep to other conventions.

@@ -166,7 +166,7 @@ func (a *analysis) uncalled() {
 
 // reason adds what calls alone do not say.
 func (a *analysis) reason(out *report.Capset) {
-	if a.overflow == "" && (a.steps < 0 || a.f.work < 0) {
+	if a.overflow == "" && a.exhausted() {
 		a.overflow = "more work than the limits allow"
 	}
 	if a.overflow != "" {
@@ -191,6 +191,10 @@ func (a *analysis) reason(out *report.Capset) {
 	}
 	if name, addr := a.looksUp(); name != "" {
 		out.ABI, out.Reason = report.ABIUnknown, fmt.Sprintf("the name %s stands at %#x, and dlsym may look it up", name, addr)
+		return
+	}
+	if name := a.unused(); name != "" {
+		out.ABI, out.Reason = report.ABIUnknown, fmt.Sprintf("%s is imported, and what uses it was not found", name)
 		return
 	}
 	if len(out.Calls) == 0 {

@@ -169,6 +169,12 @@ func (f *File) dataRanges() (ranges []struct{ off, size, addr uint64 }) {
 			ranges = append(ranges, struct{ off, size, addr uint64 }{s.off, s.filesz, s.vaddr})
 		}
 	}
+	// Ranges that lie over each other cost no more than the file is long.
+	left := f.c.size
+	for i := range ranges {
+		ranges[i].size = min(ranges[i].size, left)
+		left -= ranges[i].size
+	}
 	return ranges
 }
 

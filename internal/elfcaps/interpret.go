@@ -6,6 +6,9 @@ const (
 	maxVisits      = 24 // of one block, after which its state is final
 	maxCopy        = 256
 	maxBlocksOfOne = 1 << 14
+	// cellsPerStep is how many cells cost as much to join as an instruction to
+	// interpret.
+	cellsPerStep = 16
 )
 
 // sighting is what a call passes, as seen at one place.
@@ -204,6 +207,7 @@ func (r *run) arrive(addr uint64, s *state) {
 		b = &block{}
 		r.blocks[addr] = b
 	}
+	r.a.steps -= len(s.cells) / cellsPerStep
 	if b.in == nil {
 		b.in = s.clone()
 	} else if was, is := b.in.regs[r.a.m.sp], s.regs[r.a.m.sp]; was != is && was.kind == kindStack && is.kind == kindStack {

@@ -9,6 +9,9 @@ import (
 
 // enter interprets a function and takes up what its calls pass.
 func (a *analysis) enter(s span, entry uint64, sites []uint64) {
+	if a.exhausted() {
+		return
+	}
 	a.entered[s.start] = true
 	r, ok := a.follow(s, entry, sites, sites == nil)
 	if !ok {

@@ -59,15 +59,16 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
-		if !q.imports || s.f.dyn.imports[slot] == "" || b[0] == 0xff && second == 0x25 && s.stub(out, at, slot) {
+		if !q.imports || s.f.dyn.imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
 			return
 		}
 		out.slots = append(out.slots, hit{pc: at, target: slot})
 	}
 }
 
-// stub recognises a procedure linkage stub around the jump at at, with or
-// without a landing pad and a bound prefix.
+// stub recognises a procedure linkage stub around the jump at at, with or without
+// a landing pad and a bound prefix, or around the load at at of one that returns to
+// where it goes.
 func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 	in := false
 	for _, sec := range s.f.c.sections {
@@ -75,15 +76,25 @@ func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 			in = true
 		}
 	}
-	if !in && (len(s.f.c.sections) > 0 || at%8 > 5) {
+	load := s.f.mem.bytes(at, 1)
+	if !in && (len(s.f.c.sections) > 0 || at%8 > 5 || len(load) == 1 && load[0] == 0x8b) {
 		return false
 	}
-	// The landing pad and the prefix come before; a target that is not one is
-	// never called.
-	for _, back := range []uint64{0, 1, 4, 5} {
-		out.stubs = append(out.stubs, hit{pc: at - back, target: slot})
+	for _, pc := range s.f.stubStarts(at) {
+		out.stubs = append(out.stubs, hit{pc: pc, target: slot})
 	}
 	return true
+}
+
+// stubStarts is where the amd64 stub may begin whose jump is at at: a landing pad
+// and a prefix may come before, and a move to r11 as the linker mold makes it. A
+// place that is none is never called.
+func (f *File) stubStarts(at uint64) []uint64 {
+	starts := []uint64{at, at - 1, at - 4, at - 5}
+	if b := f.mem.bytes(at-6, 2); len(b) == 2 && b[0] == 0x41 && b[1] == 0xbb {
+		starts = append(starts, at-6, at-10)
+	}
+	return starts
 }
 
 // shortJumps looks for the two-byte jumps of amd64 around each target, which

@@ -28,6 +28,29 @@ func (a *analysis) addStubs(hits findings) {
 	}
 }
 
+// noteUses takes down which imports are called or otherwise used somewhere.
+func (a *analysis) noteUses(hits findings) {
+	for _, h := range hits.calls {
+		a.used[a.stubs[h.target]] = true
+	}
+	for _, h := range hits.slots {
+		a.used[a.f.dyn.imports[h.target]] = true
+	}
+}
+
+// unused returns an import that makes a capability call of which no use was seen:
+// a linker puts none in a file that is not used.
+func (a *analysis) unused() string {
+	for _, name := range []string{"capget", "capset", "syscall"} {
+		for _, imported := range a.f.dyn.imports {
+			if imported == name && !a.used[name] {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // beyond is where a call or jump to target ends up: past the stub of a function of
 // this file.
 func (a *analysis) beyond(target uint64) uint64 {
@@ -102,7 +125,7 @@ func (a *analysis) stubsOf(functions []uint64) []uint64 {
 			out = append(out, h.from, h.from-4)
 			continue
 		}
-		out = append(out, h.pc, h.pc-1, h.pc-4, h.pc-5)
+		out = append(out, a.f.stubStarts(h.pc)...)
 	}
 	return out
 }

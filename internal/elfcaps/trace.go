@@ -36,6 +36,7 @@ func (a *analysis) trace() {
 	}
 	hits := a.f.scan(a.m, q, rest)
 	a.marks, a.list = q.marks, q.list
+	a.noteUses(hits)
 	a.note(hits)
 	a.addStubs(hits)
 	for _, t := range early {
@@ -97,6 +98,11 @@ const nearby = 16
 // where a sink has no callers, computes its address. Each sink is looked at once.
 func (a *analysis) throughPointers() {
 	orphans := a.orphans()
+	if a.f.c.kind == typeExec { // an address that does not move may be used beside direct calls
+		for t, name := range a.stubs {
+			orphans[t] = orphans[t] || a.imports[name] != nil
+		}
+	}
 	wanted := map[uint64]bool{}
 	for t := range a.sinksAt {
 		if _, done := a.taken[t]; done {
@@ -218,6 +224,7 @@ func (a *analysis) round(targets []uint64) {
 		q.want(stub)
 	}
 	hits := a.transfers(q)
+	a.noteUses(hits)
 	if hits.overflow {
 		a.overflow = "too many calls that may enter the kernel"
 	}
@@ -230,6 +237,9 @@ func (a *analysis) round(targets []uint64) {
 	for _, h := range hits.jumps {
 		for _, t := range targets {
 			for _, k := range a.sinksAt[t] {
+				if !a.f.spend(1) {
+					return
+				}
 				if h.target > k.at.span.start && k.at.span.holds(h.target) {
 					a.enter(k.at.span, h.target, []uint64{k.at.pc})
 				}
@@ -267,6 +277,8 @@ func (a *analysis) visit(sites []uint64, forced bool) {
 	groups = append(groups, a.locate(lost)...)
 	for _, g := range groups {
 		switch {
+		case a.exhausted():
+			return
 		case forced:
 			a.enter(g.span, g.span.start, nil)
 		case a.relevant(g):

@@ -76,8 +76,13 @@ func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
 			in = true
 		}
 	}
-	load := s.f.mem.bytes(at, 1)
-	if !in && (len(s.f.c.sections) > 0 || at%8 > 5 || len(load) == 1 && load[0] == 0x8b) {
+	if !in && len(s.f.c.sections) > 0 {
+		return false
+	}
+	// Without sections a jump tells by where it stands, a load by what it loads.
+	b := s.f.mem.bytes(at, 1)
+	load := len(b) == 1 && b[0] == 0x8b
+	if !in && (load && s.f.dyn.loadable[slot] || !load && at%8 > 5) {
 		return false
 	}
 	for _, pc := range s.f.stubStarts(at) {

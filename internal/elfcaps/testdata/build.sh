@@ -38,6 +38,9 @@ done
 for name in bss_init_elsewhere_v1 libc_capset_v2 static_none; do
   musl-gcc $small -Os -static -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu "src/$name.c" -o "bin/amd64_${name}_musl"
 done
+# Linkage stubs of other linkers (mold 1.10, lld 14).
+clang $small -O2 -fuse-ld=mold src/two_levels_v1.c -o bin/amd64_two_levels_v1_mold
+clang $small -O2 -fuse-ld=lld -Wl,-z,retpolineplt src/two_levels_v1.c -o bin/amd64_two_levels_v1_retpoline
 # An address that does not move, in an instruction of its own.
 gcc $small -O2 -mcmodel=large -fno-pie -no-pie src/two_levels_v1.c -o bin/amd64_two_levels_v1_large
 for src in src/*.rs; do

@@ -9,6 +9,8 @@
 //	relevant                              those whose number is not plainly another
 //	arm64, amd64 -> ir -> interpret, step values followed along every path
 //	resolve, trace                        a verdict, or on to the callers
+//	stubs, threads                        what linkage and thread-local data stand for
+//	doubt                                 what the file could pass where a call was not read
 //	capset                                the report's values
 //	provenance, evidence                  what they were read from, for a person
 //

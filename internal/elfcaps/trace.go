@@ -125,7 +125,7 @@ func (a *analysis) throughPointers() {
 			}
 		}
 		for _, h := range hits.takings {
-			a.taken[h.target] = true
+			a.taken[h.target], a.used[a.stubs[h.target]] = true, true
 			sites = append(sites, h.pc)
 		}
 		for _, t := range slots {

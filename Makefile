@@ -90,8 +90,8 @@ bench-scan: ## cold scans of three images, as gzip, zstd and eStargz, against cr
 	tools=$$(tools/ensure registry) && syft=$$(tools/ensure syft) && CAPVET_REGISTRY_TOOLS=$$tools CAPVET_SYFT_TOOLS=$$syft go run ./test/bench/scan
 
 .PHONY: bench-load
-bench-load: ## warm admissions per second and p50/p99 through TLS, beside a webhook that does nothing
-	go test -tags load -count=1 -run 'TestLoad$$' -v ./internal/admission
+bench-load: ## warm admissions per second and p50/p99 through TLS, beside a controller-runtime webhook that does nothing and pod-security-admission's own
+	podsecurity=$$(tools/ensure podsecurity) && CAPVET_PODSECURITY_TOOLS=$$podsecurity go test -tags load -count=1 -run 'TestLoad$$' -v ./internal/admission
 
 ##@ Keep
 

@@ -3,31 +3,27 @@
 package admission
 
 import (
+	"bufio"
 	"bytes"
-	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"runtime"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-
-	"github.com/capvet/capvet/api/v1alpha1"
-	"github.com/capvet/capvet/internal/placement"
-	"github.com/capvet/capvet/internal/report"
 )
 
 // What the lane is run with.
@@ -35,136 +31,166 @@ const (
 	loadPolicies    = 1000 // half of the cluster, half of namespaces
 	loadNodes       = 5000
 	loadConnections = 64
-	loadRounds      = 3
-	loadTime        = 4 * time.Second // of each contestant in each round
+	loadRounds      = 12
+	loadTime        = time.Second // of each contestant in each round
 )
 
-// remembered answers every image at once, as a scanner does that knows it.
-type remembered struct{}
-
-func (remembered) Read(_ context.Context, _ Puller, wanted Wanted) (report.Report, error) {
-	if strings.Contains(wanted.Reference, "haproxy") {
-		return legacyReport(), nil
-	}
-	return report.New(), nil
-}
-
-type nobody struct{}
-
-func (nobody) Answered(Answer) {}
-
-type noop struct{}
-
-func (noop) Handle(context.Context, admission.Request) admission.Response {
-	return admission.Allowed("")
-}
-
-// TestLoad measures warm admissions through TLS, capvet's beside those of a
-// webhook that does nothing, in turns. It prints; nothing about time is asserted.
+// TestLoad measures warm admissions through TLS: capvet's, those of a
+// controller-runtime webhook that does nothing, and those of pod-security-admission's
+// own webhook, each a process of its own, in turns. It prints; nothing about time
+// is asserted.
 func TestLoad(t *testing.T) {
-	logf.SetLogger(logr.Discard())
-	c := newFakeCache()
-	index, err := NewPolicyIndex(t.Context(), c, c)
-	if err != nil {
-		t.Fatal(err)
+	files := newLoadFiles(t)
+	noop, capvet, psa := files.serve(t, "noop"), files.serve(t, "capvet"), files.servePodSecurity(t)
+	contestants := []*contestant{
+		{name: "no-op", server: noop, namespace: "ns-%d", image: "web"},
+		{name: "capvet: no policy", server: capvet, namespace: "free", image: "web"},
+		{name: "capvet: clean", server: capvet, namespace: "ns-%d", image: "web"},
+		{name: "capvet: warned", server: capvet, namespace: "ns-%d", image: "haproxy:3.0", warning: "makes legacy"},
+		{name: "PSA: privileged", server: psa, namespace: "free", image: "web"},
+		{name: "PSA: allowed", server: psa, namespace: "ns-%d", image: "web"},
+		{name: "PSA: warned", server: psa, namespace: "warn-%d", image: "web", warning: "would violate PodSecurity"},
 	}
-	for i := range loadPolicies / 2 {
-		c.namespace(fmt.Sprintf("ns-%d", i), map[string]string{"team": fmt.Sprintf("team-%d", i)})
-		c.add(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: fmt.Sprintf("ns-%d", i)}})
-		c.add(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p-%d", i)}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-			NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"team": fmt.Sprintf("team-%d", i)}}}})
+	for _, c := range contestants { // warm
+		c.hammer(t, files.roots, time.Second/2)
+		c.latencies, c.spent, c.cpu = nil, 0, 0
 	}
-	c.namespace("free", nil)
-	nodes := placement.NewNodes()
-	for i := range loadNodes {
-		nodes.Set(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{
-			"kubernetes.io/arch": []string{"amd64", "arm64"}[i%2], "zone": fmt.Sprintf("zone-%d", i%3)}}})
-	}
-	handler := &Handler{Policies: index, Nodes: nodes, Images: remembered{}, Observer: nobody{}, Now: time.Now}
-	mux := http.NewServeMux()
-	mux.Handle("/noop", &admission.Webhook{Handler: noop{}})
-	mux.Handle("/capvet", WithDeadline(NewServer(DefaultReviewMemory, logr.Discard()).Serve(handler)))
-	server := httptest.NewUnstartedServer(mux)
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	httpClient := server.Client()
-	httpClient.Transport.(*http.Transport).MaxIdleConnsPerHost = loadConnections
-
-	contestants := []struct{ name, path, namespace, image string }{
-		{"no-op", "/noop", "ns-%d", "web"},
-		{"capvet: no policy", "/capvet", "free", "web"},
-		{"capvet: clean", "/capvet", "ns-%d", "web"},
-		{"capvet: warned", "/capvet", "ns-%d", "haproxy:3.0"},
-	}
-	latencies := make([][]time.Duration, len(contestants))
-	spent := make([]time.Duration, len(contestants))
 	for range loadRounds {
-		for i, contestant := range contestants {
-			start := time.Now()
-			latencies[i] = append(latencies[i], hammer(t, httpClient, server.URL+contestant.path+"?timeout=10s", contestant.namespace, contestant.image)...)
-			spent[i] += time.Since(start)
+		for _, c := range contestants {
+			c.hammer(t, files.roots, loadTime)
 		}
 	}
-	t.Logf("%-20s %10s %10s %10s", "", "reviews/s", "p50", "p99")
-	for i, contestant := range contestants {
-		slices.Sort(latencies[i])
-		n := len(latencies[i])
-		t.Logf("%-20s %10.0f %10s %10s", contestant.name, float64(n)/spent[i].Seconds(),
-			latencies[i][n/2].Round(10*time.Microsecond), latencies[i][n*99/100].Round(10*time.Microsecond))
+	t.Logf("%-20s %10s %10s %10s %8s %12s", "", "reviews/s", "p50", "p99", "of no-op", "CPU/review")
+	var first float64
+	for _, c := range contestants {
+		slices.Sort(c.latencies)
+		n := len(c.latencies)
+		rate := float64(n) / c.spent.Seconds()
+		if first == 0 {
+			first = rate
+		}
+		t.Logf("%-20s %10.0f %10s %10s %8.2f %12s", c.name, rate, c.latencies[n/2].Round(10*time.Microsecond),
+			c.latencies[n*99/100].Round(10*time.Microsecond), rate/first, (c.cpu / time.Duration(n)).Round(time.Microsecond))
 	}
-	var memory runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&memory)
-	t.Logf("heap in use with %d policies, %d nodes and %d namespaces, the client's included: %d MiB", loadPolicies, loadNodes, len(c.namespaces), memory.HeapInuse>>20)
+	for _, s := range []*loadServer{noop, capvet, psa} {
+		t.Logf("peak memory of %s: %d MiB", s.name, s.peak(t)>>20)
+	}
+	t.Logf("%d policies, %d nodes, %d connections", loadPolicies, loadNodes, loadConnections)
 }
 
-// hammer sends reviews over loadConnections connections for loadTime and returns
-// how long each took.
-func hammer(t *testing.T, c *http.Client, url, namespace, image string) []time.Duration {
+// contestant is one kind of review to one server.
+type contestant struct {
+	name             string
+	server           *loadServer
+	namespace, image string
+	warning          string // what is answered; empty: nothing
+
+	latencies  []time.Duration
+	spent, cpu time.Duration
+}
+
+// hammer sends reviews over loadConnections connections for a time. It speaks
+// HTTP/1.1, as API servers do to webhooks, and as little of it as it can: what is
+// measured is the server.
+func (c *contestant) hammer(t *testing.T, roots *x509.CertPool, during time.Duration) {
+	start, cpu := time.Now(), c.server.cpu(t)
 	var mu sync.Mutex
-	var all []time.Duration
 	var wait sync.WaitGroup
-	end := time.Now().Add(loadTime)
 	for worker := range loadConnections {
 		wait.Go(func() {
-			name := namespace
-			if strings.Contains(namespace, "%d") {
-				name = fmt.Sprintf(namespace, worker)
-			}
-			body := reviewOf(t, name, image)
-			var own []time.Duration
-			for time.Now().Before(end) {
-				start := time.Now()
-				response, err := c.Post(url, "application/json", bytes.NewReader(body))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				answer, err := io.ReadAll(response.Body)
-				response.Body.Close()
-				if err != nil || response.StatusCode != http.StatusOK || !bytes.Contains(answer, []byte(`"allowed":true`)) {
-					t.Errorf("%v: %d %s", err, response.StatusCode, answer)
-					return
-				}
-				if warned := bytes.Contains(answer, []byte("makes legacy")); warned != strings.Contains(image, "haproxy") {
-					t.Errorf("%s was answered %s", image, answer)
-					return
-				}
-				own = append(own, time.Since(start))
+			own, err := c.send(worker, roots, start.Add(during))
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, own...)
+			c.latencies = append(c.latencies, own...)
 		})
 	}
 	wait.Wait()
-	return all
+	c.spent += time.Since(start)
+	c.cpu += c.server.cpu(t) - cpu
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// send sends reviews over one connection and returns how long each took.
+func (c *contestant) send(worker int, roots *x509.CertPool, end time.Time) ([]time.Duration, error) {
+	namespace := c.namespace
+	if strings.Contains(namespace, "%d") {
+		namespace = fmt.Sprintf(namespace, worker)
+	}
+	body, err := reviewOf(namespace, c.image)
+	if err != nil {
+		return nil, err
+	}
+	request := fmt.Appendf(nil, "POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.server.path, c.server.address, len(body), body)
+	connection, err := tls.Dial("tcp", c.server.address, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close()
+	reader := bufio.NewReader(connection)
+	var own []time.Duration
+	for time.Now().Before(end) {
+		start := time.Now()
+		if _, err := connection.Write(request); err != nil {
+			return nil, err
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK || !bytes.Contains(answer, []byte(`"allowed":true`)) {
+			return nil, fmt.Errorf("%w: %d %s", err, response.StatusCode, answer)
+		}
+		own = append(own, time.Since(start))
+		if warned := bytes.Contains(answer, []byte(`"warnings":`)); warned != (c.warning != "") || !bytes.Contains(answer, []byte(c.warning)) {
+			return nil, fmt.Errorf("answered %s", answer)
+		}
+	}
+	return own, nil
+}
+
+// cpu is the time that the server has spent on processors.
+func (s *loadServer) cpu(t *testing.T) time.Duration {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(s.process.Pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on
+	var ticks int
+	for _, field := range fields[11:13] { // utime, stime
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100
+}
+
+// peak is the most memory, in bytes, that the server has held.
+func (s *loadServer) peak(t *testing.T) int64 {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(s.process.Pid) + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }
 
 // reviewOf is the review of a Pod as large as they usually are.
-func reviewOf(t *testing.T, namespace, image string) []byte {
+func reviewOf(namespace, image string) ([]byte, error) {
 	p := pod(image)
+	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	p.Namespace = namespace
 	p.Labels = map[string]string{"app": "lb", "pod-template-hash": "5d4f8c7b9"}
 	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1",
@@ -172,18 +198,23 @@ func reviewOf(t *testing.T, namespace, image string) []byte {
 	for i := range 10 {
 		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("VARIABLE_%d", i), Value: "some value of a usual length"})
 	}
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "kube-api-access-x7k2p", ReadOnly: true, MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "kube-api-access-x7k2p", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},
+		{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
+	}}}}}
 	raw, err := json.Marshal(p)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
+	kind, resource := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
 	review := admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: &admissionv1.AdmissionRequest{
 		UID: types.UID("00000000-0000-0000-0000-000000000000"), Operation: admissionv1.Create, Namespace: namespace, Name: "p",
-		Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+		Kind: kind, RequestKind: &kind, Resource: resource, RequestResource: &resource,
+		UserInfo: authenticationv1.UserInfo{Username: "system:serviceaccount:kube-system:replicaset-controller", UID: "0b1c6e52-3f55-4f21-9a3b-0d5f3a8d2c11",
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}},
 	}}
 	review.Request.Object.Raw = raw
-	body, err := json.Marshal(review)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
+	review.Request.Options.Raw = []byte(`{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}`)
+	return json.Marshal(review)
 }

@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -107,9 +106,9 @@ func parsePreset(document []byte) (policy.Policy, error) {
 	return compiled, nil
 }
 
-// Matching implements admission.PolicySource.
-func (p *presets) Matching(ctx context.Context, namespace string, pod labels.Set) ([]policy.Policy, []string, error) {
-	policies, broken, err := p.next.Matching(ctx, namespace, pod)
+// Holding implements admission.PolicySource.
+func (p *presets) Holding(ctx context.Context, namespace string) ([]policy.Policy, []string, error) {
+	policies, broken, err := p.next.Holding(ctx, namespace)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,8 +120,9 @@ func (p *presets) Matching(ctx context.Context, namespace string, pod labels.Set
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading namespace %q: %w", namespace, err)
 	}
+	policies = slices.Clip(policies) // others share them
 	for i := range p.policies {
-		if p.policies[i].Matches(object.Labels, pod) {
+		if p.policies[i].MatchesNamespace(object.Labels) {
 			policies = append(policies, p.policies[i])
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/capvet/capvet/internal/policy"
@@ -33,7 +32,7 @@ spec:
 
 type noPolicies struct{}
 
-func (noPolicies) Matching(context.Context, string, labels.Set) ([]policy.Policy, []string, error) {
+func (noPolicies) Holding(context.Context, string) ([]policy.Policy, []string, error) {
 	return nil, []string{"a broken one"}, nil
 }
 
@@ -49,7 +48,7 @@ func TestPresets(t *testing.T) {
 	live := fake.NewClientBuilder().WithObjects(namespace("new", "reject")).Build()
 	p := &presets{next: noPolicies{}, policies: policies, namespaces: cached, live: live}
 	for name, want := range map[string][]string{"shop": {"preset warn"}, "plain": nil, "new": {"preset reject"}} {
-		matching, broken, err := p.Matching(t.Context(), name, nil)
+		matching, broken, err := p.Holding(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +60,7 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: %s, broken %q", name, diff, broken)
 		}
 	}
-	if _, _, err := p.Matching(t.Context(), "nowhere", nil); err == nil {
+	if _, _, err := p.Holding(t.Context(), "nowhere"); err == nil {
 		t.Error("a namespace that does not exist has policies")
 	}
 }

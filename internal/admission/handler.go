@@ -8,11 +8,13 @@
 package admission
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,9 +56,10 @@ type Puller struct {
 
 // PolicySource knows the policies of the cluster.
 type PolicySource interface {
-	// Matching returns the policies that hold for a Pod with these labels, and
-	// for each policy that is broken a line that says so.
-	Matching(ctx context.Context, namespace string, pod labels.Set) (policies []policy.Policy, broken []string, err error)
+	// Holding returns the policies that hold in a namespace, for some Pods at least,
+	// and for each policy that is broken a line that says so. Neither is changed by
+	// the caller.
+	Holding(ctx context.Context, namespace string) (policies []policy.Policy, broken []string, err error)
 }
 
 // NodeSource knows on which nodes Pods can land.
@@ -108,13 +111,13 @@ type Handler struct {
 	Now      func() time.Time
 }
 
-var _ admission.Handler = (*Handler)(nil)
+var _ Reviewer = (*Handler)(nil)
 
 // Handle answers one request. ctx carries the deadline by which the answer must
 // be given, see WithDeadline. It refuses nothing but for a policy's Reject:
 // an error or a panic in here is answered with the policies' action for scan
 // errors, and with a warning where the policies themselves are not known.
-func (h *Handler) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
+func (h *Handler) Handle(ctx context.Context, req Request) (response admission.Response) {
 	start := h.Now()
 	answer := Answer{Outcome: OutcomeSkipped, DryRun: req.DryRun != nil && *req.DryRun}
 	var policies []policy.Policy
@@ -131,7 +134,15 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 		h.Observer.Answered(answer)
 	}()
 
-	judged, brought, err := subjectOf(req)
+	kind, judges := judgedKind(req)
+	if !judges {
+		return admission.Allowed("")
+	}
+	holding, broken, policiesErr := h.Policies.Holding(ctx, req.Namespace)
+	if policiesErr == nil && len(holding) == 0 && len(broken) == 0 {
+		return admission.Allowed("") // without a look at the object
+	}
+	judged, brought, err := subjectOf(kind, req)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "cannot read the request's object")
 		answer.Outcome = OutcomeError
@@ -140,15 +151,15 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 	if len(brought) == 0 {
 		return admission.Allowed("")
 	}
-	policies, broken, err := h.Policies.Matching(ctx, req.Namespace, labels.Set(judged.Template.Labels))
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "cannot tell which policies hold")
+	if policiesErr != nil {
+		logf.FromContext(ctx).Error(policiesErr, "cannot tell which policies hold")
 		answer.Outcome = OutcomeError
 		return internalError(nil)
 	}
+	policies = policy.ForPod(holding, labels.Set(judged.Template.Labels))
 	puller := Puller{Namespace: req.Namespace, ServiceAccount: judged.ServiceAccount(), ImagePullSecrets: judged.PullSecrets()}
 	architectures := h.Nodes.Architectures(&judged.Template.Spec, policy.Architectures(policies))
-	images := h.read(ctx, puller, policies, policy.Spread(brought, architectures))
+	images := h.read(ctx, puller, policies, policy.Spread(bounded(brought), architectures))
 	if images == nil {
 		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
@@ -159,72 +170,49 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) (response a
 	}
 	answer.Decision = evaluate(h.Now(), policies, images)
 	response, answer.Outcome = respond(judged.Kind, answer.Decision, broken)
-	h.log(ctx, judged.Kind, answer)
+	h.log(ctx, judged.Kind, answer, response.AuditAnnotations)
 	return response
 }
 
 // read has those images read that some policy wants to know about, and returns
 // all of them with what was found; in time when ctx ends.
 func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Policy, images []policy.Image) []policy.Image {
+	readings := readingsOf(h.Now(), policies, images)
 	type result struct {
-		index  int
-		report report.Report
-		err    error
+		reading int
+		report  report.Report
+		err     error
 	}
-	results := make(chan result, len(images)) // room for all: no reader is ever left blocked
-	slots := make(chan struct{}, maxConcurrentReads)
-	pending := map[int]bool{}
-	// Containers that run one image in different ways need one reading of it.
-	type reading struct{ reference, architecture string }
-	first := map[reading]int{}
-	same := map[int][]int{} // by the first
-	words := map[reading][]string{}
-	for _, image := range images {
-		key := reading{image.Reference, image.Architecture}
-		words[key] = slices.Concat(words[key], image.Run.Command, image.Run.Args)
-	}
-	now := h.Now()
-	for i := range images {
-		image := images[i]
-		scope, wanted := policy.Wanted(now, policies, image)
-		if !wanted {
-			continue
-		}
-		key := reading{image.Reference, image.Architecture}
-		if j, ok := first[key]; ok {
-			same[j] = append(same[j], i)
-			continue
-		}
-		first[key], pending[i] = i, true
+	results := make(chan result, len(readings)) // room for all: no reader is ever left blocked
+	var next atomic.Int64
+	for range min(len(readings), maxConcurrentReads) {
 		go func() {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-ctx.Done():
-				return
+			for i := next.Add(1) - 1; i < int64(len(readings)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				r, err := h.readOne(ctx, puller, readings[i].wanted)
+				results <- result{int(i), r, err}
 			}
-			r, err := h.readOne(ctx, puller, Wanted{Reference: image.Reference, Platform: "linux/" + image.Architecture, Scope: scope, Words: words[key]})
-			results <- result{i, r, err}
 		}()
 	}
-	for len(pending) > 0 && ctx.Err() == nil {
+	for answered := 0; answered < len(readings) && ctx.Err() == nil; {
 		select {
 		case r := <-results:
-			delete(pending, r.index)
-			if r.err != nil {
-				images[r.index].Failure = failureOf(ctx, r.err)
+			answered++
+			reading := &readings[r.reading]
+			if reading.answered = true; r.err != nil {
+				reading.failure = failureOf(ctx, r.err)
 			} else {
-				images[r.index].Report = &r.report
+				reading.report = &r.report
 			}
 		case <-ctx.Done():
 		}
 	}
-	for i := range pending {
-		images[i].Failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
-	}
-	for i, others := range same {
-		for _, j := range others {
-			images[j].Report, images[j].Failure = images[i].Report, images[i].Failure
+	for i := range readings {
+		reading := &readings[i]
+		if !reading.answered {
+			reading.failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
+		}
+		for _, j := range reading.images {
+			images[j].Report, images[j].Failure = reading.report, reading.failure
 		}
 	}
 	return images
@@ -259,11 +247,13 @@ func failureOf(ctx context.Context, err error) *report.Failure {
 	return failure
 }
 
-// log writes one line for each request that came to something.
-func (h *Handler) log(ctx context.Context, kind string, answer Answer) {
+// log writes one line for each request that came to something, with what the audit
+// annotations say.
+func (h *Handler) log(ctx context.Context, kind string, answer Answer, annotations map[string]string) {
 	if answer.Outcome == OutcomeClean {
 		return
 	}
+	list := func(key string) json.RawMessage { return json.RawMessage(cmp.Or(annotations[key], "[]")) }
 	logf.FromContext(ctx).Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
-		"findings", summaries(answer.Decision.Findings), "notRead", answer.Decision.NotRead)
+		"findings", list(annotationFindings), "notRead", list(annotationNotRead))
 }

@@ -5,26 +5,27 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/subject"
 )
 
 // reader is an ImageReader with answers by reference; what it has no answer for
@@ -100,7 +101,7 @@ type source struct {
 	panics   bool
 }
 
-func (s source) Matching(context.Context, string, labels.Set) ([]policy.Policy, []string, error) {
+func (s source) Holding(context.Context, string) ([]policy.Policy, []string, error) {
 	if s.panics {
 		panic("no policies")
 	}
@@ -129,23 +130,27 @@ func pod(images ...string) *corev1.Pod {
 	return p
 }
 
-func request(t *testing.T, operation admissionv1.Operation, subresource string, old, current *corev1.Pod) admission.Request {
+// objectOf is what is decoded of an object.
+func objectOf(t *testing.T, object any) *subject.Object {
 	t.Helper()
-	raw := func(p *corev1.Pod) runtime.RawExtension {
-		if p == nil {
-			return runtime.RawExtension{}
-		}
-		encoded, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return runtime.RawExtension{Raw: encoded}
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+	var decoded *subject.Object
+	if err := json.Unmarshal(encoded, &decoded); err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}
+
+func request(t *testing.T, operation admissionv1.Operation, subresource string, old, current *corev1.Pod) Request {
+	t.Helper()
+	return Request{
 		Operation: operation, Namespace: "n", SubResource: subresource,
 		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-		Object:   raw(current), OldObject: raw(old),
-	}}
+		Object:   objectOf(t, current), OldObject: objectOf(t, old),
+	}
 }
 
 func TestHandle(t *testing.T) {
@@ -244,11 +249,14 @@ func TestHandle(t *testing.T) {
 
 func TestHandleUnreadableObject(t *testing.T) {
 	seen := &observer{}
-	h := &Handler{Nodes: placement.NewNodes(), Policies: source{}, Images: &reader{}, Observer: seen, Now: time.Now}
-	req := request(t, admissionv1.Create, "", nil, pod("legacy"))
-	req.Object.Raw = []byte(`{"spec":[]}`)
-	if got := h.Handle(t.Context(), req); !got.Allowed || len(got.Warnings) != 1 {
-		t.Errorf("got %+v", got)
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: &reader{}, Observer: seen, Now: time.Now}
+	body := `{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","resource":{"version":"v1","resource":"pods"},"operation":"CREATE","object":{"spec":[]}}}`
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	NewServer(0, logr.Discard()).Serve(h).ServeHTTP(w, r)
+	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) || !strings.Contains(got, "capvet failed on this request") {
+		t.Errorf("got %s", got)
 	}
 	if len(seen.answers) != 1 || seen.answers[0].Outcome != OutcomeError {
 		t.Errorf("observed %+v", seen.answers)
@@ -348,15 +356,10 @@ func TestHandleWorkloads(t *testing.T) {
 			h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Images: images, Observer: seen, Now: time.Now}
 			req := request(t, admissionv1.Create, "", nil, nil)
 			req.Resource = metav1.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-			var err error
-			if req.Object.Raw, err = json.Marshal(tt.current); err != nil {
-				t.Fatal(err)
-			}
+			req.Object = objectOf(t, tt.current)
 			if tt.old != nil {
 				req.Operation = admissionv1.Update
-				if req.OldObject.Raw, err = json.Marshal(tt.old); err != nil {
-					t.Fatal(err)
-				}
+				req.OldObject = objectOf(t, tt.old)
 			}
 			got := h.Handle(t.Context(), req)
 			if got.Allowed != tt.allowed || len(seen.answers) != 1 || seen.answers[0].Outcome != tt.outcome {
@@ -371,5 +374,28 @@ func TestHandleWorkloads(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestHandleBoundsImages: a Pod of thousands of containers costs no more than one
+// of some hundred, and is not called clean.
+func TestHandleBoundsImages(t *testing.T) {
+	var many []string
+	for i := range 10_000 {
+		many = append(many, fmt.Sprintf("image-%d", i))
+	}
+	known := map[string]func(context.Context) (report.Report, error){}
+	for _, image := range many {
+		known[image] = func(context.Context) (report.Report, error) { return report.New(), nil }
+	}
+	images, seen := &reader{answers: known}, &observer{}
+	policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{TooLarge: v1alpha1.ActionReject}})}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: policies}, Images: images, Observer: seen, Now: time.Now}
+	got := h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, pod(many...)))
+	if got.Allowed || !strings.Contains(got.Result.Message, "more than 255 images") {
+		t.Errorf("got %+v", got)
+	}
+	if len(images.reads) != maxImages-1 {
+		t.Errorf("%d images were read", len(images.reads))
 	}
 }

@@ -1,14 +1,13 @@
 package admission
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -29,10 +28,10 @@ type ClusterPolicySource interface {
 // namespace with what will come of it. It refuses nothing.
 type NamespaceHandler struct{ Policies ClusterPolicySource }
 
-var _ admission.Handler = (*NamespaceHandler)(nil)
+var _ Reviewer = (*NamespaceHandler)(nil)
 
 // Handle answers one request.
-func (h *NamespaceHandler) Handle(ctx context.Context, req admission.Request) (response admission.Response) {
+func (h *NamespaceHandler) Handle(ctx context.Context, req Request) (response admission.Response) {
 	response = admission.Allowed("")
 	defer func() {
 		if p := recover(); p != nil {
@@ -43,19 +42,17 @@ func (h *NamespaceHandler) Handle(ctx context.Context, req admission.Request) (r
 	if req.Resource.Group != "" || req.Resource.Resource != "namespaces" || req.SubResource != "" {
 		return response
 	}
-	current, err := metadataOf(req.Object.Raw)
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "cannot read a namespace")
+	if req.malformed != nil || req.Object == nil {
+		logf.FromContext(ctx).Error(cmp.Or(req.malformed, errNoObject), "cannot read a namespace")
 		return response
 	}
+	current := req.Object.Metadata
 	mode, has := current.Labels[v1alpha1.LabelMode]
 	if !has || current.DeletionTimestamp != nil {
 		return response
 	}
-	if req.Operation == admissionv1.Update {
-		if old, err := metadataOf(req.OldObject.Raw); err == nil && old.Labels[v1alpha1.LabelMode] == mode {
-			return response
-		}
+	if req.Operation == admissionv1.Update && req.OldObject != nil && req.OldObject.Metadata.Labels[v1alpha1.LabelMode] == mode {
+		return response
 	}
 	// The API server adds this label; a policy may select by it.
 	namespace := labels.Merge(current.Labels, labels.Set{policy.LabelMetadataName: req.Name})
@@ -65,14 +62,6 @@ func (h *NamespaceHandler) Handle(ctx context.Context, req admission.Request) (r
 		return response
 	}
 	return response.WithWarnings(wording.Lines(modeWarnings(mode, policies))...)
-}
-
-func metadataOf(raw []byte) (metav1.ObjectMeta, error) {
-	var object struct {
-		Metadata metav1.ObjectMeta `json:"metadata"`
-	}
-	err := json.Unmarshal(raw, &object)
-	return object.Metadata, err
 }
 
 // modeWarnings says what is not as the label suggests, given the policies that

@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"encoding/json"
 	"errors"
 	"testing"
 
@@ -10,10 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/subject"
 )
 
 type clusterSource struct {
@@ -82,18 +81,12 @@ func TestNamespaceHandler(t *testing.T) {
 		{"policies panic", clusterSource{panics: true}, nil, set("rejct"), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			encode := func(l map[string]string) []byte {
-				encoded, err := json.Marshal(corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return encoded
+			encode := func(l map[string]string) *subject.Object {
+				return objectOf(t, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
 			}
-			req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Name: "shop",
-				Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}}}
-			req.Object.Raw = encode(tt.labels)
+			req := Request{Operation: admissionv1.Create, Name: "shop", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Object: encode(tt.labels)}
 			if tt.old != nil {
-				req.Operation, req.OldObject.Raw = admissionv1.Update, encode(tt.old)
+				req.Operation, req.OldObject = admissionv1.Update, encode(tt.old)
 			}
 			got := (&NamespaceHandler{Policies: tt.source}).Handle(t.Context(), req)
 			if diff := cmp.Diff(tt.want, got.Warnings); diff != "" || !got.Allowed {
@@ -101,8 +94,7 @@ func TestNamespaceHandler(t *testing.T) {
 			}
 		})
 	}
-	broken := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Resource: metav1.GroupVersionResource{Resource: "namespaces"}}}
-	broken.Object.Raw = []byte(`{"metadata":[]}`)
+	broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: &subject.Object{}, malformed: errors.New("cannot be read")}
 	if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
 		t.Errorf("an object that cannot be read: %+v", got)
 	}

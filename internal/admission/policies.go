@@ -33,7 +33,12 @@ type PolicyIndex struct {
 	held map[string]held
 }
 
-// held is what holds in a namespace with these labels, whatever the Pod.
+// maxHeld is for how many namespaces it is remembered what holds there: more than
+// any cluster has, but those come and go.
+const maxHeld = 20_000
+
+// held is what holds in a namespace with these labels, whatever the Pod: sorted
+// by name, and not to be changed, since many requests share it.
 type held struct {
 	labels   labels.Set
 	policies []policy.Policy
@@ -126,8 +131,8 @@ func keyOf(object any) string {
 	return ""
 }
 
-// Matching implements PolicySource.
-func (x *PolicyIndex) Matching(ctx context.Context, namespace string, pod labels.Set) ([]policy.Policy, []string, error) {
+// Holding implements PolicySource.
+func (x *PolicyIndex) Holding(ctx context.Context, namespace string) ([]policy.Policy, []string, error) {
 	if !x.Synced() {
 		return nil, nil, errors.New("the policies are not all known yet")
 	}
@@ -136,13 +141,7 @@ func (x *PolicyIndex) Matching(ctx context.Context, namespace string, pod labels
 		return nil, nil, err
 	}
 	h := x.holding(namespace, namespaceLabels)
-	var matching []policy.Policy
-	for i := range h.policies {
-		if h.policies[i].MatchesPod(pod) {
-			matching = append(matching, h.policies[i])
-		}
-	}
-	return matching, h.broken, nil
+	return h.policies, h.broken, nil
 }
 
 // holding returns what holds in a namespace.
@@ -166,6 +165,10 @@ func (x *PolicyIndex) holding(namespace string, namespaceLabels labels.Set) held
 		}
 	}
 	slices.Sort(h.broken)
+	slices.SortFunc(h.policies, policy.Compare)
+	if len(x.held) >= maxHeld {
+		clear(x.held)
+	}
 	x.held[namespace] = h
 	return h
 }

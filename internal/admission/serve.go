@@ -1,13 +1,14 @@
 package admission
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime/debug"
-	"time"
+	"strconv"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/semaphore"
@@ -45,8 +46,13 @@ func NewServer(memory int64, log logr.Logger) *Server {
 	return &Server{memory: semaphore.NewWeighted(max(memory, maxReviewBytes+2*reviewStep)), log: log}
 }
 
-// Serve lets a handler answer reviews.
-func (s *Server) Serve(handler admission.Handler) http.Handler {
+// Reviewer answers requests.
+type Reviewer interface {
+	Handle(ctx context.Context, req Request) admission.Response
+}
+
+// Serve lets a reviewer answer reviews.
+func (s *Server) Serve(reviewer Reviewer) http.Handler {
 	log := s.log
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -65,49 +71,20 @@ func (s *Server) Serve(handler admission.Handler) http.Handler {
 		}
 		ctx := logf.IntoContext(r.Context(), log.WithValues("namespace", request.Namespace, "name", request.Name,
 			"user", request.UserInfo.Username, "requestID", request.UID))
-		response := handler.Handle(ctx, request)
-		if err := response.Complete(request); err != nil {
-			log.Error(err, "cannot complete an answer")
-			http.Error(w, "capvet failed on this review; its log has the details", http.StatusInternalServerError)
-			return
-		}
+		response := reviewer.Handle(ctx, request)
+		response.UID = request.UID
 		review := admissionv1.AdmissionReview{Response: &response.AdmissionResponse}
 		review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))
+		encoded, err := json.Marshal(review)
+		if err != nil { // plain values always encode
+			panic(err)
+		}
 		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(review); err != nil {
+		w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
+		if _, err := w.Write(encoded); err != nil {
 			log.V(1).Info("whoever asked has gone", "error", err.Error())
 		}
 	})
-}
-
-// readReview returns a review's request; with an error, the HTTP status for it.
-func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (admission.Request, int, error) {
-	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
-		return admission.Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
-	}
-	body, err := io.ReadAll(arriving)
-	if err == nil {
-		// It has arrived. A deadline for that would end the judging too.
-		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	}
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		var tooLarge *http.MaxBytesError
-		if errors.Is(err, errBusy) {
-			return admission.Request{}, http.StatusServiceUnavailable, err
-		}
-		if errors.As(err, &tooLarge) {
-			return admission.Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
-		}
-		return admission.Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
-	}
-	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(body, &review); err != nil {
-		return admission.Request{}, http.StatusBadRequest, fmt.Errorf("decoding a review: %w", err)
-	}
-	if review.Request == nil || review.APIVersion != admissionv1.SchemeGroupVersion.String() {
-		return admission.Request{}, http.StatusBadRequest, fmt.Errorf("no request, or one of %q: send AdmissionReviews of %s", review.APIVersion, admissionv1.SchemeGroupVersion)
-	}
-	return admission.Request{AdmissionRequest: *review.Request}, http.StatusOK, nil
 }
 
 // metered takes memory for what is read, as it comes: whoever announces much and

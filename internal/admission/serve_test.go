@@ -15,8 +15,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
+type reviewerFunc func(context.Context, Request) admission.Response
+
+func (f reviewerFunc) Handle(ctx context.Context, req Request) admission.Response { return f(ctx, req) }
+
 func TestServe(t *testing.T) {
-	handler := admission.HandlerFunc(func(_ context.Context, req admission.Request) admission.Response {
+	handler := reviewerFunc(func(_ context.Context, req Request) admission.Response {
 		if req.Name == "panics" {
 			panic("out of cheese")
 		}
@@ -61,7 +65,7 @@ func TestServe(t *testing.T) {
 func TestServeBoundsMemory(t *testing.T) {
 	s := NewServer(0, logr.Discard())
 	asked, answer := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(s.Serve(admission.HandlerFunc(func(_ context.Context, req admission.Request) admission.Response {
+	server := httptest.NewServer(s.Serve(reviewerFunc(func(_ context.Context, req Request) admission.Response {
 		if req.Name == "slow" {
 			asked <- struct{}{}
 			<-answer

@@ -1,41 +1,47 @@
 package admission
 
 import (
+	"errors"
+
 	admissionv1 "k8s.io/api/admission/v1"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/subject"
 )
 
-// subjectOf returns what a request is about and the images that it brings. It
-// returns no images for a request that is never judged.
+// errNoObject says that a request lacks what it is about.
+var errNoObject = errors.New("the request has no object, or an update no old one")
+
+// judgedKind returns the kind of a request's object, false for a request that is
+// never judged, whatever the object.
 //
 // The webhooks' matchConditions leave most of those requests out already, but
 // an error in evaluating those skips the webhook in silence, and whoever edits
-// the configuration may drop them: so the same checks stand here.
-func subjectOf(req admission.Request) (*subject.Subject, []policy.Image, error) {
+// the configuration may drop them: so the same checks stand here and in subjectOf.
+func judgedKind(req Request) (string, bool) {
 	kind, judged := subject.KindOfResource(req.Resource.Group, req.Resource.Resource)
 	ephemeral := kind == subject.KindPod && req.SubResource == "ephemeralcontainers"
 	if !judged || (req.SubResource != "" && !ephemeral) {
-		return nil, nil, nil
+		return "", false
 	}
-	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
-		return nil, nil, nil
+	return kind, req.Operation == admissionv1.Create || req.Operation == admissionv1.Update
+}
+
+// subjectOf returns what a request is about and the images that it brings: none
+// if it is not judged.
+func subjectOf(kind string, req Request) (*subject.Subject, []policy.Image, error) {
+	if req.malformed != nil {
+		return nil, nil, req.malformed
 	}
-	current, err := subject.Decode(kind, req.Object.Raw)
-	if err != nil {
-		return nil, nil, err
+	if req.Object == nil || req.Operation == admissionv1.Update && req.OldObject == nil {
+		return nil, nil, errNoObject
 	}
+	current := req.Object.Subject(kind)
 	if current.LeftAlone() {
 		return nil, nil, nil
 	}
 	if req.Operation == admissionv1.Create {
 		return current, current.Images(), nil
 	}
-	old, err := subject.Decode(kind, req.OldObject.Raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	return current, current.Changed(old), nil
+	return current, current.Changed(req.OldObject.Subject(kind)), nil
 }

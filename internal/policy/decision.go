@@ -51,6 +51,17 @@ const (
 	RuleScanError Rule = "onScanError" // the image could not be read
 )
 
+// uncertainty orders rules by how little is known of what they find fault with.
+func (r Rule) uncertainty() int {
+	switch r {
+	case RuleLegacy:
+		return 0
+	case RuleUnknown:
+		return 1
+	}
+	return 2
+}
+
 // Finding is one fault found with one image.
 type Finding struct {
 	// Action is the strictest that a matching policy has for it.
@@ -118,8 +129,9 @@ func EvaluateWorkload(now time.Time, policies []Policy, images []Image) Decision
 
 func evaluate(now time.Time, policies []Policy, images []Image, workload bool) Decision {
 	decision := Decision{Action: v1alpha1.ActionIgnore}
-	policies = slices.Clone(policies)
-	slices.SortFunc(policies, func(a, b Policy) int { return cmp.Compare(a.Name, b.Name) })
+	if !slices.IsSortedFunc(policies, Compare) {
+		policies = slices.SortedFunc(slices.Values(policies), Compare)
+	}
 	for _, image := range images {
 		var findings []Finding // of this image; each policy yields them in the same order
 		for i := range policies {
@@ -247,7 +259,6 @@ func (p *Policy) legacy(trigger *report.Trigger) (Rule, v1alpha1.Action) {
 // compareFindings orders by strictness, then by how much is known, then by what
 // the finding is about.
 func compareFindings(a, b Finding) int {
-	certainty := map[Rule]int{RuleLegacy: 0, RuleUnknown: 1, RuleScanError: 2}
 	path := func(f Finding) string {
 		if f.Binary != nil {
 			return f.Binary.Path
@@ -261,7 +272,7 @@ func compareFindings(a, b Finding) int {
 		return 1
 	}
 	return cmp.Or(
-		cmp.Compare(certainty[a.Rule], certainty[b.Rule]),
+		cmp.Compare(a.Rule.uncertainty(), b.Rule.uncertainty()),
 		slices.Compare(a.Image.Containers, b.Image.Containers),
 		cmp.Compare(a.Image.Architecture, b.Image.Architecture),
 		cmp.Compare(path(a), path(b)),

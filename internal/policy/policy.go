@@ -8,6 +8,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -36,6 +37,7 @@ type Policy struct {
 	images        v1alpha1.ImageSelection
 	binaries      v1alpha1.BinarySelection
 	exemptions    []exemption
+	acts          bool // see Acts
 }
 
 // CompileCluster makes a ClusterCapsetPolicy ready. The error names the field.
@@ -91,6 +93,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
 	for i := range spec.Exemptions {
 		compiled.exemptions = append(compiled.exemptions, compileExemption(&spec.Exemptions[i]))
 	}
+	compiled.acts = compiled.canAct()
 	return compiled, nil
 }
 
@@ -126,8 +129,18 @@ func (p *Policy) Matches(namespace, pod labels.Set) bool {
 // some Pods at least.
 func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.namespaces.Matches(namespace) }
 
-// MatchesPod reports whether p is about Pods with these labels, where it holds.
-func (p *Policy) MatchesPod(pod labels.Set) bool { return p.pods.Matches(pod) }
+// ForPod returns those of policies, which hold in a namespace, that are about Pods
+// with these labels. The result may be policies itself.
+func ForPod(policies []Policy, pod labels.Set) []Policy {
+	other := func(p Policy) bool { return !p.pods.Matches(pod) }
+	if !slices.ContainsFunc(policies, other) {
+		return policies
+	}
+	return slices.DeleteFunc(slices.Clone(policies), other)
+}
+
+// Compare orders policies by name.
+func Compare(a, b Policy) int { return cmp.Compare(a.Name, b.Name) }
 
 // Chooses reports whether p selects namespaces by a label's value, rather than
 // by what the label is not.
@@ -139,7 +152,9 @@ func (p *Policy) Chooses(label, value string) bool {
 }
 
 // Acts reports whether p can come to anything but Ignore.
-func (p *Policy) Acts() bool {
+func (p *Policy) Acts() bool { return p.acts }
+
+func (p *Policy) canAct() bool {
 	strictest := v1alpha1.Stricter(p.action, p.onUnknown)
 	strictest = v1alpha1.Stricter(strictest, p.onScanError.Default)
 	for _, class := range report.FailureClasses() {
@@ -193,7 +208,7 @@ func (p *Policy) wants(now time.Time, image Image) bool {
 	if _, exempt := p.exempts(now, image.Name); exempt {
 		return false
 	}
-	return p.Acts()
+	return p.acts
 }
 
 // scanErrorAction returns the action for a class, the default's for a class

@@ -7,14 +7,12 @@
 package subject
 
 import (
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,47 +71,11 @@ func TemplatePath(kindName string) []string {
 // Subject is a Pod or a workload.
 type Subject struct {
 	Kind string
-	// Object is the metadata of the object itself.
+	// Object is the metadata of the object itself, as far as Object has it.
 	Object metav1.ObjectMeta
-	// Template is what a workload's Pods are made from; of a Pod, the Pod.
+	// Template is what a workload's Pods are made from; of a Pod, the Pod, with no
+	// more than the fields of the type pod.
 	Template corev1.PodTemplateSpec
-}
-
-// Decode reads an object of one of the kinds from JSON.
-func Decode(kindName string, object []byte) (*Subject, error) {
-	s := &Subject{Kind: kindName}
-	var err error
-	switch kindName {
-	case KindPod:
-		var pod struct {
-			Metadata metav1.ObjectMeta `json:"metadata"`
-			Spec     corev1.PodSpec    `json:"spec"`
-		}
-		err = json.Unmarshal(object, &pod)
-		s.Object, s.Template = pod.Metadata, corev1.PodTemplateSpec{ObjectMeta: pod.Metadata, Spec: pod.Spec}
-	case "CronJob":
-		var cronJob struct {
-			Metadata metav1.ObjectMeta `json:"metadata"`
-			Spec     struct {
-				JobTemplate batchv1.JobTemplateSpec `json:"jobTemplate"`
-			} `json:"spec"`
-		}
-		err = json.Unmarshal(object, &cronJob)
-		s.Object, s.Template = cronJob.Metadata, cronJob.Spec.JobTemplate.Spec.Template
-	default:
-		var workload struct {
-			Metadata metav1.ObjectMeta `json:"metadata"`
-			Spec     struct {
-				Template corev1.PodTemplateSpec `json:"template"`
-			} `json:"spec"`
-		}
-		err = json.Unmarshal(object, &workload)
-		s.Object, s.Template = workload.Metadata, workload.Spec.Template
-	}
-	if err != nil {
-		return nil, fmt.Errorf("decoding the %s: %w", kindName, err)
-	}
-	return s, nil
 }
 
 // Workload reports whether s is a template that Pods are made from, rather than
@@ -162,17 +124,18 @@ func (s *Subject) Images() []policy.Image {
 
 func (s *Subject) imagesWhere(wanted func(container, image string) bool) []policy.Image {
 	var images []policy.Image
+	known := map[string]int{} // by all that may differ: a Pod may have thousands of containers
 	for container := range s.containers() {
 		if container.Image == "" || !wanted(container.Name, container.Image) {
 			continue
 		}
 		run := s.run(container)
-		if i := slices.IndexFunc(images, func(known policy.Image) bool {
-			return known.Reference == container.Image && known.Run.User == run.User && slices.Equal(known.Run.Command, run.Command) && slices.Equal(known.Run.Args, run.Args) && slices.Equal(known.Run.Mounts, run.Mounts)
-		}); i >= 0 {
+		key := fmt.Sprintf("%q", []any{container.Image, run.User, run.Command, run.Args, run.Mounts})
+		if i, ok := known[key]; ok {
 			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
 		}
+		known[key] = len(images)
 		images = append(images, policy.Image{Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
 	}
 	return images

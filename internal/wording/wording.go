@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
@@ -61,13 +62,18 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 // is refused sees nothing else.
 func Denial(findings []policy.Finding) string {
 	var sentences []string
+	length := 0
 	for i, f := range findings {
+		if length > MaxDenial { // no more than that is shown
+			break
+		}
 		if i == 0 || f.Policy != findings[i-1].Policy {
 			sentences = append(sentences, verdict(f.Action)+" by "+f.Policy)
 		}
 		for _, sentence := range slices.Concat([]string{Headline(f)}, Advice(f), Evidence(f)) {
 			if sentence != "" && !slices.Contains(sentences, sentence) {
 				sentences = append(sentences, sentence)
+				length += utf8.RuneCountInString(sentence)
 			}
 		}
 	}

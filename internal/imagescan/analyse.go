@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
@@ -79,18 +80,26 @@ func (s *Scanner) analyse(h *heldFile, name string) found {
 	}
 	binary, err := s.analyseSafely(h, h.size, name)
 	f := found{binary: binary, err: err, elf: string(magic[:n]) == elfMagic}
-	if !f.elf {
-		f.settings = s.settings(h)
+	if f.elf || h.size > maxText {
+		return f
+	}
+	text, err := io.ReadAll(io.NewSectionReader(h, 0, h.size))
+	switch {
+	case err != nil:
+	case path.Base(name) == path.Base(passwdFile):
+		f.users = usersOf(text)
+	default:
+		f.settings = s.settings(text)
 	}
 	return f
 }
 
-// maxSettings is the largest configuration file that is read, in bytes.
-const maxSettings = 1 << 20
+// maxText is the largest text file that is read, in bytes.
+const maxText = 1 << 20
 
 // settings reads a file as a configuration; nil: it is none.
-func (s *Scanner) settings(h *heldFile) (read *report.Settings) {
-	if s.options.Settings == nil || h.size > maxSettings {
+func (s *Scanner) settings(text []byte) (read *report.Settings) {
+	if s.options.Settings == nil {
 		return nil
 	}
 	defer func() {
@@ -98,10 +107,6 @@ func (s *Scanner) settings(h *heldFile) (read *report.Settings) {
 			read = nil
 		}
 	}()
-	text, err := io.ReadAll(io.NewSectionReader(h, 0, h.size))
-	if err != nil {
-		return nil
-	}
 	if settings, ok := s.options.Settings(text); ok {
 		return &settings
 	}

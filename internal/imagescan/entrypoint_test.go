@@ -58,7 +58,7 @@ func TestSettings(t *testing.T) {
 		{"removed", [][]byte{archive("etc/x.cfg", "global user"), archive("etc/.wh.x.cfg", "")}, nil},
 		{"linked", [][]byte{archive("real/x", "global user"), archive("etc/x.cfg", "->../real/x")}, []report.Settings{{Path: "/etc/x.cfg", File: "/real/x", User: true}}},
 		{"none", [][]byte{archive("etc/x.cfg", "text")}, nil},
-		{"too large", [][]byte{archive("etc/x.cfg", "global"+strings.Repeat(" ", maxSettings))}, nil},
+		{"too large", [][]byte{archive("etc/x.cfg", "global"+strings.Repeat(" ", maxText))}, nil},
 		{"hostile", [][]byte{archive("etc/x.cfg", "panic")}, nil},
 		{"of no interest", [][]byte{archive("etc/y.cfg", "global")}, nil},
 	} {

@@ -58,9 +58,7 @@ func (s *Scanner) readImage(ctx context.Context, image resolution, blobs []blob,
 			return early(r)
 		}
 	}
-	r, err := s.readBlobs(ctx, blobs, started(config), told)
-	r.Configuration = says
-	return r, err
+	return s.readBlobs(ctx, blobs, started(config), says, told)
 }
 
 // blobsOf lists the layers of an image, the lowest first. others has all their
@@ -86,8 +84,9 @@ func blobsOf(from source, manifest *v1.Manifest, others bool) []blob {
 var errEnough = errors.New("an early answer is enough")
 
 // readBlobs reads layers until every executable of interest is analysed: of a
-// name of interest, or at one of the paths of what the image runs.
-func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string, early func(report.Report) bool) (report.Report, error) {
+// name of interest, or at one of the paths of what the image runs. says is what
+// the image's configuration does; nil: it has none.
+func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string, says *report.Configuration, early func(report.Report) bool) (report.Report, error) {
 	r, err := s.begin(blobs)
 	if err != nil {
 		return report.Report{}, err
@@ -98,6 +97,9 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 		missing[i] = map[string]bool{}
 		for _, name := range started {
 			missing[i][name] = true
+		}
+		if blobs[i].part == nil || userByName(says) != "" { // in passing: the next image on this layer may need it
+			missing[i][passwdFile] = true
 		}
 	}
 	again := slices.Repeat([]bool{true}, len(blobs))
@@ -137,6 +139,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 		if !slices.Contains(again, true) {
 			layers.addTo(&r, files, left, s.options.Libraries)
 			r.Settings = layers.settings(started)
+			r.Configuration = layers.withUser(says)
 			return r, nil
 		}
 	}

@@ -578,7 +578,7 @@ func BenchmarkScan(b *testing.B) {
 	for b.Loop() {
 		_, err := scanner.readBlobs(b.Context(), []blob{{digest: digest, size: int64(len(stored)), open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(stored)), nil
-		}}}, nil, nil)
+		}}}, nil, nil, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

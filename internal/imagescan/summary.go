@@ -25,8 +25,10 @@ type found struct {
 	err    error // the file could not be analysed
 	// settings are what it says as a configuration file; nil: it is none
 	settings *report.Settings
-	elf      bool // it begins like an ELF file, or was not looked at
-	other    bool // there is something to say of it for who asks for all executables
+	// users are those of a passwd(5), by name; nil: it is none
+	users map[string]int64
+	elf   bool // it begins like an ELF file, or was not looked at
+	other bool // there is something to say of it for who asks for all executables
 }
 
 // findingBytes is about what one analysed file takes in memory.

@@ -39,14 +39,18 @@ const (
 )
 
 // userOf tells what the image's own user is: none, and the number 0, are root
-// (OCI image specification, "config"). A name other than root is taken for
-// someone else's, as it is in every image that sets one for safety.
-func userOf(image string) User {
-	name, _, _ := strings.Cut(image, ":")
-	if id, err := strconv.ParseInt(name, 10, 64); name == "" || name == "root" || err == nil && id == 0 {
+// (OCI image specification, "config"). A name is what the image's own /etc/passwd
+// makes of it; one that is not found there, other than root, is not known.
+func userOf(c *report.Configuration) User {
+	name, _, _ := strings.Cut(c.User, ":")
+	id, err := strconv.ParseInt(name, 10, 64)
+	switch known := c.UID != nil; {
+	case known && *c.UID == 0, !known && (name == "" || name == "root"), !known && err == nil && id == 0:
 		return UserRoot
+	case known, err == nil:
+		return UserNonRoot
 	}
-	return UserNonRoot
+	return UserOfImage
 }
 
 // Trigger says when the calls of a binary run, given how this container runs
@@ -66,7 +70,7 @@ func (r Run) Trigger(b *report.Binary, image *report.Report) *report.Trigger {
 	}
 	user, here := r.User, "here"
 	if user == UserOfImage && c != nil {
-		user, here = userOf(c.User), "here (the image's user)"
+		user, here = userOf(c), "here (the image's user)"
 	}
 	// The user decides about the legacy calls; later releases may make others.
 	root, known := rootTriggers()[productOf(b)]

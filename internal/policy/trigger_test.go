@@ -29,7 +29,11 @@ func TestTrigger(t *testing.T) {
 	}{
 		{"nothing is known", "haproxy", start, Run{}, nil, start, "as the report says"},
 		{"the image's user", "haproxy", start, Run{}, says("99"), start, "as non-root here (the image's user)"},
-		{"the image's user by name", "haproxy", start, Run{}, says("haproxy:haproxy"), start, "as non-root here (the image's user)"},
+		{"the image's user by a name that nobody knows", "haproxy", start, Run{}, says("haproxy:haproxy"), start, "as the report says"},
+		{"the image's user by name", "haproxy", start, Run{}, saysUser("haproxy:haproxy", 99), start, "as non-root here (the image's user)"},
+		{"the image's user by a name of root's", "haproxy", start, Run{}, saysUser("haproxy", 0), conditional, "as root here (the image's user)"},
+		{"root is another's name", "haproxy", start, Run{}, saysUser("root", 7), start, "as non-root here (the image's user)"},
+		{"the image's user and group", "haproxy", start, Run{}, says("99:0"), start, "as non-root here (the image's user)"},
 		{"the image's root", "haproxy", start, Run{}, says(""), conditional, "as root here (the image's user)"},
 		{"the image's root by name", "haproxy", start, Run{}, says("root:adm"), conditional, "as root here (the image's user)"},
 		{"the image's root by number", "haproxy", start, Run{}, says("00:7"), conditional, "as root here (the image's user)"},
@@ -112,4 +116,9 @@ func TestEvaluateTrigger(t *testing.T) {
 	if got := Evaluate(now, []Policy{start, any}, []Image{image}).Findings[0]; got.Action != v1alpha1.ActionWarn || got.Rule != RuleLegacy || got.Policy != any.Name {
 		t.Errorf("got %+v", got)
 	}
+}
+
+// saysUser is says for a user whose number in the image is known.
+func saysUser(user string, uid int64) *report.Configuration {
+	return &report.Configuration{User: user, UID: &uid}
 }

@@ -65,6 +65,9 @@ func (r Report) Worst() ABI {
 type Configuration struct {
 	// User is the user, by name or number, with or without a group; empty: root.
 	User string `json:"user,omitempty"`
+	// UID is the number that User comes to in the image's own /etc/passwd. Absent
+	// where User is a number, and where it is a name that is not found there.
+	UID *int64 `json:"uid,omitempty"`
 	// Entrypoint and Command are ENTRYPOINT and CMD. What is longer than any real
 	// one is cut short.
 	Entrypoint []string `json:"entrypoint,omitempty"`

@@ -69,7 +69,7 @@ func (s *Server) Serve(reviewer Reviewer) http.Handler {
 			http.Error(w, err.Error(), status)
 			return
 		}
-		ctx := logf.IntoContext(r.Context(), log.WithValues("namespace", request.Namespace, "name", request.Name,
+		ctx := logf.IntoContext(r.Context(), about(log, "namespace", request.Namespace, "name", request.Name,
 			"user", request.UserInfo.Username, "requestID", request.UID))
 		response := reviewer.Handle(ctx, request)
 		response.UID = request.UID

@@ -239,19 +239,19 @@ func plain(s string) string {
 
 // shorten cuts the middle out of a name that is too long.
 func shorten(s string) string {
-	runes := []rune(s)
-	if len(runes) <= maxName {
+	if utf8.RuneCountInString(s) <= maxName {
 		return s
 	}
+	runes := []rune(s)
 	half := maxName / 2
 	return string(runes[:half]) + "…" + string(runes[len(runes)-half+1:])
 }
 
 // truncate cuts s at limit runes.
 func truncate(s string, limit int) string {
-	runes := []rune(s)
-	if len(runes) <= limit {
+	if utf8.RuneCountInString(s) <= limit {
 		return s
 	}
+	runes := []rune(s)
 	return string(runes[:limit-1]) + "…"
 }

@@ -37,7 +37,8 @@ func newCheckCommand() *cobra.Command {
 would: it reads their images (with the credentials of docker login) and prints
 what whoever applies them would be told. Namespaces are Namespace objects of the
 manifests, or are given by --namespace-labels; others have no labels but
-kubernetes.io/metadata.name. Nodes are not known, so every architecture counts
+kubernetes.io/metadata.name. Configuration files that Pods mount are read from
+ConfigMaps of the manifests. Nodes are not known, so every architecture counts
 that the Pod's own spec allows.
 
 Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
@@ -119,10 +120,7 @@ func (c *check) all(ctx context.Context) ([]checked, error) {
 		if s.LeftAlone() {
 			continue
 		}
-		namespace := object.Metadata.Namespace
-		if namespace == "" {
-			namespace = c.input.namespace
-		}
+		namespace := c.input.namespaceOf(object)
 		all = append(all, checked{object, namespace, s.Workload(), c.judge(ctx, s, namespace)})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -145,6 +143,9 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 			images[i].Report, images[i].Failure = c.scan(ctx, images[i], scope)
 		}
 	}
+	s.ReadFiles(c.now, matching, images, func(configMap, key string) (report.Settings, bool) {
+		return c.input.settings(namespace, configMap, key)
+	})
 	if s.Workload() {
 		return policy.EvaluateWorkload(c.now, matching, images)
 	}

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/manifest"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/product"
+	"github.com/capvet/capvet/internal/report"
 )
 
 // checkInput is what the files and flags of check say.
@@ -20,10 +25,14 @@ type checkInput struct {
 	policies   []policy.Policy
 	namespace  string
 	namespaces map[string]labels.Set
+	configMaps map[configMapKey]map[string]string
 }
 
+// configMapKey is a ConfigMap's namespace and name.
+type configMapKey struct{ namespace, name string }
+
 func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
-	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}}
+	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}, configMaps: map[configMapKey]map[string]string{}}
 	for _, file := range o.policies {
 		objects, err := readManifest(stdin, file)
 		if err != nil {
@@ -43,8 +52,16 @@ func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
 			return input, err
 		}
 		for _, object := range objects {
-			if object.Kind == "Namespace" && object.Group() == "" {
+			switch {
+			case object.Group() != "":
+			case object.Kind == "Namespace":
 				input.namespaces[object.Metadata.Name] = object.Metadata.Labels
+			case object.Kind == "ConfigMap":
+				var configMap corev1.ConfigMap
+				if err := json.Unmarshal(object.JSON, &configMap); err != nil {
+					return input, fmt.Errorf("%s:%d: ConfigMap %s: %w", object.File, object.Line, object.Metadata.Name, err)
+				}
+				input.configMaps[configMapKey{input.namespaceOf(object), configMap.Name}] = configMap.Data
 			}
 		}
 		input.objects = append(input.objects, objects...)
@@ -100,6 +117,21 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 		}
 	}
 	return policy.Policy{}, fmt.Errorf("a file of policies holds ClusterCapsetPolicies and CapsetPolicies of %s alone", v1alpha1.GroupVersion)
+}
+
+// namespaceOf returns the namespace that an object is for.
+func (i checkInput) namespaceOf(object manifest.Object) string {
+	return cmp.Or(object.Metadata.Namespace, i.namespace)
+}
+
+// settings reads a configuration file of a ConfigMap; false where the manifests
+// do not tell.
+func (i checkInput) settings(namespace, configMap, key string) (report.Settings, bool) {
+	text, ok := i.configMaps[configMapKey{namespace, configMap}][key]
+	if !ok {
+		return report.Settings{}, false
+	}
+	return product.Settings([]byte(text))
 }
 
 // labelsOf returns the labels of a namespace, with the one that an API server

@@ -54,7 +54,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	certificate := &servingCertificate{}
+	certificate, deadlines := &servingCertificate{}, &admission.Deadlines{}
 	asking, err := newCallers(o.callers)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func run(ctx context.Context, o options) error {
 		Logger: log,
 		WebhookServer: &reviewServer{
 			Server: webhook.NewServer(webhook.Options{}), options: o.server, connections: connections,
-			tls:    []func(*tls.Config){certificate.tls, asking.tls},
+			tls:    []func(*tls.Config){certificate.tls, asking.tls, deadlines.TLS},
 			errors: slog.NewLogLogger(logr.ToSlogHandler(log.WithName("connections")), slog.LevelDebug), // strangers do not fill the log
 		},
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
@@ -120,8 +120,8 @@ func run(ctx context.Context, o options) error {
 	}
 	reviews := admission.NewServer(o.reviewMemory, log.WithName("admission"))
 	for path, judge := range map[string]http.Handler{
-		pathValidatePods:       admission.WithDeadline(reviews.Serve(handler)),
-		pathValidateWorkloads:  admission.WithDeadline(reviews.Serve(handler)),
+		pathValidatePods:       deadlines.Set(reviews.Serve(handler)),
+		pathValidateWorkloads:  deadlines.Set(reviews.Serve(handler)),
 		pathValidateNamespaces: reviews.Serve(&admission.NamespaceHandler{Policies: cluster}),
 	} {
 		server.Register(path, parting(&leaving, asking.admit(connections.asking(judge))))

@@ -76,7 +76,7 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	server.Register("/validate", WithDeadline(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)))
+	server.Register("/validate", (&Deadlines{}).Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)))
 	return server.Start(ctx)
 }
 

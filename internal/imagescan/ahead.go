@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -63,6 +64,9 @@ func (a *ahead) run(source io.Reader) {
 		n, err := fill(source, chunk[:cap(chunk)])
 		if n > 0 {
 			a.full <- chunk[:n] // never waits: there are no more chunks than room
+			// Requests go first, and the connections that they come on: they have
+			// deadlines, a scan has none. Left alone, it gives way every 10 ms.
+			runtime.Gosched()
 		}
 		if err != nil {
 			a.err = err

@@ -255,7 +255,7 @@ func TestHandleUnreadableObject(t *testing.T) {
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	NewServer(0, logr.Discard()).Serve(h).ServeHTTP(w, r)
-	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) || !strings.Contains(got, "capvet failed on this request") {
+	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) || !strings.Contains(got, `"warnings":["capvet failed on this request`) || !strings.Contains(got, `"error":"capvet failed on this request`) {
 		t.Errorf("got %s", got)
 	}
 	if len(seen.answers) != 1 || seen.answers[0].Outcome != OutcomeError {

@@ -20,6 +20,7 @@ const (
 	annotationFindings   = "findings"
 	annotationExemptions = "exemptions"
 	annotationNotRead    = "notRead"
+	annotationError      = "error"
 )
 
 // decisionNotRead is the decision where nothing was found, and not all was
@@ -69,13 +70,15 @@ func internalError(policies []policy.Policy) admission.Response {
 	if len(policies) > 0 {
 		action = policy.OnInternalError(policies)
 	}
+	response := admission.Allowed("")
 	switch action {
 	case v1alpha1.ActionReject:
-		return admission.Denied(text + " (rejected by a policy's onScanError)")
+		response = admission.Denied(text + " (rejected by a policy's onScanError)")
 	case v1alpha1.ActionWarn:
-		return admission.Allowed("").WithWarnings(text)
+		response = response.WithWarnings(text)
 	}
-	return admission.Allowed("")
+	response.AuditAnnotations = map[string]string{annotationDecision: string(action), annotationError: text}
+	return response
 }
 
 // summary is a finding for logs and audit annotations.

@@ -129,6 +129,29 @@ func TestNodesAgainstScheduler(t *testing.T) {
 	}
 }
 
+// TestSpecAgainstScheduler: what a spec alone tells rules out no architecture with
+// a node on which the scheduler would put the Pod.
+func TestSpecAgainstScheduler(t *testing.T) {
+	ruledOut, landed := 0, 0
+	for seed := range uint64(20_000) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		spec, n := randomSpec(random), randomNode(random, fmt.Sprintf("node-%d", random.IntN(12)))
+		n.Labels["beta.kubernetes.io/arch"] = n.Labels["kubernetes.io/arch"] // as a kubelet sets it
+		possible := Architectures(&spec, []string{n.Labels["kubernetes.io/arch"]})
+		switch lands := schedulable(t, &spec, n); {
+		case lands && len(possible) == 0:
+			t.Fatalf("seed %d: %+v lands on %+v, and is said not to", seed, spec, n)
+		case lands:
+			landed++
+		case len(possible) == 0:
+			ruledOut++
+		}
+	}
+	if landed < 1000 || ruledOut < 1000 {
+		t.Errorf("%d landed, %d were ruled out: the test says little", landed, ruledOut)
+	}
+}
+
 // schedulable asks the scheduler's own functions about one Pod and one node.
 func schedulable(t *testing.T, spec *corev1.PodSpec, n *corev1.Node) bool {
 	matched, err := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec}).Match(n)

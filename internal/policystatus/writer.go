@@ -8,7 +8,9 @@ package policystatus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -115,15 +117,14 @@ func (w *Writer) writeAll(ctx context.Context) error {
 		}
 	}
 	now := w.now()
+	var failed []error // one that cannot be written is not in the others' way
 	for i := range cluster.Items {
 		p := &cluster.Items[i]
 		status := OfClusterPolicy(p, namespaces.Items, now)
 		if equality.Semantic.DeepEqual(p.Status, status) {
 			continue
 		}
-		if err := w.write(ctx, "ClusterCapsetPolicy", p, &status); err != nil {
-			return err
-		}
+		failed = append(failed, w.write(ctx, "ClusterCapsetPolicy", p, &status))
 	}
 	for i := range own.Items {
 		p := &own.Items[i]
@@ -131,11 +132,9 @@ func (w *Writer) writeAll(ctx context.Context) error {
 		if equality.Semantic.DeepEqual(p.Status, status) {
 			continue
 		}
-		if err := w.write(ctx, "CapsetPolicy", p, &status); err != nil {
-			return err
-		}
+		failed = append(failed, w.write(ctx, "CapsetPolicy", p, &status))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (w *Writer) write(ctx context.Context, kind string, p client.Object, status any) error {
@@ -185,10 +184,21 @@ func OfPolicy(p *v1alpha1.CapsetPolicy, now time.Time) v1alpha1.CapsetPolicyStat
 	return status(p.Status, p.Generation, readiness(err, p.Spec.Exemptions, now), now)
 }
 
+// maxMessage is about how long a condition's message gets, in bytes: one holds 32,768
+// at most, and names in a policy may be longer than that.
+const maxMessage = 1 << 10
+
+func shortened(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
+}
+
 // readiness words the condition Ready.
 func readiness(broken error, exemptions []v1alpha1.Exemption, now time.Time) metav1.Condition {
 	if broken != nil {
-		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBroken, Message: "not applied: " + broken.Error()}
+		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBroken, Message: shortened("not applied: " + broken.Error())}
 	}
 	message := "applied"
 	expired := 0

@@ -1,8 +1,10 @@
 package policystatus
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +53,10 @@ func TestStatus(t *testing.T) {
 				t.Errorf("an hour later (-want +got):\n%s", diff)
 			}
 		})
+	}
+	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": strings.Repeat("ä", 40_000)}}}}
+	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) || !strings.HasPrefix(message, "not applied: spec.podSelector: ") {
+		t.Errorf("a message of %d bytes: %.100s", len(message), message)
 	}
 	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}
 	own.Status = OfPolicy(own, now)

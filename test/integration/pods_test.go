@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -107,13 +108,73 @@ func TestNoPolicy(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	ns := namespace(t, rejecting())
 	p := newPerson(t)
+	rejections := func() (dry, real string) {
+		_, metrics := get(t, shared.webhook.Metrics+"/metrics")
+		for line := range strings.Lines(metrics) {
+			if count, ok := strings.CutPrefix(line, `capvet_admission_requests_total{dry_run="true",outcome="rejected"} `); ok {
+				dry = count
+			}
+			if count, ok := strings.CutPrefix(line, `capvet_admission_requests_total{dry_run="false",outcome="rejected"} `); ok {
+				real = count
+			}
+		}
+		return dry, real
+	}
+	dryBefore, realBefore := rejections()
 	_, err := p.CoreV1().Pods(ns).Create(ctx, pod("legacy", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if !denied(err) {
 		t.Errorf("got %v", err)
 	}
+	if dry, real := rejections(); dry == dryBefore || real != realBefore {
+		t.Errorf("a dry run is not counted apart: %s became %s, and others %s became %s", dryBefore, dry, realBefore, real)
+	}
 	if _, err := p.CoreV1().Pods(ns).Create(ctx, pod("fixed", shared.images.haproxy32), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestLeftAlone: no policy is in the way of a static Pod's mirror, nor of what no
+// Linux kernel runs.
+func TestLeftAlone(t *testing.T) {
+	ns := namespace(t, rejecting())
+	mirror := pod("mirror", shared.images.haproxy30)
+	mirror.Annotations, mirror.Spec.NodeName = map[string]string{corev1.MirrorPodAnnotationKey: "x"}, "node"
+	windows := pod("windows", shared.images.haproxy30)
+	windows.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	for _, left := range []*corev1.Pod{mirror, windows} {
+		if warnings, err := create(t, newPerson(t), ns, left); err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %q, %v", left.Name, warnings, err)
+		}
+	}
+}
+
+// TestExemption: an exempt image is neither judged nor asked for, and the audit log
+// says why.
+func TestExemption(t *testing.T) {
+	spec := rejecting()
+	spec.Exemptions = []v1alpha1.Exemption{
+		{Images: []string{shared.images.haproxy30}, Reason: "vendor fix due in March"},
+		{Images: []string{"**"}, Reason: "over", Expires: &metav1.Time{Time: time.Unix(0, 0)}},
+	}
+	if err := shared.CreateNamespace(ctx, "testexemption", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.Client.Create(ctx, &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "testexemption"}, Spec: *spec}); err != nil {
+		t.Fatal(err)
+	}
+	awaitPolicy(t, "testexemption", "own")
+	before := shared.front.requests.Load()
+	if warnings, err := create(t, newPerson(t), "testexemption", pod("exempt", shared.images.haproxy30)); err != nil || len(warnings) > 0 {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	if n := shared.front.requests.Load() - before; n != 0 {
+		t.Errorf("%d requests to the registry for an exempt image", n)
+	}
+	annotations := auditAnnotations(t, "testexemption", "exempt")
+	if annotations["pods.capvet.dev/decision"] != "Ignore" {
+		t.Errorf("annotations: %v", annotations)
+	}
+	wantParts(t, annotations["pods.capvet.dev/exemptions"], "vendor fix due in March", "CapsetPolicy/testexemption/own", shared.images.haproxy30)
 }
 
 func TestInitContainer(t *testing.T) {

@@ -54,7 +54,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	certificate, deadlines := &servingCertificate{}, &admission.Deadlines{}
+	certificate, deadlines := &servingCertificate{}, admission.NewDeadlines()
 	asking, err := newCallers(o.callers)
 	if err != nil {
 		return err

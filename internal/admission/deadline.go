@@ -3,10 +3,12 @@ package admission
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -21,31 +23,48 @@ const (
 	// crowdReserve is kept besides for each other request that waits, since most of
 	// those that wait for one image are answered at one moment.
 	crowdReserve = 2 * time.Millisecond
-	// maxReserve is the most of its time that a request's reserve takes: one of so
-	// many parts.
-	maxReserve = 4
+	// maxCrowd is the largest part of its time that a request keeps for that: one
+	// of so many.
+	maxCrowd = 4
+	// maxConnections is how many connections are known, the latest ones.
+	maxConnections = 4096
 )
 
 // Deadlines gives each request's context the deadline by which its answer must be
-// ready. controller-runtime does not look at it. The zero value is ready to use.
+// ready. controller-runtime does not look at it.
+//
+// An API server counts from before it connects. Where hundreds of requests come at
+// once while images are unpacked, or the machine is short of processors, they wait
+// for seconds until anybody looks at them: first their connections, then they
+// themselves. The kernel knows since when; where it does not tell, a request counts
+// from its handler on.
 type Deadlines struct {
-	waiting atomic.Int64
-
-	mu    sync.Mutex
-	began map[string]time.Time // connections without a request yet, by remote address
+	waiting     atomic.Int64
+	connections *lru.Cache[string, connection] // by remote address
 }
 
-// maxBegun is how many connections without a request are remembered.
-const maxBegun = 4096
+// connection is one whose handshake has begun.
+type connection struct {
+	raw net.Conn
+	// waited is how long its first message had to wait; zero once a request was
+	// charged with it.
+	waited time.Duration
+}
 
-// TLS has connections remembered from the beginning of their handshakes, besides
-// what c does then: an API server counts a request's time from before it connects,
-// and where hundreds connect at once, while images are unpacked, the handshakes
-// take a good part of it.
+// NewDeadlines returns Deadlines that know of no connections.
+func NewDeadlines() *Deadlines {
+	connections, err := lru.New[string, connection](maxConnections)
+	if err != nil { // for a size that is not positive
+		panic(err)
+	}
+	return &Deadlines{connections: connections}
+}
+
+// TLS has connections known from their handshakes, besides what c does then.
 func (d *Deadlines) TLS(c *tls.Config) {
 	next := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		d.begin(hello.Conn.RemoteAddr().String(), time.Now())
+		d.connections.Add(hello.Conn.RemoteAddr().String(), connection{hello.Conn, sinceReceived(hello.Conn)})
 		if next == nil {
 			return nil, nil
 		}
@@ -53,31 +72,21 @@ func (d *Deadlines) TLS(c *tls.Config) {
 	}
 }
 
-func (d *Deadlines) begin(remote string, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.began == nil || len(d.began) >= maxBegun {
-		d.began = map[string]time.Time{}
+// waited returns how long a request that is looked at now had to wait.
+func (d *Deadlines) waited(remote string) time.Duration {
+	c, known := d.connections.Get(remote)
+	if !known {
+		return 0
 	}
-	d.began[remote] = now
-}
-
-// start returns since when a request's time counts: if it is the first one on its
-// connection, since that began. One that stood open for half the time was not made
-// for this request.
-func (d *Deadlines) start(remote string, now time.Time, timeout time.Duration) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	began, first := d.began[remote]
-	delete(d.began, remote)
-	if !first || now.Sub(began) > timeout/2 {
-		return now
+	if c.waited > 0 {
+		d.connections.Add(remote, connection{raw: c.raw})
 	}
-	return began
+	return c.waited + sinceReceived(c.raw)
 }
 
 // Set passes requests on with their deadline: what the API server says in the
-// query as timeout (for example ?timeout=10s), less a reserve for the answer.
+// query as timeout (for example ?timeout=10s), less the time that they waited and a
+// reserve for the answer.
 func (d *Deadlines) Set(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		timeout, err := time.ParseDuration(r.URL.Query().Get("timeout"))
@@ -85,11 +94,11 @@ func (d *Deadlines) Set(next http.Handler) http.Handler {
 			timeout = DefaultTimeout
 		}
 		timeout = min(timeout, maxTimeout)
-		crowd := min(time.Duration(d.waiting.Add(1)-1)*crowdReserve, timeout/maxReserve)
+		crowd := min(time.Duration(d.waiting.Add(1)-1)*crowdReserve, timeout/maxCrowd)
 		defer d.waiting.Add(-1)
-		start := d.start(r.RemoteAddr, time.Now(), timeout)
 		// A short timeout is halved rather than used up by the reserve.
-		ctx, cancel := context.WithDeadline(r.Context(), start.Add(max(timeout-ReplyReserve-crowd, timeout/2)))
+		left := max(timeout-ReplyReserve-crowd, timeout/2) - d.waited(r.RemoteAddr)
+		ctx, cancel := context.WithTimeout(r.Context(), left)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

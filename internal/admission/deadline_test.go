@@ -1,10 +1,13 @@
 package admission
 
 import (
+	"bufio"
 	"crypto/tls"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -23,7 +26,7 @@ func TestDeadlines(t *testing.T) {
 	} {
 		t.Run(tt.query, func(t *testing.T) {
 			before := time.Now()
-			(&Deadlines{}).Set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			NewDeadlines().Set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				deadline, ok := r.Context().Deadline()
 				// It was set after before and ahead of now, however slow this is.
 				if !ok || deadline.Sub(before) < tt.want || time.Until(deadline) > tt.want {
@@ -34,69 +37,88 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-// TestDeadlinesOfNewConnections: the time of a connection's first request counts
-// from its handshake on, and no other's does.
-func TestDeadlinesOfNewConnections(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	for _, tt := range []struct {
-		name   string
-		began  time.Duration
-		remote string
-		want   time.Duration
-	}{
-		{"a slow handshake", -3 * time.Second, "192.0.2.1:1", -3 * time.Second},
-		{"another connection", -3 * time.Second, "192.0.2.1:2", 0},
-		{"stood open", -6 * time.Second, "192.0.2.1:1", 0},
-	} {
-		d := &Deadlines{}
-		d.begin("192.0.2.1:1", now.Add(tt.began))
-		if got := d.start(tt.remote, now, 10*time.Second).Sub(now); got != tt.want {
-			t.Errorf("%s: it counts from %v, want %v", tt.name, got, tt.want)
-		}
-		if got := d.start(tt.remote, now, 10*time.Second).Sub(now); got != 0 {
-			t.Errorf("%s: the second request counts from %v", tt.name, got)
-		}
-	}
-	d := &Deadlines{}
-	for i := range 3 * maxBegun {
-		d.begin(strconv.Itoa(i), now)
-	}
-	if len(d.began) > maxBegun {
-		t.Errorf("%d connections are remembered", len(d.began))
-	}
-}
-
-// TestDeadlinesTLS: handshakes are seen, and what was asked of them before goes on.
-func TestDeadlinesTLS(t *testing.T) {
-	d, asked := &Deadlines{}, 0
-	server := httptest.NewUnstartedServer(d.Set(http.NotFoundHandler()))
+// TestDeadlinesOfConnections: how long a connection and a request on it had to wait
+// comes off the request's time.
+func TestDeadlinesOfConnections(t *testing.T) {
+	d, asked := NewDeadlines(), 0
+	left := make(chan time.Duration, 1)
+	server := httptest.NewUnstartedServer(d.Set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		deadline, _ := r.Context().Deadline()
+		left <- time.Until(deadline)
+	})))
 	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		asked++
+		asked++ // what was asked of handshakes before goes on
 		return nil, nil
 	}}
 	d.TLS(server.TLS)
 	server.StartTLS()
 	defer server.Close()
-	remembered := func() int {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return len(d.began)
-	}
 	connection, err := tls.Dial("tcp", server.Listener.Addr().String(), server.Client().Transport.(*http.Transport).TLSClientConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer connection.Close()
-	if asked != 1 || remembered() != 1 {
-		t.Errorf("%d asked, %d remembered after a handshake", asked, remembered())
+	remote := connection.LocalAddr().String()
+	known, ok := d.connections.Get(remote)
+	if !ok || asked != 1 || d.connections.Len() != 1 {
+		t.Fatalf("after a handshake %d are known, and %d were asked", d.connections.Len(), asked)
 	}
-	response, err := server.Client().Get(server.URL)
+	known.waited = 3 * time.Second // as if it had come while nobody had time
+	d.connections.Add(remote, known)
+	reader := bufio.NewReader(connection)
+	for _, want := range []time.Duration{10*time.Second - ReplyReserve - 3*time.Second, 10*time.Second - ReplyReserve} {
+		if _, err := io.WriteString(connection, "GET /?timeout=10s HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if got := <-left; got > want {
+			t.Errorf("%v left, want no more than %v", got, want)
+		}
+	}
+	if known, _ := d.connections.Get(remote); known.waited != 0 {
+		t.Errorf("%v would be charged twice", known.waited)
+	}
+}
+
+// TestSinceReceived: the kernel is asked how long something has been waiting.
+func TestSinceReceived(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	response.Body.Close()
-	if remembered() != 1 { // the one that has not asked
-		t.Errorf("%d remembered after a request", remembered())
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	const wait = 50 * time.Millisecond
+	time.Sleep(wait)
+	// The kernel counts in ticks of some milliseconds.
+	if got := sinceReceived(server); runtime.GOOS == "linux" && got < wait/2 {
+		t.Errorf("%v after %v", got, wait)
+	}
+	server.Close()
+	if got := sinceReceived(server); got != 0 {
+		t.Errorf("a closed connection: %v", got)
+	}
+	pipe, _ := net.Pipe()
+	if got := sinceReceived(pipe); got != 0 {
+		t.Errorf("no TCP connection: %v", got)
 	}
 }
 
@@ -112,7 +134,7 @@ func TestDeadlinesInACrowd(t *testing.T) {
 		{100_000, "?timeout=10s", 7 * time.Second},
 		{100_000, "?timeout=1s", 500 * time.Millisecond},
 	} {
-		d := &Deadlines{}
+		d := NewDeadlines()
 		d.waiting.Store(tt.waiting)
 		before := time.Now()
 		d.Set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

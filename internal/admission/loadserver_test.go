@@ -67,7 +67,8 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: os.Getenv(loadCerts)})
+	deadlines := NewDeadlines()
+	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: os.Getenv(loadCerts), TLSOpts: []func(*tls.Config){deadlines.TLS}})
 	if what == "noop" {
 		server.Register("/validate", &admission.Webhook{Handler: noop{}})
 		return server.Start(ctx)
@@ -76,7 +77,7 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	server.Register("/validate", (&Deadlines{}).Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)))
+	server.Register("/validate", deadlines.Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)))
 	return server.Start(ctx)
 }
 

@@ -250,10 +250,11 @@ func failureOf(ctx context.Context, err error) *report.Failure {
 // log writes one line for each request that came to something, with what the audit
 // annotations say.
 func (h *Handler) log(ctx context.Context, kind string, answer Answer, annotations map[string]string) {
-	if answer.Outcome == OutcomeClean {
+	log := logf.FromContext(ctx)
+	if answer.Outcome == OutcomeClean || !log.Enabled() {
 		return
 	}
 	list := func(key string) json.RawMessage { return json.RawMessage(cmp.Or(annotations[key], "[]")) }
-	logf.FromContext(ctx).Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
+	log.Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
 		"findings", list(annotationFindings), "notRead", list(annotationNotRead))
 }

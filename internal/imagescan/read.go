@@ -93,7 +93,7 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 	}
 	layers := stack{blobs, make([]*summary, len(blobs))}
 	missing := make([]map[string]bool, len(blobs))
-	for i := range missing {
+	for i := range blobs {
 		missing[i] = map[string]bool{}
 		for _, name := range started {
 			missing[i][name] = true

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -46,8 +47,8 @@ type Deadlines struct {
 // connection is one whose handshake has begun.
 type connection struct {
 	raw net.Conn
-	// waited is how long its first message had to wait; zero once a request was
-	// charged with it.
+	// waited is how long its handshake took, from when its first message came; zero
+	// once a request was charged with it. Time that it stood open is none's.
 	waited time.Duration
 }
 
@@ -64,11 +65,26 @@ func NewDeadlines() *Deadlines {
 func (d *Deadlines) TLS(c *tls.Config) {
 	next := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		d.connections.Add(hello.Conn.RemoteAddr().String(), connection{hello.Conn, sinceReceived(hello.Conn)})
-		if next == nil {
-			return nil, nil
+		began := time.Now().Add(-sinceReceived(hello.Conn))
+		own := c
+		if next != nil {
+			other, err := next(hello)
+			if err != nil {
+				return nil, err
+			}
+			own = cmp.Or(other, c)
 		}
-		return next(hello)
+		own = own.Clone()
+		own.GetConfigForClient, own.SessionTicketsDisabled = nil, true // tickets would be of one connection's keys
+		verify := own.VerifyConnection
+		own.VerifyConnection = func(state tls.ConnectionState) error { // the last of the handshake's own work
+			d.connections.Add(hello.Conn.RemoteAddr().String(), connection{hello.Conn, time.Since(began)})
+			if verify == nil {
+				return nil
+			}
+			return verify(state)
+		}
+		return own, nil
 	}
 }
 

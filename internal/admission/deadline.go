@@ -44,7 +44,7 @@ type Deadlines struct {
 	connections *lru.Cache[string, connection] // by remote address
 }
 
-// connection is one whose handshake has begun.
+// connection is one whose handshake is done.
 type connection struct {
 	raw net.Conn
 	// waited is how long its handshake took, from when its first message came; zero

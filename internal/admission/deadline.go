@@ -23,7 +23,7 @@ const (
 	ReplyReserve = 500 * time.Millisecond
 	// crowdReserve is kept besides for each other request that waits, since most of
 	// those that wait for one image are answered at one moment.
-	crowdReserve = 2 * time.Millisecond
+	crowdReserve = 4 * time.Millisecond
 	// maxCrowd is the largest part of its time that a request keeps for that: one
 	// of so many.
 	maxCrowd = 4

@@ -154,7 +154,7 @@ func TestDeadlinesInACrowd(t *testing.T) {
 		want    time.Duration
 	}{
 		{0, "?timeout=10s", 9500 * time.Millisecond},
-		{500, "?timeout=10s", 8500 * time.Millisecond},
+		{500, "?timeout=10s", 7500 * time.Millisecond},
 		{100_000, "?timeout=10s", 7 * time.Second},
 		{100_000, "?timeout=1s", 500 * time.Millisecond},
 	} {

@@ -92,15 +92,16 @@ func (s *Scanner) readBlobs(ctx context.Context, blobs []blob, started []string,
 		return report.Report{}, err
 	}
 	layers := stack{blobs, make([]*summary, len(blobs))}
-	missing := make([]map[string]bool, len(blobs))
-	for i := range blobs {
-		missing[i] = map[string]bool{}
+	missing := make([]map[string]bool, 0, len(blobs))
+	for _, b := range blobs {
+		wanted := map[string]bool{}
 		for _, name := range started {
-			missing[i][name] = true
+			wanted[name] = true
 		}
-		if blobs[i].part == nil || userByName(says) != "" { // in passing: the next image on this layer may need it
-			missing[i][passwdFile] = true
+		if b.part == nil || userByName(says) != "" { // in passing: the next image on this layer may need it
+			wanted[passwdFile] = true
 		}
+		missing = append(missing, wanted)
 	}
 	again := slices.Repeat([]bool{true}, len(blobs))
 	answer := report.Report{}

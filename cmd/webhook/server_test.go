@@ -32,7 +32,7 @@ type served struct {
 }
 
 // serveReviews runs a server as run does, with a handler of the test's.
-func serveReviews(t *testing.T, o serverOptions, handler ctrladmission.Handler) served {
+func serveReviews(t *testing.T, o serverOptions, handler admission.Reviewer) served {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	connections, err := newConnections(o.connections, registry)
@@ -69,6 +69,13 @@ func roomy() serverOptions {
 }
 
 const aReview = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","name":"a"}}`
+
+// reviewer is a function that answers requests.
+type reviewer func(ctx context.Context, req admission.Request) ctrladmission.Response
+
+func (f reviewer) Handle(ctx context.Context, req admission.Request) ctrladmission.Response {
+	return f(ctx, req)
+}
 
 // caller is somebody at an address of the loopback network, with one connection.
 type caller struct {
@@ -117,7 +124,7 @@ func (c caller) awaitEnd(t *testing.T) {
 	}
 }
 
-var allow = ctrladmission.HandlerFunc(func(context.Context, ctrladmission.Request) ctrladmission.Response {
+var allow = reviewer(func(context.Context, admission.Request) ctrladmission.Response {
 	return ctrladmission.Allowed("")
 })
 
@@ -226,7 +233,7 @@ func TestSlowJudging(t *testing.T) {
 	var judged error
 	o := roomy()
 	o.headerTime, o.reviewTime, o.idleTime = time.Second, time.Second, time.Second
-	s := serveReviews(t, o, ctrladmission.HandlerFunc(func(ctx context.Context, _ ctrladmission.Request) ctrladmission.Response {
+	s := serveReviews(t, o, reviewer(func(ctx context.Context, _ admission.Request) ctrladmission.Response {
 		close(asked)
 		<-answer
 		judged = ctx.Err()

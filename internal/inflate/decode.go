@@ -78,7 +78,10 @@ func (z *Reader) decodeOne() error {
 	return nil
 }
 
-// decodeFast unpacks symbols while there are lookahead packed bytes and room.
+// decodeFast unpacks symbols while there are lookahead packed bytes and room. It is
+// decodeOne, written out for speed: bits are loaded eight bytes at a time, one load
+// is enough for three literals or for two and a length, and matches are copied in
+// strides. Of count only the lowest six bits are meant: what is subtracted has more.
 func (z *Reader) decodeFast() error {
 	in, window, literals, distances := &z.input, &z.window, &z.literals, &z.distances
 	packed, at, last := &in.packed, in.at, in.end-lookahead
@@ -152,11 +155,11 @@ func (z *Reader) decodeFast() error {
 		from, end := written-distance, written+length
 		if distance >= 8 {
 			for {
-				to, of := window[written:written+16], window[from:from+16]
+				to, of := window[written:written+stride], window[from:from+stride]
 				binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(of))
 				binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(of[8:]))
-				written += 16
-				from += 16
+				written += stride
+				from += stride
 				if written >= end {
 					break
 				}

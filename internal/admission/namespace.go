@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
@@ -42,17 +42,20 @@ func (h *NamespaceHandler) Handle(ctx context.Context, req Request) (response ad
 	if req.Resource.Group != "" || req.Resource.Resource != "namespaces" || req.SubResource != "" {
 		return response
 	}
-	if req.malformed != nil || req.Object == nil {
-		logf.FromContext(ctx).Error(cmp.Or(req.malformed, errNoObject), "cannot read a namespace")
+	current, err := subject.DecodeMetadata(req.Object)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "cannot read a namespace")
 		return response
 	}
-	current := req.Object.Metadata
 	mode, has := current.Labels[v1alpha1.LabelMode]
 	if !has || current.DeletionTimestamp != nil {
 		return response
 	}
-	if req.Operation == admissionv1.Update && req.OldObject != nil && req.OldObject.Metadata.Labels[v1alpha1.LabelMode] == mode {
-		return response
+	if req.Operation == admissionv1.Update {
+		old, err := subject.DecodeMetadata(req.OldObject)
+		if err == nil && old.Labels[v1alpha1.LabelMode] == mode {
+			return response
+		}
 	}
 	// The API server adds this label; a policy may select by it.
 	namespace := labels.Merge(current.Labels, labels.Set{policy.LabelMetadataName: req.Name})

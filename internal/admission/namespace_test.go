@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
-	"github.com/capvet/capvet/internal/subject"
 )
 
 type clusterSource struct {
@@ -81,8 +81,8 @@ func TestNamespaceHandler(t *testing.T) {
 		{"policies panic", clusterSource{panics: true}, nil, set("rejct"), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			encode := func(l map[string]string) *subject.Object {
-				return objectOf(t, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
+			encode := func(l map[string]string) jsontext.Value {
+				return encoded(t, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
 			}
 			req := Request{Operation: admissionv1.Create, Name: "shop", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Object: encode(tt.labels)}
 			if tt.old != nil {
@@ -94,8 +94,10 @@ func TestNamespaceHandler(t *testing.T) {
 			}
 		})
 	}
-	broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: &subject.Object{}, malformed: errors.New("cannot be read")}
-	if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
-		t.Errorf("an object that cannot be read: %+v", got)
+	for _, object := range []string{``, `null`, `[]`, `{"metadata":{"labels":"none"}}`} {
+		broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: jsontext.Value(object)}
+		if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
+			t.Errorf("the object %q: %+v", object, got)
+		}
 	}
 }

@@ -2,21 +2,21 @@ package admission
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 
+	"github.com/go-json-experiment/json" // encoding/json/v2 of Go 1.27
+	"github.com/go-json-experiment/json/jsontext"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/capvet/capvet/internal/subject"
 )
 
-// Request is as much of an AdmissionRequest as is looked at, its objects decoded.
+// Request is as much of an AdmissionRequest as is looked at, its objects as they
+// were sent: most are not looked at.
 type Request struct {
 	UID         types.UID                   `json:"uid"`
 	Resource    metav1.GroupVersionResource `json:"resource"`
@@ -27,11 +27,14 @@ type Request struct {
 	UserInfo    struct {
 		Username string `json:"username"`
 	} `json:"userInfo"`
-	Object    *subject.Object `json:"object"`
-	OldObject *subject.Object `json:"oldObject"`
-	DryRun    *bool           `json:"dryRun"`
+	Object    jsontext.Value `json:"object"`
+	OldObject jsontext.Value `json:"oldObject"`
+	DryRun    *bool          `json:"dryRun"`
+}
 
-	malformed error // an object is not as its kind is: what else is here may be less than was sent
+// absent reports whether an object was not sent.
+func absent(object jsontext.Value) bool {
+	return len(object) == 0 || object.Kind() == jsontext.KindNull
 }
 
 // readReview returns a review's request; with an error, the HTTP status for it.
@@ -58,14 +61,12 @@ func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (Req
 		APIVersion string   `json:"apiVersion"`
 		Request    *Request `json:"request"`
 	}
-	err = json.Unmarshal(body, &sent)
-	if err != nil && sent.Request == nil {
+	if err := json.Unmarshal(body, &sent, jsontext.AllowDuplicateNames(true)); err != nil {
 		return Request{}, http.StatusBadRequest, fmt.Errorf("decoding a review: %w", err)
 	}
 	if sent.Request == nil || sent.APIVersion != admissionv1.SchemeGroupVersion.String() {
 		return Request{}, http.StatusBadRequest, fmt.Errorf("no request, or one of %q: send AdmissionReviews of %s", sent.APIVersion, admissionv1.SchemeGroupVersion)
 	}
-	sent.Request.malformed = err
 	return *sent.Request, http.StatusOK, nil
 }
 

@@ -30,18 +30,22 @@ func judgedKind(req Request) (string, bool) {
 // subjectOf returns what a request is about and the images that it brings: none
 // if it is not judged.
 func subjectOf(kind string, req Request) (*subject.Subject, []policy.Image, error) {
-	if req.malformed != nil {
-		return nil, nil, req.malformed
-	}
-	if req.Object == nil || req.Operation == admissionv1.Update && req.OldObject == nil {
+	if absent(req.Object) || req.Operation == admissionv1.Update && absent(req.OldObject) {
 		return nil, nil, errNoObject
 	}
-	current := req.Object.Subject(kind)
+	current, err := subject.Decode(kind, req.Object)
+	if err != nil {
+		return nil, nil, err
+	}
 	if current.LeftAlone() {
 		return nil, nil, nil
 	}
 	if req.Operation == admissionv1.Create {
 		return current, current.Images(), nil
 	}
-	return current, current.Changed(req.OldObject.Subject(kind)), nil
+	old, err := subject.Decode(kind, req.OldObject)
+	if err != nil {
+		return nil, nil, err
+	}
+	return current, current.Changed(old), nil
 }

@@ -1,32 +1,35 @@
 package subject
 
 import (
-	"encoding/json"
 	"fmt"
 
+	"github.com/go-json-experiment/json" // encoding/json/v2 of Go 1.27
+	"github.com/go-json-experiment/json/jsontext"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Object is as much of an object as is looked at, whatever its kind: one type, so
-// that a review is decoded in one go before its kind is known. Decoding is most of
-// what a review costs whose images are known, so the rest of a Pod, such as
+// object is as much of an object as is looked at, whatever its kind. Decoding is
+// most of what a review costs whose images are known, so the rest of a Pod, such as
 // environments, probes and managed fields, is passed over. Of a workload the whole
 // template is decoded, since any change to it makes new Pods.
-type Object struct {
-	Metadata struct {
-		Name              string                  `json:"name"`
-		Labels            map[string]string       `json:"labels"`
-		Annotations       map[string]string       `json:"annotations"`
-		DeletionTimestamp *metav1.Time            `json:"deletionTimestamp"`
-		OwnerReferences   []metav1.OwnerReference `json:"ownerReferences"`
-	} `json:"metadata"`
-	Spec struct {
+type object struct {
+	Metadata Metadata `json:"metadata"`
+	Spec     struct {
 		pod
 		Template    *corev1.PodTemplateSpec  `json:"template"`
 		JobTemplate *batchv1.JobTemplateSpec `json:"jobTemplate"`
 	} `json:"spec"`
+}
+
+// Metadata is as much of an object's metadata as is looked at.
+type Metadata struct {
+	Name              string                  `json:"name"`
+	Labels            map[string]string       `json:"labels"`
+	Annotations       map[string]string       `json:"annotations"`
+	DeletionTimestamp *metav1.Time            `json:"deletionTimestamp"`
+	OwnerReferences   []metav1.OwnerReference `json:"ownerReferences"`
 }
 
 // pod is the spec of a Pod.
@@ -66,16 +69,11 @@ type container struct {
 }
 
 // Decode reads an object of one of the kinds from JSON.
-func Decode(kindName string, object []byte) (*Subject, error) {
-	var o Object
-	if err := json.Unmarshal(object, &o); err != nil {
+func Decode(kindName string, encoded []byte) (*Subject, error) {
+	var o object
+	if err := json.Unmarshal(encoded, &o, jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, fmt.Errorf("decoding the %s: %w", kindName, err)
 	}
-	return o.Subject(kindName), nil
-}
-
-// Subject returns what is judged of an object of one of the kinds.
-func (o *Object) Subject(kindName string) *Subject {
 	s := &Subject{Kind: kindName, Object: metav1.ObjectMeta{
 		Name: o.Metadata.Name, Labels: o.Metadata.Labels, Annotations: o.Metadata.Annotations,
 		DeletionTimestamp: o.Metadata.DeletionTimestamp, OwnerReferences: o.Metadata.OwnerReferences,
@@ -88,7 +86,18 @@ func (o *Object) Subject(kindName string) *Subject {
 	case kindName != "CronJob" && o.Spec.Template != nil:
 		s.Template = *o.Spec.Template
 	}
-	return s
+	return s, nil
+}
+
+// DecodeMetadata reads the metadata of any object from JSON.
+func DecodeMetadata(encoded []byte) (Metadata, error) {
+	var o struct {
+		Metadata Metadata `json:"metadata"`
+	}
+	if err := json.Unmarshal(encoded, &o, jsontext.AllowDuplicateNames(true)); err != nil {
+		return Metadata{}, fmt.Errorf("decoding metadata: %w", err)
+	}
+	return o.Metadata, nil
 }
 
 // podSpec returns the same in the API's own type.

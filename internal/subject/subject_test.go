@@ -2,13 +2,24 @@ package subject
 
 import (
 	"encoding/json"
+	"math/rand"
 	"testing"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/randfill"
 
 	"github.com/capvet/capvet/internal/policy"
 )
@@ -238,6 +249,40 @@ func TestConfigMapFile(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestDecodeAsEncodingJSON: of random objects of every kind the decoder makes the
+// same as encoding/json, by which the API's own types are defined.
+func TestDecodeAsEncodingJSON(t *testing.T) {
+	fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(1), serializer.NewCodecFactory(runtime.NewScheme())).NilChance(0.3).NumElements(0, 3)
+	fill = fill.Funcs(
+		func(q *resource.Quantity, c randfill.Continue) {
+			*q = *resource.NewMilliQuantity(c.Int63n(1e9), resource.DecimalSI)
+		},
+		func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(c.Int31()) },
+	)
+	for range 30 {
+		for kind, random := range map[string]any{
+			"Pod": &corev1.Pod{}, "Deployment": &appsv1.Deployment{}, "DaemonSet": &appsv1.DaemonSet{}, "StatefulSet": &appsv1.StatefulSet{},
+			"Job": &batchv1.Job{}, "CronJob": &batchv1.CronJob{}, "ReplicationController": &corev1.ReplicationController{},
+		} {
+			fill.Fill(random)
+			encoded, err := json.Marshal(random)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want, got object
+			if err := json.Unmarshal(encoded, &want); err != nil {
+				t.Fatal(err)
+			}
+			if err := jsonv2.Unmarshal(encoded, &got, jsontext.AllowDuplicateNames(true)); err != nil {
+				t.Fatalf("%s: %v\n%s", kind, err, encoded)
+			}
+			if !equality.Semantic.DeepEqual(want, got) {
+				t.Fatalf("%s: %s", kind, cmp.Diff(want, got, cmp.AllowUnexported(object{}.Spec, want, identity{})))
+			}
 		}
 	}
 }

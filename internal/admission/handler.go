@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -175,44 +176,32 @@ func (h *Handler) Handle(ctx context.Context, req Request) (response admission.R
 }
 
 // read has those images read that some policy wants to know about, and returns
-// all of them with what was found; in time when ctx ends.
+// all of them with what was found; soon after ctx ends.
 func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Policy, images []policy.Image) []policy.Image {
 	readings := readingsOf(h.Now(), policies, images)
-	type result struct {
-		reading int
-		report  report.Report
-		err     error
-	}
-	results := make(chan result, len(readings)) // room for all: no reader is ever left blocked
 	var next atomic.Int64
-	for range min(len(readings), maxConcurrentReads) {
-		go func() {
-			for i := next.Add(1) - 1; i < int64(len(readings)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				r, err := h.readOne(ctx, puller, readings[i].wanted)
-				results <- result{int(i), r, err}
-			}
-		}()
-	}
-	for answered := 0; answered < len(readings) && ctx.Err() == nil; {
-		select {
-		case r := <-results:
-			answered++
-			reading := &readings[r.reading]
-			if reading.answered = true; r.err != nil {
-				reading.failure = failureOf(ctx, r.err)
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(readings)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+			reading := &readings[i]
+			if r, err := h.readOne(ctx, puller, reading.wanted); err != nil {
+				reading.failure = failureOf(ctx, err)
 			} else {
-				reading.report = &r.report
+				reading.report = &r
 			}
-		case <-ctx.Done():
 		}
 	}
-	for i := range readings {
-		reading := &readings[i]
-		if !reading.answered {
-			reading.failure = &report.Failure{Class: report.FailureTimeout, Detail: "still being read when the time for an answer ran out"}
+	var others sync.WaitGroup
+	for range min(len(readings), maxConcurrentReads) - 1 { // for one image there is none to wait for
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+	for _, reading := range readings {
+		if reading.report == nil && reading.failure == nil {
+			reading.failure = &report.Failure{Class: report.FailureTimeout, Detail: "not yet read when the time for an answer ran out"}
 		}
-		for _, j := range reading.images {
-			images[j].Report, images[j].Failure = reading.report, reading.failure
+		for _, i := range reading.images {
+			images[i].Report, images[i].Failure = reading.report, reading.failure
 		}
 	}
 	return images

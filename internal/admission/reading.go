@@ -15,11 +15,10 @@ const maxImages = 256
 // reading is one image to read, for all containers that run it: in whatever way
 // they do, one reading of it will do.
 type reading struct {
-	wanted   Wanted
-	images   []int // which of the images it is of
-	answered bool
-	report   *report.Report
-	failure  *report.Failure
+	wanted  Wanted
+	images  []int // which of the images it is of
+	report  *report.Report
+	failure *report.Failure
 }
 
 // bounded returns at most maxImages of images. Of those left out the last one that

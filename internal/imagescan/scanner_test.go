@@ -349,6 +349,50 @@ func class(err error) report.FailureClass {
 	return classed.Class
 }
 
+// TestAnswersSoon: whatever a registry leaves unanswered, a scan returns when its
+// time is over.
+func TestAnswersSoon(t *testing.T) {
+	s := newServer(t)
+	ref := s.push(t, "slow:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
+	for _, path := range []string{"/v2/", "/token", "/manifests/", "/blobs/"} {
+		s.fail(func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case strings.HasSuffix(r.URL.Path, path) || path != "/v2/" && strings.Contains(r.URL.Path, path):
+				<-r.Context().Done()
+			case path == "/token" && r.URL.Path == "/v2/":
+				w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+s.host()+`/token"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				return false
+			}
+			return true
+		})
+		scanner := newScanner(t, s, nil, func(o *Options) {
+			o.Limits.ScanTime = 200 * time.Millisecond
+			o.IsHint = func(string) bool { return false } // the image's configuration is asked for
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := scanner.Scan(ctx, Request{Reference: ref, Platform: "linux/arm64", Hinted: true}); class(err) != report.FailureTimeout {
+			t.Errorf("%s unanswered: %v", path, err)
+		}
+		cancel()
+	}
+	// So does one who waits for another to be connected.
+	repository, err := name.NewRepository(s.host() + "/slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := newScanner(t, s, nil, nil).open(repository, authn.Anonymous)
+	if err := opened.places[0].connecting.Acquire(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := opened.places[0].connect(ctx, repository); !errors.Is(err, context.Canceled) {
+		t.Errorf("while another is being connected: %v", err)
+	}
+}
+
 // TestDetached: a scan outlives the request that started it.
 func TestDetached(t *testing.T) {
 	s := newServer(t)

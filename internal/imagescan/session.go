@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -17,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/capvet/capvet/internal/imagefs"
 )
@@ -34,7 +34,7 @@ type place struct {
 	agent string
 	auth  authn.Authenticator
 
-	connecting sync.Mutex
+	connecting *semaphore.Weighted // of one: whoever waits may run out of time
 	client     *http.Client
 	silent     atomic.Bool // it did not answer: the others are asked
 }
@@ -49,7 +49,7 @@ var accepted = strings.Join([]string{
 func (s *Scanner) open(repository name.Repository, auth authn.Authenticator) *session {
 	opened := &session{repository: repository, pace: pace{s.options.Limits.StallBytes, s.options.Limits.StallTime}}
 	for _, e := range s.options.Hosts.of(repository.Registry, s.transport, allowsPlain(s.options.PlainHTTP, repository.RegistryStr())) {
-		p := &place{endpoint: e, agent: s.options.UserAgent, auth: auth}
+		p := &place{endpoint: e, agent: s.options.UserAgent, auth: auth, connecting: semaphore.NewWeighted(1)}
 		if e.mirror {
 			p.auth = authn.Anonymous // credentials are not for other hosts
 		}
@@ -61,8 +61,10 @@ func (s *Scanner) open(repository name.Repository, auth authn.Authenticator) *se
 // connect finds out how a host wants to be spoken to, and gets a token where it
 // wants one.
 func (p *place) connect(ctx context.Context, repository name.Repository) (*http.Client, error) {
-	p.connecting.Lock()
-	defer p.connecting.Unlock()
+	if err := p.connecting.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer p.connecting.Release(1)
 	if p.client != nil {
 		return p.client, nil
 	}

@@ -54,7 +54,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	certificate, deadlines := &servingCertificate{}, admission.NewDeadlines()
+	certificate, deadlines := &servingCertificate{}, &admission.Deadlines{}
 	asking, err := newCallers(o.callers)
 	if err != nil {
 		return err
@@ -67,8 +67,8 @@ func run(ctx context.Context, o options) error {
 		Scheme: scheme,
 		Logger: log,
 		WebhookServer: &reviewServer{
-			Server: webhook.NewServer(webhook.Options{}), options: o.server, connections: connections,
-			tls:    []func(*tls.Config){certificate.tls, asking.tls, deadlines.TLS},
+			Server: webhook.NewServer(webhook.Options{}), options: o.server, connections: connections, deadlines: deadlines,
+			tls:    []func(*tls.Config){certificate.tls, asking.tls},
 			errors: slog.NewLogLogger(logr.ToSlogHandler(log.WithName("connections")), slog.LevelDebug), // strangers do not fill the log
 		},
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},

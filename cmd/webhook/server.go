@@ -14,6 +14,8 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/capvet/capvet/internal/admission"
 )
 
 const (
@@ -79,32 +81,37 @@ type reviewServer struct {
 	options        serverOptions
 	tls            []func(*tls.Config)
 	connections    *connections
+	deadlines      *admission.Deadlines
 	errors         *log.Logger // of connections that fail
 }
 
 // Start implements webhook.Server.
 func (s *reviewServer) Start(ctx context.Context) error {
-	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}
-	for _, set := range s.tls {
-		set(config)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address())
 	if err != nil {
 		return fmt.Errorf("serving admission reviews: %w", err)
 	}
-	return s.serve(ctx, tls.NewListener(listener, config))
+	return s.serve(ctx, listener)
 }
 
 // serve answers until ctx ends, and then until all requests have their answer.
 func (s *reviewServer) serve(ctx context.Context, listener net.Listener) error {
+	// API servers resume no sessions, so there are no tickets for others.
+	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
+	for _, set := range s.tls {
+		set(config)
+	}
+	s.deadlines.TLS(config)
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	server := &http.Server{
 		Handler:   s.WebhookMux(),
 		Protocols: protocols,
 		// A request that came in time is judged in full.
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ConnContext:       s.connections.begin,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return s.deadlines.Connection(s.connections.begin(ctx, conn), conn)
+		},
 		ConnState:         s.connections.state,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ReadHeaderTimeout: s.options.headerTime,
@@ -120,7 +127,7 @@ func (s *reviewServer) serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		closed <- server.Shutdown(last)
 	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(tls.NewListener(listener, config)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-closed

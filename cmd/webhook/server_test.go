@@ -43,7 +43,8 @@ func serveReviews(t *testing.T, o serverOptions, handler admission.Reviewer) ser
 	donor.StartTLS()
 	donor.Close()
 	s := served{registry: registry, reviewServer: &reviewServer{
-		Server: webhook.NewServer(webhook.Options{}), options: o, connections: connections, errors: log.New(io.Discard, "", 0),
+		Server: webhook.NewServer(webhook.Options{}), options: o, connections: connections, deadlines: &admission.Deadlines{}, errors: log.New(io.Discard, "", 0),
+		tls: []func(*tls.Config){func(c *tls.Config) { c.Certificates = donor.TLS.Certificates }},
 	}}
 	s.Register(pathValidatePods, connections.asking(admission.NewServer(0, logr.Discard()).Serve(handler)))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +55,7 @@ func serveReviews(t *testing.T, o serverOptions, handler admission.Reviewer) ser
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- s.serve(ctx, tls.NewListener(listener, &tls.Config{Certificates: donor.TLS.Certificates, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}))
+		ended <- s.serve(ctx, listener)
 	}()
 	s.stop = func() error {
 		cancel()

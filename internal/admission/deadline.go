@@ -1,15 +1,12 @@
 package admission
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -27,8 +24,6 @@ const (
 	// maxCrowd is the largest part of its time that a request keeps for that: one
 	// of so many.
 	maxCrowd = 4
-	// maxConnections is how many connections are known, the latest ones.
-	maxConnections = 4096
 )
 
 // Deadlines gives each request's context the deadline by which its answer must be
@@ -38,66 +33,54 @@ const (
 // once while images are unpacked, or the machine is short of processors, they wait
 // for seconds until anybody looks at them: first their connections, then they
 // themselves. The kernel knows since when; where it does not tell, a request counts
-// from its handler on.
+// from its handler on. Connection and TLS have connections known.
 type Deadlines struct {
-	waiting     atomic.Int64
-	connections *lru.Cache[string, connection] // by remote address
+	waiting atomic.Int64
 }
 
-// connection is one whose handshake is done.
+type connectionKey struct{}
+
+// connection is what is known of one.
 type connection struct {
 	raw net.Conn
-	// waited is how long its handshake took, from when its first message came; zero
-	// once a request was charged with it. Time that it stood open is none's.
-	waited time.Duration
+	// hello is when the first message of its handshake came, in nanoseconds since
+	// 1970; 0 before that, and once a request was charged with the handshake.
+	hello atomic.Int64
 }
 
-// NewDeadlines returns Deadlines that know of no connections.
-func NewDeadlines() *Deadlines {
-	connections, err := lru.New[string, connection](maxConnections)
-	if err != nil { // for a size that is not positive
-		panic(err)
+// Connection is an http.Server's ConnContext.
+func (d *Deadlines) Connection(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
 	}
-	return &Deadlines{connections: connections}
+	return context.WithValue(ctx, connectionKey{}, &connection{raw: conn})
 }
 
-// TLS has connections known from their handshakes, besides what c does then.
+// TLS has handshakes counted, besides what c does in GetConfigForClient.
 func (d *Deadlines) TLS(c *tls.Config) {
 	next := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		began := time.Now().Add(-sinceReceived(hello.Conn))
-		own := c
-		if next != nil {
-			other, err := next(hello)
-			if err != nil {
-				return nil, err
-			}
-			own = cmp.Or(other, c)
+		if known, ok := hello.Context().Value(connectionKey{}).(*connection); ok {
+			_, received, _ := silence(known.raw)
+			known.hello.Store(time.Now().Add(-received).UnixNano())
 		}
-		own = own.Clone()
-		own.GetConfigForClient, own.SessionTicketsDisabled = nil, true // tickets would be of one connection's keys
-		verify := own.VerifyConnection
-		own.VerifyConnection = func(state tls.ConnectionState) error { // the last of the handshake's own work
-			d.connections.Add(hello.Conn.RemoteAddr().String(), connection{hello.Conn, time.Since(began)})
-			if verify == nil {
-				return nil
-			}
-			return verify(state)
+		if next == nil {
+			return nil, nil // as it is
 		}
-		return own, nil
+		return next(hello)
 	}
 }
 
-// waited returns how long a request that is looked at now had to wait.
-func (d *Deadlines) waited(remote string) time.Duration {
-	c, known := d.connections.Get(remote)
-	if !known {
-		return 0
+// waited returns how long a request that is looked at now had to wait. The first
+// of a connection is charged with the server's part of the handshake too, but not
+// with the time after that: it may have stood open.
+func (c *connection) waited() time.Duration {
+	sent, received, told := silence(c.raw)
+	hello := c.hello.Swap(0)
+	if hello == 0 || !told {
+		return received
 	}
-	if c.waited > 0 {
-		d.connections.Add(remote, connection{raw: c.raw})
-	}
-	return c.waited + sinceReceived(c.raw)
+	return received + max(time.Since(time.Unix(0, hello))-sent, 0)
 }
 
 // Set passes requests on with their deadline: what the API server says in the
@@ -113,7 +96,10 @@ func (d *Deadlines) Set(next http.Handler) http.Handler {
 		crowd := min(time.Duration(d.waiting.Add(1)-1)*crowdReserve, timeout/maxCrowd)
 		defer d.waiting.Add(-1)
 		// A short timeout is halved rather than used up by the reserve.
-		left := max(timeout-ReplyReserve-crowd, timeout/2) - d.waited(r.RemoteAddr)
+		left := max(timeout-ReplyReserve-crowd, timeout/2)
+		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
+			left -= c.waited()
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), left)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))

@@ -58,8 +58,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveLoad serves with controller-runtime's server until the process is ended,
-// and logs and counts as capvet does.
+// serveLoad serves until the process is ended: the no-op as controller-runtime's
+// server does, capvet's own as its program does, which logs and counts.
 func serveLoad(ctx context.Context, what string) error {
 	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
 	logf.SetLogger(log)
@@ -67,9 +67,8 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	deadlines := NewDeadlines()
-	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: os.Getenv(loadCerts), TLSOpts: []func(*tls.Config){deadlines.TLS}})
 	if what == "noop" {
+		server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: os.Getenv(loadCerts)})
 		server.Register("/validate", &admission.Webhook{Handler: noop{}})
 		return server.Start(ctx)
 	}
@@ -77,8 +76,17 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	server.Register("/validate", deadlines.Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)))
-	return server.Start(ctx)
+	deadlines := &Deadlines{}
+	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}
+	deadlines.TLS(config)
+	server := &http.Server{
+		Addr:              net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		Handler:           deadlines.Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)),
+		TLSConfig:         config,
+		ConnContext:       deadlines.Connection,
+		ReadHeaderTimeout: startTime, ReadTimeout: startTime, WriteTimeout: startTime,
+	}
+	return server.ListenAndServeTLS(filepath.Join(os.Getenv(loadCerts), "tls.crt"), filepath.Join(os.Getenv(loadCerts), "tls.key"))
 }
 
 // loadHandler is capvet's, with policies and nodes of a large cluster.

@@ -12,9 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/capvet/capvet/test/process"
 )
 
 // prometheus is a running Prometheus.
@@ -31,9 +32,6 @@ scrape_configs:
   - targets: [%q]
     labels: {namespace: capvet-system, pod: capvet-0}
 `
-
-// prometheusStopTimeout is how long Prometheus may take to end in order.
-const prometheusStopTimeout = 30 * time.Second
 
 // startPrometheus starts one that scrapes target each second and evaluates
 // rules as often. It ends with the test.
@@ -55,33 +53,16 @@ func startPrometheus(t *testing.T, target string, rules []byte) *prometheus {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	log, err := os.Create(filepath.Join(dir, "log"))
+	server, err := process.Start(exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address), filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	process := exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	process.Stdout, process.Stderr = log, log
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = process.Wait()
-		close(ended)
-	}()
 	t.Cleanup(func() {
-		_ = process.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(prometheusStopTimeout):
-			_ = process.Process.Kill()
-			<-ended
+		if err := server.Stop(); err != nil {
+			t.Error(err)
 		}
-		log.Close()
 		if t.Failed() {
-			if text, err := os.ReadFile(log.Name()); err == nil {
-				t.Logf("Prometheus' log ends with:\n%s", text[max(0, len(text)-4096):])
-			}
+			t.Logf("Prometheus' log ends with:\n%s", server.Tail())
 		}
 	})
 	p := &prometheus{url: "http://" + address}

@@ -95,7 +95,7 @@ func TestControlPlaneFails(t *testing.T) {
 		}
 		first := startReplica(t, releaseNamespace, "capvet")
 		first.awaitReady(t)
-		first.kill()
+		first.Kill()
 		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestControlPlaneFails(t *testing.T) {
 		if parseCertificate(t, secret.Data["tls.crt"]).Equal(old) {
 			t.Error("the expired certificate is still there")
 		}
-		if log, err := os.ReadFile(replica.log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
+		if log, err := os.ReadFile(replica.Log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
 			t.Errorf("the replica does not say that it made another: %v", err)
 		}
 	})
@@ -139,8 +139,8 @@ func TestControlPlaneFails(t *testing.T) {
 		for _, replica := range replicas {
 			replica.awaitReady(t)
 			select {
-			case <-replica.ended:
-				t.Errorf("a replica ended:\n%s", replica.logTail())
+			case <-replica.Ended():
+				t.Errorf("a replica ended:\n%s", replica.Tail())
 			default:
 			}
 		}

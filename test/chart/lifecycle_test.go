@@ -369,7 +369,7 @@ func TestLifeCycle(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		l := startLoad(t, "shop", image)
 		time.Sleep(time.Second)
-		replicas[0].kill()
+		replicas[0].Kill()
 		time.Sleep(3 * time.Second)
 		next := start()
 		replicas[0] = next

@@ -29,6 +29,26 @@ func servedCertificate(ctx context.Context, address string) (*x509.Certificate, 
 	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
 
+// passes waits until a replica shows another certificate than before, and for some
+// more admissions after that.
+func (l *load) passes(t *testing.T, r *replica, before *x509.Certificate) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) error {
+		now, err := servedCertificate(ctx, r.address)
+		if err == nil && now.Equal(before) {
+			err = errors.New("the old certificate is served still")
+		}
+		return err
+	})
+	enough := l.admitted.Load() + 200
+	eventually(t, func(context.Context) error {
+		if got := l.admitted.Load(); got < enough {
+			return fmt.Errorf("%d admissions, fewer than %d", got, enough)
+		}
+		return nil
+	})
+}
+
 // TestProvidedCertificate installs with a certificate that somebody else keeps,
 // and has it replaced under load as a kubelet replaces a Secret's files.
 func TestProvidedCertificate(t *testing.T) {
@@ -76,25 +96,12 @@ func TestProvidedCertificate(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func(ctx context.Context) error {
-		now, err := servedCertificate(ctx, replica.address)
-		if err == nil && now.Equal(before) {
-			err = errors.New("the old certificate is served still")
-		}
-		return err
-	})
-	enough := l.admitted.Load() + 200
-	eventually(t, func(context.Context) error {
-		if got := l.admitted.Load(); got < enough {
-			return fmt.Errorf("%d admissions, fewer than %d", got, enough)
-		}
-		return nil
-	})
+	l.passes(t, replica, before)
 	l.report(t, "a provided certificate replaced", true)
 	if err := replica.ready(t.Context()); err != nil {
 		t.Errorf("not ready afterwards: %v", err)
 	}
-	if log, err := os.ReadFile(replica.log); err != nil || strings.Contains(string(log), `"INFO"`) {
+	if log, err := os.ReadFile(replica.Log); err != nil || strings.Contains(string(log), `"INFO"`) {
 		t.Errorf("log.level=error, and yet: %s %v", log, err)
 	}
 }

@@ -71,9 +71,9 @@ func TestNoRightTooMany(t *testing.T) {
 			t.Fatal(err)
 		}
 		replica := startReplica(t, releaseNamespace, "capvet")
-		defer replica.kill()
+		defer replica.Kill()
 		refused := func() error {
-			log, err := os.ReadFile(replica.log)
+			log, err := os.ReadFile(replica.Log)
 			if err != nil {
 				return err
 			}

@@ -14,22 +14,21 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/test/process"
 )
 
 // replica is a webhook process started as a Deployment's Pod would be.
 type replica struct {
+	*process.Process
 	address, health, metrics string
 	certificates             string // the folder with a Secret's files, if there is one
-	log                      string
-	process                  *exec.Cmd
-	ended                    chan struct{}
 }
 
 // startReplica starts the container of a Deployment: its arguments, its files
@@ -81,27 +80,17 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 		t.Fatal(err)
 	}
 	addresses := freeAddresses(t, 3)
-	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], certificates: certificates, log: filepath.Join(dir, "log"), ended: make(chan struct{})}
-	log, err := os.Create(r.log)
+	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], certificates: certificates}
+	_, port, _ := net.SplitHostPort(r.address)
+	r.Process, err = process.Start(exec.Command(webhook, append(args,
+		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...), filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	_, port, _ := net.SplitHostPort(r.address)
-	r.process = exec.Command(webhook, append(args,
-		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...)
-	r.process.Stdout, r.process.Stderr = log, log
-	if err := r.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = r.process.Wait()
-		close(r.ended)
-	}()
 	t.Cleanup(func() {
-		r.kill()
+		r.Kill()
 		if t.Failed() {
-			t.Logf("a replica's log ends with:\n%s", r.logTail())
+			t.Logf("a replica's log ends with:\n%s", r.Tail())
 		}
 	})
 	return r
@@ -158,11 +147,6 @@ func filesOf(t *testing.T, namespace string, volume corev1.Volume) map[string][]
 	return files
 }
 
-func (r *replica) logTail() string {
-	text, _ := os.ReadFile(r.log)
-	return string(text[max(0, len(text)-3000):])
-}
-
 // ready asks as a kubelet does.
 func (r *replica) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -188,21 +172,16 @@ func (r *replica) awaitReady(t *testing.T) {
 	eventually(t, r.ready)
 }
 
-func (r *replica) kill() {
-	_ = r.process.Process.Kill()
-	<-r.ended
-}
-
 // terminate ends the replica as a kubelet does, and waits.
 func (r *replica) terminate(t *testing.T) {
 	t.Helper()
-	if err := r.process.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := r.Terminate(); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-r.ended:
+	case <-r.Ended():
 	case <-time.After(time.Minute):
-		t.Fatalf("did not end within a minute of SIGTERM:\n%s", r.logTail())
+		t.Fatalf("did not end within a minute of SIGTERM:\n%s", r.Tail())
 	}
 }
 

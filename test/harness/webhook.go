@@ -10,26 +10,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/util/cert"
+
+	"github.com/capvet/capvet/test/process"
 )
 
 // Webhook is a running webhook process.
 type Webhook struct {
+	*process.Process
 	// Reviews, Health and Metrics are the base URLs of the reviews, /readyz and
 	// /metrics.
 	Reviews, Health, Metrics string
-	// Log is the path of what it wrote.
-	Log string
 	// Certificates is the folder with the tls.crt and tls.key that it serves with.
 	Certificates string
 
 	caBundle []byte
-	process  *exec.Cmd
-	ended    chan struct{}
-	err      error // of the process, once ended is closed
 }
 
 // WebhookOptions say how to start a webhook.
@@ -78,14 +75,9 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 	}
 	w := &Webhook{
 		caBundle: certificate,
-		Reviews:  "https://" + address(0), Health: "http://" + address(1), Metrics: "http://" + address(2), Log: filepath.Join(dir, "log"), Certificates: dir, ended: make(chan struct{}),
+		Reviews:  "https://" + address(0), Health: "http://" + address(1), Metrics: "http://" + address(2), Certificates: dir,
 	}
-	log, err := os.Create(w.Log)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	w.process = exec.Command(o.Binary, append([]string{
+	command := exec.Command(o.Binary, append([]string{
 		"--kubeconfig=" + kubeconfig,
 		"--cert-dir=" + dir,
 		"--host=127.0.0.1", "--port=" + strconv.Itoa(ports[0]),
@@ -93,15 +85,10 @@ func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookO
 		"--metrics-address=" + address(2),
 		"--shutdown-delay=1s",
 	}, o.Args...)...)
-	w.process.Env = append(os.Environ(), o.Env...)
-	w.process.Stdout, w.process.Stderr = log, log
-	if err := w.process.Start(); err != nil {
-		return nil, fmt.Errorf("starting the webhook: %w", err)
+	command.Env = append(os.Environ(), o.Env...)
+	if w.Process, err = process.Start(command, filepath.Join(dir, "log")); err != nil {
+		return nil, err
 	}
-	go func() {
-		w.err = w.process.Wait()
-		close(w.ended)
-	}()
 	if err := w.waitReady(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}
@@ -129,55 +116,18 @@ func (w *Webhook) waitReady(ctx context.Context) error {
 			}
 		}
 		select {
-		case <-w.ended:
-			return fmt.Errorf("the webhook ended before it was ready: %w; its log ends with:\n%s", w.err, w.logTail())
+		case <-w.Ended():
+			return fmt.Errorf("the webhook ended before it was ready; its log ends with:\n%s", w.Tail())
 		case <-ctx.Done():
-			return fmt.Errorf("the webhook was not ready in time; its log ends with:\n%s", w.logTail())
+			return fmt.Errorf("the webhook was not ready in time; its log ends with:\n%s", w.Tail())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// logTail returns the end of the log.
-func (w *Webhook) logTail() string {
-	const most = 4 << 10
-	log, err := os.ReadFile(w.Log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(log[max(0, len(log)-most):])
-}
-
-// Terminate sends SIGTERM and does not wait.
-func (w *Webhook) Terminate() error { return w.process.Process.Signal(syscall.SIGTERM) }
-
-// Wait waits for the process to end and returns what it ended with.
-func (w *Webhook) Wait(ctx context.Context) error {
-	select {
-	case <-w.ended:
-		return w.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Stop ends the process: in order if it can within a minute, else at once.
+// Stop ends the webhook and returns what it ended with.
 func (w *Webhook) Stop() error {
-	select {
-	case <-w.ended:
-		return w.err
-	default:
-	}
-	if err := w.Terminate(); err != nil {
-		return err
-	}
-	select {
-	case <-w.ended:
-	case <-time.After(time.Minute):
-		_ = w.process.Process.Kill()
-		<-w.ended
-	}
-	return w.err
+	return errors.Join(w.Process.Stop(), w.Wait(context.Background()))
 }
 
 // freePorts returns n loopback ports that nobody listens on. All are held until

@@ -65,12 +65,12 @@ func TestControllers(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	stop, err := shared.StartControllers(filepath.Join(shared.controllers, "kube-controller-manager"))
+	controllers, err := shared.StartControllers(filepath.Join(shared.controllers, "kube-controller-manager"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := stop(); err != nil {
+		if err := controllers.Stop(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -91,14 +92,23 @@ type contestant struct {
 
 // hammer sends reviews over loadConnections connections for a time. It speaks
 // HTTP/1.1, as API servers do to webhooks, and as little of it as it can: what is
-// measured is the server.
+// measured is the server. API servers keep connections, so handshakes are not.
 func (c *contestant) hammer(t *testing.T, roots *x509.CertPool, during time.Duration) {
+	connections := make([]net.Conn, loadConnections)
+	for i := range connections {
+		connection, err := tls.Dial("tcp", c.server.address, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		defer connection.Close()
+		connections[i] = connection
+	}
 	start, cpu := time.Now(), c.server.cpu(t)
 	var mu sync.Mutex
 	var wait sync.WaitGroup
-	for worker := range loadConnections {
+	for worker, connection := range connections {
 		wait.Go(func() {
-			own, err := c.send(worker, roots, start.Add(during))
+			own, err := c.send(worker, connection, start.Add(during))
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
@@ -116,7 +126,7 @@ func (c *contestant) hammer(t *testing.T, roots *x509.CertPool, during time.Dura
 }
 
 // send sends reviews over one connection and returns how long each took.
-func (c *contestant) send(worker int, roots *x509.CertPool, end time.Time) ([]time.Duration, error) {
+func (c *contestant) send(worker int, connection net.Conn, end time.Time) ([]time.Duration, error) {
 	namespace := c.namespace
 	if strings.Contains(namespace, "%d") {
 		namespace = fmt.Sprintf(namespace, worker)
@@ -126,11 +136,6 @@ func (c *contestant) send(worker int, roots *x509.CertPool, end time.Time) ([]ti
 		return nil, err
 	}
 	request := fmt.Appendf(nil, "POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.server.path, c.server.address, len(body), body)
-	connection, err := tls.Dial("tcp", c.server.address, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
-	if err != nil {
-		return nil, err
-	}
-	defer connection.Close()
 	reader := bufio.NewReader(connection)
 	var own []time.Duration
 	for time.Now().Before(end) {

@@ -3,13 +3,13 @@ package placement
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
@@ -59,7 +59,7 @@ func (n *Nodes) Set(node *corev1.Node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old, ok := n.byName[node.Name]; ok {
-		if equality.Semantic.DeepEqual(old.Labels, node.Labels) && equality.Semantic.DeepEqual(old.Spec.Taints, node.Spec.Taints) {
+		if oldKey, _ := poolOf(old); oldKey == key && maps.Equal(old.Labels, node.Labels) {
 			return
 		}
 		n.remove(old)
@@ -92,9 +92,9 @@ func (n *Nodes) remove(old *corev1.Node) {
 // Architectures returns those of candidates (GOARCH names), in their order, on
 // which a Pod with this spec can land: where some live node meets its required
 // node affinity and selector and has no taint that it does not tolerate, or
-// where its spec alone allows one of the architectures that always count. A
-// cluster without known nodes, a node name that is not known and a node without
-// a known architecture rule nothing out.
+// where its spec allows a new node of one of the architectures that always count. A
+// cluster without known nodes, a node that the Pod names and that is not known, and
+// a node without a known architecture rule nothing out.
 func (n *Nodes) Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
@@ -104,19 +104,27 @@ func (n *Nodes) Architectures(spec *corev1.PodSpec, candidates []string) []strin
 	if spec.NodeName != "" {
 		return n.ofNode(spec, candidates)
 	}
-	var lands func(arch string) bool
-	if names, pinned := pinnedTo(spec.Affinity); pinned {
-		lands = func(arch string) bool { return n.someOf(names, spec, arch) }
-	} else {
-		lands = func(arch string) bool { return n.some(spec, arch) }
-	}
+	names, pinned := named(spec.Affinity)
+	known, unknown := n.split(names)
 	possible := make([]string, 0, len(candidates))
 	for _, arch := range candidates {
-		if lands(arch) || slices.Contains(n.always, arch) && specAllows(spec, arch) {
+		if pinned && someOf(known, spec, arch) || !pinned && n.some(spec, arch) || n.someUnknown(spec, arch, unknown) {
 			possible = append(possible, arch)
 		}
 	}
 	return possible
+}
+
+// split returns those of the nodes that are known, and whether some are not.
+func (n *Nodes) split(names []string) (known []*corev1.Node, unknown bool) {
+	for _, name := range names {
+		if node, ok := n.byName[name]; ok {
+			known = append(known, node)
+		} else {
+			unknown = true
+		}
+	}
+	return known, unknown
 }
 
 // ofNode is for a Pod that was bound without the scheduler.
@@ -151,17 +159,11 @@ func (n *Nodes) some(spec *corev1.PodSpec, arch string) bool {
 	return false
 }
 
-// someOf is some for nodes known by name, as a DaemonSet's Pods are pinned.
-func (n *Nodes) someOf(names []string, spec *corev1.PodSpec, arch string) bool {
+// someOf is some for the only nodes that count, such as the one that a DaemonSet's
+// Pod is pinned to.
+func someOf(nodes []*corev1.Node, spec *corev1.PodSpec, arch string) bool {
 	required := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity)
-	for _, name := range names {
-		node, known := n.byName[name]
-		if !known {
-			if specAllows(spec, arch) {
-				return true
-			}
-			continue
-		}
+	for _, node := range nodes {
 		key, taints := poolOf(node)
 		if (key.arch == arch || key.arch == "") && tolerates(spec.Tolerations, taints) && matches(required, node) {
 			return true
@@ -170,11 +172,35 @@ func (n *Nodes) someOf(names []string, spec *corev1.PodSpec, arch string) bool {
 	return false
 }
 
-// matches asks the scheduler's matcher. What cannot be understood rules nothing
-// out.
+// someUnknown says that a Pod with this spec can land on a node of an architecture
+// that is not known: one that it names, or any if it names one at all or the
+// architecture always counts.
+func (n *Nodes) someUnknown(spec *corev1.PodSpec, arch string, named bool) bool {
+	if !selectorAllows(spec.NodeSelector, arch) {
+		return false
+	}
+	unnamed := named || slices.Contains(n.always, arch)
+	required := requiredTerms(spec.Affinity)
+	if required == nil {
+		return unnamed
+	}
+	for _, term := range required.NodeSelectorTerms {
+		if names := namesOf(term); len(names) == 0 {
+			if unnamed && termAllows(term, arch, "") {
+				return true
+			}
+		} else if _, known := n.byName[names[0]]; !known && termAllows(term, arch, names[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches asks the scheduler's matcher. As in the scheduler, a term that cannot be
+// parsed matches no node.
 func matches(required nodeaffinity.RequiredNodeAffinity, node *corev1.Node) bool {
-	matched, err := required.Match(node)
-	return matched || err != nil
+	matched, _ := required.Match(node)
+	return matched
 }
 
 func tolerates(tolerations []corev1.Toleration, taints []corev1.Taint) bool {
@@ -185,30 +211,32 @@ func tolerates(tolerations []corev1.Toleration, taints []corev1.Taint) bool {
 	return !untolerated
 }
 
-func requiredTerms(affinity *corev1.Affinity) *corev1.NodeSelector {
-	if affinity == nil || affinity.NodeAffinity == nil {
-		return nil
-	}
-	return affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
-}
-
-// pinnedTo returns the names of the only nodes that an affinity allows; false
-// where some term leaves the name open.
-func pinnedTo(affinity *corev1.Affinity) (names []string, pinned bool) {
+// named returns the names of the nodes that an affinity asks for, each once; pinned
+// says that it allows no others.
+func named(affinity *corev1.Affinity) (names []string, pinned bool) {
 	required := requiredTerms(affinity)
-	if required == nil || len(required.NodeSelectorTerms) == 0 {
+	if required == nil {
 		return nil, false
 	}
+	pinned = true
 	for _, term := range required.NodeSelectorTerms {
-		i := slices.IndexFunc(term.MatchFields, func(r corev1.NodeSelectorRequirement) bool {
-			return r.Key == metav1.ObjectNameField && r.Operator == corev1.NodeSelectorOpIn
-		})
-		if i < 0 {
-			return nil, false
-		}
-		names = append(names, term.MatchFields[i].Values...)
+		own := namesOf(term)
+		names = append(names, own...)
+		pinned = pinned && len(own) > 0
 	}
-	return names, true
+	slices.Sort(names)
+	return slices.Compact(names), pinned
+}
+
+// namesOf returns the names of nodes that a term asks for. It allows no others if
+// there is one, and no node at all if there are several.
+func namesOf(term corev1.NodeSelectorTerm) (names []string) {
+	for _, field := range term.MatchFields {
+		if field.Key == metav1.ObjectNameField && field.Operator == corev1.NodeSelectorOpIn {
+			names = append(names, field.Values...)
+		}
+	}
+	return names
 }
 
 // architectureOf returns a node's architecture, empty if it does not tell.

@@ -2,9 +2,7 @@ package placement
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -13,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"github.com/capvet/capvet/test/scheduler"
 )
 
 func node(name, arch string, taints ...corev1.Taint) *corev1.Node {
@@ -28,14 +28,21 @@ func taint(key string, effect corev1.TaintEffect) corev1.Taint {
 }
 
 func TestNodes(t *testing.T) {
+	const in, notIn = corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn
 	both := []string{"amd64", "arm64"}
 	amd, arm := node("amd-1", "amd64"), node("arm-1", "arm64")
 	tainted := node("arm-1", "arm64", taint("dedicated", corev1.TaintEffectNoSchedule))
 	unlabelled := node("old-1", "")
 	fromStatus := node("old-2", "")
 	fromStatus.Status.NodeInfo.Architecture = "arm64"
-	pinned := func(names ...string) corev1.PodSpec {
-		return corev1.PodSpec{Affinity: affinity(corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{requirement("metadata.name", corev1.NodeSelectorOpIn, names...)}})}
+	dedicated := func(name, to string, effect corev1.TaintEffect) *corev1.Node {
+		return node(name, "arm64", corev1.Taint{Key: "dedicated", Value: to, Effect: effect})
+	}
+	numbered := node("arm-1", "arm64", corev1.Taint{Key: "level", Value: "5", Effect: corev1.TaintEffectNoSchedule})
+	ssd, manyCores := term(requirement("disk", in, "ssd")), term(requirement("cores", corev1.NodeSelectorOpGt, "many"))
+	arch := func(name string) corev1.NodeSelectorTerm { return term(requirement("kubernetes.io/arch", in, name)) }
+	level := func(op corev1.TolerationOperator, value string) corev1.PodSpec {
+		return corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "level", Operator: op, Value: value}}}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -57,13 +64,34 @@ func TestNodes(t *testing.T) {
 		{"preferred elsewhere", []*corev1.Node{node("arm-1", "arm64", taint("x", corev1.TaintEffectPreferNoSchedule))}, nil, corev1.PodSpec{}, []string{"arm64"}},
 		{"executes nothing", []*corev1.Node{node("arm-1", "arm64", taint("x", corev1.TaintEffectNoExecute))}, nil, corev1.PodSpec{}, []string{}},
 		{"not ready for a while", []*corev1.Node{node("arm-1", "arm64", taint("node.kubernetes.io/not-ready", corev1.TaintEffectNoExecute))}, nil, corev1.PodSpec{}, []string{"arm64"}},
+		{"tolerated on one of two nodes by its value", []*corev1.Node{dedicated("arm-1", "x", corev1.TaintEffectNoSchedule), dedicated("arm-2", "y", corev1.TaintEffectNoSchedule)}, nil,
+			corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "dedicated", Value: "y"}}}, []string{"arm64"}},
+		{"tolerated on one of two nodes by its effect", []*corev1.Node{dedicated("arm-1", "x", corev1.TaintEffectNoSchedule), dedicated("arm-2", "x", corev1.TaintEffectNoExecute)}, nil,
+			corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "dedicated", Value: "x", Effect: corev1.TaintEffectNoExecute}}}, []string{"arm64"}},
 		{"bound", []*corev1.Node{amd, tainted}, nil, corev1.PodSpec{NodeName: "arm-1"}, []string{"arm64"}},
 		{"bound to a node that is not known", []*corev1.Node{amd}, nil, corev1.PodSpec{NodeName: "arm-9"}, both},
+		{"bound to a node that does not tell", []*corev1.Node{amd, unlabelled}, nil, corev1.PodSpec{NodeName: "old-1"}, both},
 		{"bound to an architecture of no interest", []*corev1.Node{node("z", "s390x")}, nil, corev1.PodSpec{NodeName: "z"}, []string{}},
-		{"pinned", []*corev1.Node{amd, arm}, nil, pinned("arm-1"), []string{"arm64"}},
-		{"pinned to several", []*corev1.Node{amd, arm}, nil, pinned("arm-1", "amd-1"), both},
-		{"pinned to a node that is not known", []*corev1.Node{amd}, nil, pinned("arm-9"), both},
-		{"pinned to a tainted node", []*corev1.Node{amd, tainted}, nil, pinned("arm-1"), []string{}},
+		{"pinned", []*corev1.Node{amd, arm}, nil, on(nodeNamed(in, "arm-1")), []string{"arm64"}},
+		{"pinned to several", []*corev1.Node{amd, arm}, nil, on(nodeNamed(in, "arm-1"), nodeNamed(in, "amd-1")), both},
+		{"pinned to a node that is not known", []*corev1.Node{amd}, nil, on(nodeNamed(in, "arm-9")), both},
+		{"pinned to a tainted node", []*corev1.Node{amd, tainted}, nil, on(nodeNamed(in, "arm-1")), []string{}},
+		{"pinned to two at once", []*corev1.Node{amd, arm}, nil, on(all(nodeNamed(in, "arm-1"), nodeNamed(in, "amd-1"))), []string{}},
+		{"pinned to two at once, of which one is not known", []*corev1.Node{arm}, nil, on(all(nodeNamed(in, "amd-9"), nodeNamed(in, "arm-1"))), []string{}},
+		{"not on a node", []*corev1.Node{amd, arm}, nil, on(nodeNamed(notIn, "amd-1")), []string{"arm64"}},
+		{"pinned, or on some other", []*corev1.Node{amd, arm}, nil, on(nodeNamed(in, "amd-1"), ssd), []string{"amd64"}},
+		{"pinned to a node that is not known, or on some other", []*corev1.Node{amd}, nil, on(nodeNamed(in, "arm-9"), ssd), both},
+		{"pinned to a node that is not known, of an architecture", []*corev1.Node{amd}, nil, on(all(nodeNamed(in, "arm-9"), arch("arm64")), arch("s390x")), []string{"arm64"}},
+		{"pinned to a node that is not known, of an architecture, or on some other", []*corev1.Node{amd}, nil, on(all(nodeNamed(in, "any-9"), arch("arm64")), ssd), both},
+		{"pinned, or on a node that is not known, of an architecture", []*corev1.Node{amd}, nil, on(nodeNamed(in, "amd-1"), all(nodeNamed(in, "arm-9"), arch("s390x"))), []string{"amd64"}},
+		{"pinned, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(in, "amd-1")), []string{"amd64"}},
+		{"not on a node, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(notIn, "amd-1")), []string{"arm64"}},
+		{"pinned to a node that is not known, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(in, "arm-9")), both},
+		{"affinity without terms", []*corev1.Node{amd, arm}, nil, on(), []string{}},
+		{"more than what is no number", []*corev1.Node{amd, arm}, nil, on(manyCores), []string{}},
+		{"more than what is no number, or on one architecture", []*corev1.Node{amd, arm}, nil, on(manyCores, arch("arm64")), []string{"arm64"}},
+		{"tolerated from a number on", []*corev1.Node{amd, numbered}, nil, level(corev1.TolerationOpGt, "4"), both},
+		{"not tolerated from a number on", []*corev1.Node{amd, numbered}, nil, level(corev1.TolerationOpGt, "5"), []string{"amd64"}},
 		{"a node that does not tell", []*corev1.Node{unlabelled}, nil, corev1.PodSpec{}, both},
 		{"a node that tells in its status", []*corev1.Node{fromStatus}, nil, corev1.PodSpec{}, []string{"arm64"}},
 	} {
@@ -79,38 +107,48 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// TestNodesAgainstScheduler compares with the scheduler's own answers, node by
-// node, while random nodes come, change and go.
-func TestNodesAgainstScheduler(t *testing.T) {
-	candidates := []string{"amd64", "arm64", "riscv64"}
+// TestNodesStatus: a node without labels may come before its kubelet tells the
+// architecture.
+func TestNodesStatus(t *testing.T) {
+	nodes, told := NewNodes(), node("arm-1", "")
+	nodes.Set(node("arm-1", ""))
+	told.Status.NodeInfo.Architecture = "arm64"
+	nodes.Set(told)
+	if diff := cmp.Diff([]string{"arm64"}, nodes.Architectures(&corev1.PodSpec{}, []string{"amd64", "arm64"})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestNodesAgainstMatchers compares with the scheduler's matchers, node by node,
+// while random nodes come, change and go. test/scheduler compares with the scheduler
+// itself.
+func TestNodesAgainstMatchers(t *testing.T) {
+	candidates := scheduler.Architectures()
 	decided := map[int]int{} // by how many architectures were possible
 	for seed := range uint64(300) {
-		random := rand.New(rand.NewPCG(seed, 1))
+		random := scheduler.NewRandom(seed)
 		nodes, live := NewNodes(), map[string]*corev1.Node{}
 		for range 40 {
-			name := "node-" + strconv.Itoa(random.IntN(12))
+			name := random.Name()
 			if random.IntN(5) == 0 {
 				nodes.Remove(name)
 				delete(live, name)
 				continue
 			}
-			n := randomNode(random, name)
+			n := random.Node(name)
 			nodes.Set(n)
 			live[name] = n
 		}
-		if len(live) == 0 {
-			continue
-		}
 		for range 20 {
-			spec := randomSpec(random)
-			// A node that is not known may be about to come; the scheduler waits.
-			if names, _ := pinnedTo(spec.Affinity); slices.ContainsFunc(names, func(name string) bool { return live[name] == nil }) {
-				continue
+			spec := random.Pod("lb").Spec
+			names, _ := named(spec.Affinity)
+			if spec.NodeName != "" || slices.ContainsFunc(names, func(name string) bool { return live[name] == nil }) {
+				continue // other than by live nodes alone
 			}
 			want := []string{}
 			for _, arch := range candidates {
 				for _, n := range live {
-					if n.Labels["kubernetes.io/arch"] == arch && schedulable(t, &spec, n) {
+					if own := architectureOf(n); (own == arch || own == "") && schedulable(&spec, n) {
 						want = append(want, arch)
 						break
 					}
@@ -129,16 +167,19 @@ func TestNodesAgainstScheduler(t *testing.T) {
 	}
 }
 
-// TestSpecAgainstScheduler: what a spec alone tells rules out no architecture with
-// a node on which the scheduler would put the Pod.
-func TestSpecAgainstScheduler(t *testing.T) {
+// TestSpecAgainstMatchers: what a spec alone tells rules out no architecture with a
+// node on which the scheduler's matchers would have the Pod.
+func TestSpecAgainstMatchers(t *testing.T) {
 	ruledOut, landed := 0, 0
 	for seed := range uint64(20_000) {
-		random := rand.New(rand.NewPCG(seed, 2))
-		spec, n := randomSpec(random), randomNode(random, fmt.Sprintf("node-%d", random.IntN(12)))
-		n.Labels["beta.kubernetes.io/arch"] = n.Labels["kubernetes.io/arch"] // as a kubelet sets it
-		possible := Architectures(&spec, []string{n.Labels["kubernetes.io/arch"]})
-		switch lands := schedulable(t, &spec, n); {
+		random := scheduler.NewRandom(seed)
+		spec, n := random.Pod("lb").Spec, random.Node(random.Name())
+		arch := scheduler.Architectures()[seed%3]
+		for _, label := range archLabels { // as a kubelet sets them
+			n.Labels[label] = arch
+		}
+		possible := Architectures(&spec, []string{arch})
+		switch lands := schedulable(&spec, n); {
 		case lands && len(possible) == 0:
 			t.Fatalf("seed %d: %+v lands on %+v, and is said not to", seed, spec, n)
 		case lands:
@@ -152,82 +193,14 @@ func TestSpecAgainstScheduler(t *testing.T) {
 	}
 }
 
-// schedulable asks the scheduler's own functions about one Pod and one node.
-func schedulable(t *testing.T, spec *corev1.PodSpec, n *corev1.Node) bool {
-	matched, err := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec}).Match(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), n.Spec.Taints, spec.Tolerations, func(taint *corev1.Taint) bool {
+// schedulable asks the scheduler's own functions about one Pod and one node, once
+// that is settled.
+func schedulable(spec *corev1.PodSpec, n *corev1.Node) bool {
+	matched, _ := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec}).Match(n) // as in the scheduler, which goes by no error
+	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), scheduler.Settled(n).Spec.Taints, spec.Tolerations, func(taint *corev1.Taint) bool {
 		return taint.Effect == corev1.TaintEffectNoSchedule || taint.Effect == corev1.TaintEffectNoExecute
 	}, true)
 	return matched && !untolerated
-}
-
-func pick[T any](random *rand.Rand, from ...T) T { return from[random.IntN(len(from))] }
-
-func randomNode(random *rand.Rand, name string) *corev1.Node {
-	n := node(name, pick(random, "amd64", "arm64", "riscv64"))
-	for _, label := range []string{"zone", "disk"} {
-		if random.IntN(2) == 0 {
-			n.Labels[label] = pick(random, "a", "b")
-		}
-	}
-	if random.IntN(2) == 0 {
-		n.Labels["cores"] = strconv.Itoa(random.IntN(10))
-	}
-	for _, key := range []string{"dedicated", "gpu"} {
-		if random.IntN(4) == 0 {
-			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Value: pick(random, "x", "y"),
-				Effect: pick(random, corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute, corev1.TaintEffectPreferNoSchedule)})
-		}
-	}
-	return n
-}
-
-func randomSpec(random *rand.Rand) corev1.PodSpec {
-	var spec corev1.PodSpec
-	if random.IntN(4) == 0 {
-		spec.NodeSelector = map[string]string{pick(random, "zone", "disk", "kubernetes.io/arch", "beta.kubernetes.io/arch"): pick(random, "a", "b", "arm64", "amd64")}
-	}
-	for range random.IntN(3) {
-		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{
-			Key: pick(random, "dedicated", "gpu"), Operator: pick(random, corev1.TolerationOpExists, corev1.TolerationOpEqual),
-			Value: "", Effect: pick(random, "", corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute),
-		})
-		if last := &spec.Tolerations[len(spec.Tolerations)-1]; last.Operator == corev1.TolerationOpEqual {
-			last.Value = pick(random, "x", "y")
-		}
-	}
-	if random.IntN(2) == 0 {
-		return spec
-	}
-	var terms []corev1.NodeSelectorTerm
-	for range random.IntN(3) + 1 {
-		var term corev1.NodeSelectorTerm
-		for range random.IntN(3) {
-			term.MatchExpressions = append(term.MatchExpressions, randomRequirement(random))
-		}
-		if random.IntN(3) == 0 {
-			term.MatchFields = append(term.MatchFields, requirement("metadata.name",
-				pick(random, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn), fmt.Sprintf("node-%d", random.IntN(12))))
-		}
-		terms = append(terms, term)
-	}
-	spec.Affinity = affinity(terms...)
-	return spec
-}
-
-func randomRequirement(random *rand.Rand) corev1.NodeSelectorRequirement {
-	switch random.IntN(4) {
-	case 0:
-		return requirement("cores", pick(random, corev1.NodeSelectorOpGt, corev1.NodeSelectorOpLt), strconv.Itoa(random.IntN(10)))
-	case 1:
-		return requirement(pick(random, "zone", "disk", "cores"), pick(random, corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist))
-	case 2:
-		return requirement(pick(random, "kubernetes.io/arch", "beta.kubernetes.io/arch"), pick(random, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn), pick(random, "arm64", "amd64"), "riscv64")
-	}
-	return requirement(pick(random, "zone", "disk"), pick(random, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn), pick(random, "a", "b"))
 }
 
 // pools of 5,000 nodes, as the largest clusters have.
@@ -246,9 +219,8 @@ func largeCluster() *Nodes {
 
 func BenchmarkNodes(b *testing.B) {
 	nodes := largeCluster()
-	pinned := corev1.PodSpec{Affinity: affinity(corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{requirement("metadata.name", corev1.NodeSelectorOpIn, "node-3")}})}
 	for name, spec := range map[string]corev1.PodSpec{
-		"open": {}, "daemon": pinned,
+		"open": {}, "daemon": on(nodeNamed(corev1.NodeSelectorOpIn, "node-3")),
 		"zone":    {NodeSelector: map[string]string{"topology.kubernetes.io/zone": "zone-1"}},
 		"nowhere": {NodeSelector: map[string]string{"disk": "ssd"}},
 	} {

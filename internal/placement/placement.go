@@ -31,7 +31,10 @@ func Architectures(spec *corev1.PodSpec, candidates []string) []string {
 }
 
 func specAllows(spec *corev1.PodSpec, arch string) bool {
-	return selectorAllows(spec.NodeSelector, arch) && affinityAllows(spec.Affinity, arch)
+	required := requiredTerms(spec.Affinity)
+	return selectorAllows(spec.NodeSelector, arch) && (required == nil || slices.ContainsFunc(required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
+		return termAllows(term, arch, "")
+	}))
 }
 
 func selectorAllows(selector map[string]string, arch string) bool {
@@ -43,36 +46,34 @@ func selectorAllows(selector map[string]string, arch string) bool {
 	return true
 }
 
-// affinityAllows asks the scheduler's own matcher about a node of which only
-// the architecture is known. Requirements on anything else are left out first:
-// some node may meet them.
-func affinityAllows(affinity *corev1.Affinity, arch string) bool {
-	if affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+// termAllows asks the scheduler's own matcher about a node of which only the
+// architecture and the name are known, or any such node if the name is empty.
+// Requirements on anything else are left out first: some node may meet them.
+func termAllows(term corev1.NodeSelectorTerm, arch, name string) bool {
+	if len(term.MatchExpressions) == 0 && len(term.MatchFields) == 0 {
+		return false // an empty term matches no node
+	}
+	kept := corev1.NodeSelectorTerm{MatchFields: term.MatchFields}
+	for _, requirement := range term.MatchExpressions {
+		if slices.Contains(archLabels[:], requirement.Key) {
+			kept.MatchExpressions = append(kept.MatchExpressions, requirement)
+		}
+	}
+	if len(kept.MatchExpressions) == 0 && len(kept.MatchFields) == 0 {
 		return true
 	}
-	var onArch corev1.NodeSelector
-	for _, term := range affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-		if len(term.MatchExpressions) == 0 && len(term.MatchFields) == 0 {
-			continue // an empty term matches no node
-		}
-		var kept []corev1.NodeSelectorRequirement
-		for _, requirement := range term.MatchExpressions {
-			if slices.Contains(archLabels[:], requirement.Key) {
-				kept = append(kept, requirement)
-			}
-		}
-		if len(kept) == 0 {
-			return true // terms are ORed, and this one leaves the architecture open
-		}
-		onArch.NodeSelectorTerms = append(onArch.NodeSelectorTerms, corev1.NodeSelectorTerm{MatchExpressions: kept})
-	}
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{}}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}}}
 	for _, label := range archLabels {
 		node.Labels[label] = arch
 	}
-	matcher, err := nodeaffinity.NewNodeSelector(&onArch)
-	if err != nil {
-		return true // what cannot be understood rules nothing out
+	// As in the scheduler, a term that cannot be parsed matches no node.
+	matched, _ := nodeaffinity.NewLazyErrorNodeSelector(&corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{kept}}).Match(node)
+	return matched
+}
+
+func requiredTerms(affinity *corev1.Affinity) *corev1.NodeSelector {
+	if affinity == nil || affinity.NodeAffinity == nil {
+		return nil
 	}
-	return matcher.Match(node)
+	return affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 }

@@ -21,6 +21,25 @@ func affinity(terms ...corev1.NodeSelectorTerm) *corev1.Affinity {
 	}}
 }
 
+// nodeNamed is a term on a node's name alone.
+func nodeNamed(op corev1.NodeSelectorOperator, name string) corev1.NodeSelectorTerm {
+	return corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{requirement("metadata.name", op, name)}}
+}
+
+// all is a term with what several ask for.
+func all(terms ...corev1.NodeSelectorTerm) (one corev1.NodeSelectorTerm) {
+	for _, term := range terms {
+		one.MatchExpressions = append(one.MatchExpressions, term.MatchExpressions...)
+		one.MatchFields = append(one.MatchFields, term.MatchFields...)
+	}
+	return one
+}
+
+// on is a Pod that requires one of these terms.
+func on(terms ...corev1.NodeSelectorTerm) corev1.PodSpec {
+	return corev1.PodSpec{Affinity: affinity(terms...)}
+}
+
 func TestArchitectures(t *testing.T) {
 	const arch, beta = "kubernetes.io/arch", "beta.kubernetes.io/arch"
 	both := []string{"amd64", "arm64"}
@@ -51,9 +70,14 @@ func TestArchitectures(t *testing.T) {
 			NodeSelector: map[string]string{arch: "amd64"},
 			Affinity:     affinity(term(requirement(arch, corev1.NodeSelectorOpIn, "arm64"))),
 		}, []string{}},
-		{"matchFields leave it open", corev1.PodSpec{Affinity: affinity(corev1.NodeSelectorTerm{
-			MatchFields: []corev1.NodeSelectorRequirement{requirement("metadata.name", corev1.NodeSelectorOpIn, "node-1")},
-		})}, both},
+		{"no terms match nothing", on(), []string{}},
+		{"In matchFields leaves it open", on(nodeNamed(corev1.NodeSelectorOpIn, "node-1")), both},
+		{"NotIn matchFields leaves it open", on(nodeNamed(corev1.NodeSelectorOpNotIn, "node-1")), both},
+		{"a term that cannot be parsed matches nothing", on(term(requirement(arch, corev1.NodeSelectorOpGt, "amd64"))), []string{}},
+		{"one of two terms cannot be parsed", on(
+			term(requirement(arch, corev1.NodeSelectorOpGt, "amd64")),
+			term(requirement(arch, corev1.NodeSelectorOpIn, "arm64")),
+		), []string{"arm64"}},
 		{"preferred affinity rules nothing out", corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{Weight: 1, Preference: term(requirement(arch, corev1.NodeSelectorOpIn, "amd64"))}},
 		}}}, both},

@@ -35,10 +35,10 @@ test-unit: ## what needs nothing but Go; seconds
 .PHONY: test-integration
 # The webhook under test is built by the tests, which go's cache of results does
 # not see: it must not be asked.
-test-integration: ## against a real kube-apiserver, etcd, kube-controller-manager, registry and unpackers
-	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && chunked=$$(tools/ensure chunked) && \
-	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack CAPVET_CHUNKED_TOOLS=$$chunked \
-		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/...
+test-integration: ## against a real kube-apiserver, etcd, kube-controller-manager, registry, unpackers and the scheduler's own plugins
+	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && chunked=$$(tools/ensure chunked) && scheduler=$$(tools/ensure scheduler) && \
+	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack CAPVET_CHUNKED_TOOLS=$$chunked CAPVET_SCHEDULER_TOOLS=$$scheduler \
+		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/... ./test/scheduler/...
 
 .PHONY: test-chart
 test-chart: ## the Helm chart and config/: unit tests, rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew

@@ -8,7 +8,6 @@
 package admission
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -243,7 +242,11 @@ func (h *Handler) log(ctx context.Context, kind string, answer Answer, annotatio
 	if answer.Outcome == OutcomeClean || !log.Enabled() {
 		return
 	}
-	list := func(key string) json.RawMessage { return json.RawMessage(cmp.Or(annotations[key], "[]")) }
-	log.Info("judged", "kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun,
-		"findings", list(annotationFindings), "notRead", list(annotationNotRead))
+	values := []any{"kind", kind, "outcome", answer.Outcome, "dryRun", answer.DryRun}
+	for _, key := range []string{annotationFindings, annotationNotRead} {
+		if list := annotations[key]; list != "" {
+			values = append(values, key, json.RawMessage(list))
+		}
+	}
+	log.Info("judged", values...)
 }

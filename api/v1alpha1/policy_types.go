@@ -158,12 +158,15 @@ type Exemption struct {
 	// default registry is filled in. "*" stands for any characters but "/",
 	// "**" for any characters: "registry.example.com/legacy/**" is every image
 	// of that folder, "docker.io/library/haproxy:3.0*" one version's.
+	// A name always has its registry and a tag or a digest, so that a pattern
+	// without them, such as "haproxy", is refused: it would match nothing.
 	//
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^[^\s,]+$`
+	// +kubebuilder:validation:items:Pattern=`^[^\s,/]*([.:*][^\s,/]*/[^\s,]*[:@*]|[*][*])[^\s,]*$`
+	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="no image has such a name: give it with registry and tag, as docker.io/library/haproxy:3.0*, or begin with **"
 	// +listType=atomic
 	Images []string `json:"images"`
 	// reason says why, for whoever reads the policy or the audit log.

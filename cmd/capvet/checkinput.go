@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/yaml"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/manifest"
@@ -95,7 +94,7 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 		switch object.Kind {
 		case "ClusterCapsetPolicy":
 			var p v1alpha1.ClusterCapsetPolicy
-			if err := yaml.UnmarshalStrict(object.JSON, &p); err != nil {
+			if err := policy.Decode(object.JSON, &p); err != nil {
 				return policy.Policy{}, err
 			}
 			if err := policy.Validate(&p.Spec.CapsetPolicySpec); err != nil {
@@ -104,7 +103,7 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 			return policy.CompileCluster(&p)
 		case "CapsetPolicy":
 			var p v1alpha1.CapsetPolicy
-			if err := yaml.UnmarshalStrict(object.JSON, &p); err != nil {
+			if err := policy.Decode(object.JSON, &p); err != nil {
 				return policy.Policy{}, err
 			}
 			if p.Namespace == "" {

@@ -82,21 +82,18 @@ func parsePresets(content []byte) ([]policy.Policy, error) {
 
 func parsePreset(document []byte) (policy.Policy, error) {
 	var object v1alpha1.ClusterCapsetPolicy
-	if err := yaml.UnmarshalStrict(document, &object); err != nil {
+	encoded, err := yaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return policy.Policy{}, err
+	}
+	if err := policy.Decode(encoded, &object); err != nil {
 		return policy.Policy{}, err
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "ClusterCapsetPolicy" || object.Name == "" {
 		return policy.Policy{}, fmt.Errorf("it has to be a ClusterCapsetPolicy of %s with a name", v1alpha1.GroupVersion)
 	}
-	actions := []v1alpha1.Action{"", v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject}
-	onError := object.Spec.OnScanError
-	for _, action := range []v1alpha1.Action{
-		object.Spec.Action, object.Spec.OnUnknown, onError.Default, onError.Timeout, onError.Unauthorized,
-		onError.NotFound, onError.RateLimited, onError.TooLarge, onError.Malformed, onError.Blocked, onError.Registry,
-	} {
-		if !slices.Contains(actions, action) {
-			return policy.Policy{}, fmt.Errorf("%s: %q is none of %q", object.Name, action, actions[1:])
-		}
+	if err := policy.Validate(&object.Spec.CapsetPolicySpec); err != nil {
+		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
 	}
 	compiled, err := policy.CompileCluster(&object)
 	if err != nil {

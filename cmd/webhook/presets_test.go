@@ -68,7 +68,12 @@ func TestPresets(t *testing.T) {
 func TestPresetsAreValidated(t *testing.T) {
 	for name, tt := range map[string]struct{ edit, with, want string }{
 		"an unknown field":  {"action: Warn", "actoin: Warn", "actoin"},
-		"an unknown action": {"action: Warn", "action: Explode", "Explode"},
+		"an unknown action": {"action: Warn", "action: Explode", "spec.action"},
+		"another case":      {"action: Warn", "Action: Warn", `unknown field "spec.Action"`},
+		"twice":             {"action: Warn", "action: Warn\n  action: Audit", `key "action" already set`},
+		"unknown images":    {"action: Warn", "images: Some", "spec.images"},
+		"unknown workloads": {"action: Warn", "workloads: reject", "spec.workloads"},
+		"a useless pattern": {"action: Warn", "exemptions: [{images: [haproxy], reason: r}]", "spec.exemptions[0].images[0]"},
 		"another kind":      {"ClusterCapsetPolicy", "CapsetPolicy", "has to be a ClusterCapsetPolicy"},
 		"no name":           {"name: warn", "labels: {}", "has to be a ClusterCapsetPolicy"},
 		"a broken selector": {"{matchLabels: {capvet.dev/mode: warn}}", "{matchExpressions: [{key: a, operator: Near}]}", "Near"},

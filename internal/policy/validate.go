@@ -1,12 +1,32 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	kjson "sigs.k8s.io/json"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 )
+
+// Bounds of a policy, as in the kinds' schemas.
+const (
+	maxExemptions = 256
+	maxPatterns   = 64
+	maxText       = 512 // runes of a pattern or a reason
+)
+
+// Decode reads a policy that no API server has seen from JSON, into a policy of
+// one of the kinds. As for an API server, names of fields are known in their own
+// case alone, and what is not known is an error.
+func Decode(object []byte, into any) error {
+	strict, err := kjson.UnmarshalStrict(object, into)
+	return errors.Join(append(strict, err)...)
+}
 
 // Validate checks what an API server would have checked of a policy that none
 // has seen. The error names the field.
@@ -37,25 +57,54 @@ func Validate(spec *v1alpha1.CapsetPolicySpec) error {
 	if err := oneOf("binaries", spec.Binaries, []v1alpha1.BinarySelection{"", v1alpha1.BinariesProxies, v1alpha1.BinariesAll}); err != nil {
 		return err
 	}
+	if spec.Architectures != nil && len(spec.Architectures) == 0 {
+		return errors.New("spec.architectures: name at least one, or leave it out")
+	}
 	for i, arch := range spec.Architectures {
 		if err := oneOf(fmt.Sprintf("architectures[%d]", i), arch, v1alpha1.Architectures()); err != nil {
 			return err
 		}
+		if slices.Contains(spec.Architectures[:i], arch) {
+			return fmt.Errorf("spec.architectures[%d]: %q is there twice", i, arch)
+		}
 	}
-	for i, e := range spec.Exemptions {
-		if len(e.Images) == 0 {
-			return fmt.Errorf("spec.exemptions[%d].images: name at least one pattern", i)
-		}
-		for j, pattern := range e.Images {
-			if pattern == "" || strings.ContainsAny(pattern, " \t\r\n,") {
-				return fmt.Errorf("spec.exemptions[%d].images[%d]: a pattern is one image's name, without spaces or commas", i, j)
-			}
-		}
-		if strings.TrimSpace(e.Reason) == "" {
-			return fmt.Errorf("spec.exemptions[%d].reason: say why", i)
+	if len(spec.Exemptions) > maxExemptions {
+		return fmt.Errorf("spec.exemptions: more than %d", maxExemptions)
+	}
+	for i := range spec.Exemptions {
+		if err := validateExemption(&spec.Exemptions[i]); err != nil {
+			return fmt.Errorf("spec.exemptions[%d].%w", i, err)
 		}
 	}
 	return nil
+}
+
+func validateExemption(e *v1alpha1.Exemption) error {
+	if len(e.Images) == 0 || len(e.Images) > maxPatterns {
+		return fmt.Errorf("images: name at least one pattern, and at most %d", maxPatterns)
+	}
+	for i, pattern := range e.Images {
+		switch {
+		case pattern == "" || strings.ContainsAny(pattern, " \t\r\n\f\v,") || utf8.RuneCountInString(pattern) > maxText:
+			return fmt.Errorf("images[%d]: a pattern is one image's name of at most %d characters, without spaces or commas", i, maxText)
+		case !matchable(pattern):
+			return fmt.Errorf("images[%d]: no image has such a name: give it with registry and tag, as docker.io/library/haproxy:3.0*, or begin with **", i)
+		}
+	}
+	switch {
+	case strings.TrimSpace(e.Reason) == "":
+		return errors.New("reason: say why")
+	case utf8.RuneCountInString(e.Reason) > maxText:
+		return fmt.Errorf("reason: more than %d characters", maxText)
+	}
+	return nil
+}
+
+// matchable reports whether there are image names that a pattern matches, which
+// have a registry, and a tag or a digest. The kinds' schemas and the chart's have
+// the same expression.
+func matchable(pattern string) bool {
+	return regexp.MustCompile(`^[^/]*([.:*][^/]*/.*[:@*]|[*][*])`).MatchString(pattern)
 }
 
 func oneOf[T ~string](field string, value T, known []T) error {

@@ -3,6 +3,7 @@ package subject
 import (
 	"encoding/json"
 	"math/rand"
+	"strings"
 	"testing"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -202,6 +203,8 @@ func TestFullName(t *testing.T) {
 		"docker.io/a/b":            "docker.io/a/b:latest",
 		"registry.example.com/x:1": "registry.example.com/x:1",
 		"NOT one":                  "NOT one",
+		// What is pinned runs whatever the tag says: that must exempt nothing.
+		"haproxy:3.0@sha256:" + strings.Repeat("a", 64): "docker.io/library/haproxy@sha256:" + strings.Repeat("a", 64),
 	} {
 		if got := FullName(reference); got != want {
 			t.Errorf("%s: got %s", reference, got)

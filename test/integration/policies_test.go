@@ -29,13 +29,15 @@ func TestPolicyIsValidated(t *testing.T) {
 		{`{"architectures":["sparc"]}`, "spec.architectures[0]", "supported values"},
 		{`{"architectures":["arm64","amd64","arm64"]}`, "spec.architectures[2]", "Duplicate value"},
 		{`{"architectures":[]}`, "spec.architectures", "should have at least 1"},
-		{`{"exemptions":[{"images":["a"]}]}`, "spec.exemptions[0].reason", "Required value"},
-		{`{"exemptions":[{"images":["a"],"reason":"  "}]}`, "spec.exemptions[0].reason", "say why"},
+		{`{"exemptions":[{"images":["**"]}]}`, "spec.exemptions[0].reason", "Required value"},
+		{`{"exemptions":[{"images":["**"],"reason":"  "}]}`, "spec.exemptions[0].reason", "say why"},
 		{`{"exemptions":[{"images":[],"reason":"r"}]}`, "spec.exemptions[0].images", "should have at least 1"},
 		{`{"exemptions":[{"images":[""],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "at least 1 char"},
-		{`{"exemptions":[{"images":["a","b c"],"reason":"r"}]}`, "spec.exemptions[0].images[1]", "should match"},
-		{`{"exemptions":[{"images":["a,b"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
-		{`{"exemptions":[{"images":["a"],"reason":"r","expires":"next week"}]}`, "spec.exemptions[0].expires", "date-time"},
+		{`{"exemptions":[{"images":["**","**/b c"],"reason":"r"}]}`, "spec.exemptions[0].images[1]", "should match"},
+		{`{"exemptions":[{"images":["**/a,b"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
+		{`{"exemptions":[{"images":["haproxy:3.0*"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "no image has such a name"},
+		{`{"exemptions":[{"images":["docker.io/library/haproxy"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
+		{`{"exemptions":[{"images":["**"],"reason":"r","expires":"next week"}]}`, "spec.exemptions[0].expires", "date-time"},
 		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector", "operator must be one of"},
 		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector", "In and NotIn need values"},
 		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector", "Exists and DoesNotExist take none"},
@@ -93,7 +95,7 @@ func TestPolicyStatus(t *testing.T) {
 		}
 	}
 	want(2, v1alpha1.ReasonApplied)
-	if err := shared.Client.Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"exemptions":[{"images":["a"],"reason":"r","expires":"2020-01-01T00:00:00Z"}]}}`))); err != nil {
+	if err := shared.Client.Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"exemptions":[{"images":["**"],"reason":"r","expires":"2020-01-01T00:00:00Z"}]}}`))); err != nil {
 		t.Fatal(err)
 	}
 	want(2, v1alpha1.ReasonApplied)

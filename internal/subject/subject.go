@@ -96,7 +96,22 @@ func (s *Subject) LeftAlone() bool {
 	if s.Workload() && metav1.GetControllerOfNoCopy(&s.Object) != nil {
 		return true
 	}
-	return s.Template.Spec.OS != nil && s.Template.Spec.OS.Name == corev1.Windows
+	return onWindows(&s.Template.Spec)
+}
+
+// onWindows reports whether a Pod says that it is for Windows: in its own field, or
+// as most do, by the label of the nodes that it selects, which holds it away from
+// all others.
+func onWindows(spec *corev1.PodSpec) bool {
+	if spec.OS != nil {
+		return spec.OS.Name == corev1.Windows
+	}
+	for _, label := range []string{corev1.LabelOSStable, "beta.kubernetes.io/os"} {
+		if spec.NodeSelector[label] == string(corev1.Windows) {
+			return true
+		}
+	}
+	return false
 }
 
 // Changed returns the images that s brings in place of old: of a Pod those of

@@ -289,3 +289,29 @@ func TestDecodeAsEncodingJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestWindows: what no Linux kernel runs is left alone.
+func TestWindows(t *testing.T) {
+	for _, tt := range []struct {
+		spec string
+		want bool
+	}{
+		{`{"os":{"name":"windows"}}`, true},
+		{`{"nodeSelector":{"kubernetes.io/os":"windows"}}`, true},
+		{`{"nodeSelector":{"beta.kubernetes.io/os":"windows"}}`, true},
+		{`{"nodeSelector":{"kubernetes.io/os":"linux"}}`, false},
+		{`{"nodeSelector":{"example.com/os":"windows"}}`, false},
+		{`{"os":{"name":"linux"},"nodeSelector":{"kubernetes.io/os":"windows"}}`, false},
+		{`{}`, false},
+	} {
+		for kind, object := range map[string]string{"Pod": `{"spec":` + tt.spec + `}`, "Deployment": `{"spec":{"template":{"spec":` + tt.spec + `}}}`} {
+			s, err := Decode(kind, []byte(object))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.LeftAlone(); got != tt.want {
+				t.Errorf("%s with %s: left alone is %v", kind, tt.spec, got)
+			}
+		}
+	}
+}

@@ -141,7 +141,9 @@ func TestLeftAlone(t *testing.T) {
 	mirror.Annotations, mirror.Spec.NodeName = map[string]string{corev1.MirrorPodAnnotationKey: "x"}, "node"
 	windows := pod("windows", shared.images.haproxy30)
 	windows.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
-	for _, left := range []*corev1.Pod{mirror, windows} {
+	selecting := pod("windows-nodes", shared.images.haproxy30)
+	selecting.Spec.NodeSelector = map[string]string{corev1.LabelOSStable: string(corev1.Windows)}
+	for _, left := range []*corev1.Pod{mirror, windows, selecting} {
 		if warnings, err := create(t, newPerson(t), ns, left); err != nil || len(warnings) > 0 {
 			t.Errorf("%s: %q, %v", left.Name, warnings, err)
 		}

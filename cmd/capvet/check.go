@@ -24,6 +24,7 @@ type checkOptions struct {
 	files, policies []string
 	namespace       string
 	namespaceLabels []string
+	excluded        []string
 	registries      registryOptions
 	format          checkFormat
 }
@@ -37,7 +38,8 @@ func newCheckCommand() *cobra.Command {
 would: it reads their images (with the credentials of docker login) and prints
 what whoever applies them would be told. Namespaces are Namespace objects of the
 manifests, or are given by --namespace-labels; others have no labels but
-kubernetes.io/metadata.name. Configuration files that Pods mount are read from
+kubernetes.io/metadata.name. As the webhook leaves some namespaces alone, so does
+check: see --exclude-namespaces. Configuration files that Pods mount are read from
 ConfigMaps of the manifests. Nodes are not known, so every architecture counts
 that the Pod's own spec allows.
 
@@ -49,12 +51,19 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := newCheck(cmd, o)
+			var usage exitError
+			if errors.As(err, &usage) {
+				return usage
+			}
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
 			checked, err := c.all(cmd.Context())
 			if err != nil {
 				return exitError{exitFailed, err}
+			}
+			if len(checked) == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: of the %d objects in the manifests none is a Pod or workload that the webhook looks at\n", len(c.input.objects))
 			}
 			if err := o.format.write(cmd.OutOrStdout(), checked); err != nil {
 				return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
@@ -67,6 +76,7 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 	flags.StringArrayVar(&o.policies, "policy", nil, "`file` with ClusterCapsetPolicies and CapsetPolicies; may be repeated")
 	flags.StringVar(&o.namespace, "namespace", "default", "`namespace` of objects that name none")
 	flags.StringArrayVar(&o.namespaceLabels, "namespace-labels", nil, "labels of a namespace, as `NAME:KEY=VALUE,...`; may be repeated")
+	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"}, "`namespaces` that the webhook never sees, as it is installed")
 	o.registries.register(flags)
 	flags.Var(&o.format, "output", "`format` of the result: text, json or sarif")
 	for _, name := range []string{"filename", "policy"} {
@@ -77,10 +87,11 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 
 // check is one run of the command.
 type check struct {
-	input   checkInput
-	scanner *imagescan.Scanner
-	now     time.Time
-	read    map[readKey]policy.Image // Report or Failure
+	input    checkInput
+	excluded []string // namespaces
+	scanner  *imagescan.Scanner
+	now      time.Time
+	read     map[readKey]policy.Image // Report or Failure
 }
 
 // readKey is what an image's report depends on.
@@ -103,7 +114,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 		return nil, err
 	}
 	scanner, err := o.registries.scanner(false)
-	return &check{input: input, scanner: scanner, now: time.Now(), read: map[readKey]policy.Image{}}, err
+	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now(), read: map[readKey]policy.Image{}}, err
 }
 
 // all judges every object that is ever judged, in the order of the files.
@@ -117,10 +128,10 @@ func (c *check) all(ctx context.Context) ([]checked, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", object.File, object.Line, err)
 		}
-		if s.LeftAlone() {
+		namespace := c.input.namespaceOf(object)
+		if s.LeftAlone() || slices.Contains(c.excluded, namespace) {
 			continue
 		}
-		namespace := c.input.namespaceOf(object)
 		all = append(all, checked{object, namespace, s.Workload(), c.judge(ctx, s, namespace)})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +33,9 @@ type checkInput struct {
 type configMapKey struct{ namespace, name string }
 
 func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
+	if slices.Contains(o.files, "-") && slices.Contains(o.policies, "-") {
+		return checkInput{}, exitError{exitUsage, errors.New("standard input cannot be both -f and --policy")}
+	}
 	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}, configMaps: map[configMapKey]map[string]string{}}
 	for _, file := range o.policies {
 		objects, err := readManifest(stdin, file)
@@ -44,6 +49,9 @@ func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
 			}
 			input.policies = append(input.policies, p)
 		}
+	}
+	if len(input.policies) == 0 {
+		return input, fmt.Errorf("no policies in %s, so nothing can be said", strings.Join(o.policies, ", "))
 	}
 	for _, file := range o.files {
 		objects, err := readManifest(stdin, file)
@@ -91,6 +99,9 @@ func readManifest(stdin io.Reader, file string) ([]manifest.Object, error) {
 // compilePolicy makes an object of a file of policies ready.
 func compilePolicy(object manifest.Object, namespace string) (policy.Policy, error) {
 	if object.APIVersion == v1alpha1.GroupVersion.String() {
+		if object.Metadata.Name == "" {
+			return policy.Policy{}, errors.New("metadata.name: give it a name")
+		}
 		switch object.Kind {
 		case "ClusterCapsetPolicy":
 			var p v1alpha1.ClusterCapsetPolicy

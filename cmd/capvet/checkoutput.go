@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,12 @@ func (f *checkFormat) write(w io.Writer, all []checked) error {
 	return writeCheckText(w, all)
 }
 
+// name returns the object's name; of one that the API server will name, what it
+// will begin with.
+func (c checked) name() string {
+	return cmp.Or(c.Metadata.Name, c.Metadata.GenerateName)
+}
+
 // lineOf returns where in the manifest a finding is to be mended.
 func (c checked) lineOf(f policy.Finding) int {
 	if len(f.Image.Containers) == 0 {
@@ -68,7 +75,7 @@ func words(f policy.Finding) []string {
 
 func writeCheckText(w io.Writer, all []checked) error {
 	for _, c := range all {
-		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace), clean(c.Metadata.Name), c.decision.Action); err != nil {
+		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace), clean(c.name()), c.decision.Action); err != nil {
 			return err
 		}
 		for _, f := range c.decision.Findings {
@@ -121,7 +128,7 @@ type findingJSON struct {
 func writeCheckJSON(w io.Writer, all []checked) error {
 	out := []checkedJSON{}
 	for _, c := range all {
-		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.Metadata.Name, c.decision.Action, []findingJSON{}, c.decision.Exempted, c.decision.NotRead}
+		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.name(), c.decision.Action, []findingJSON{}, c.decision.Exempted, c.decision.NotRead}
 		for _, f := range c.decision.Findings {
 			finding := findingJSON{c.lineOf(f), f.Action, f.Policy, f.Pods, f.PodsPolicy, f.Rule, f.Image.Containers, f.Image.Reference,
 				f.Image.Architecture, words(f), f.Binary, f.Trigger, f.Gap, ""}

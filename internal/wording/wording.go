@@ -46,7 +46,11 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 		lines = append(lines, Headline(f))
 	}
 	if more := len(findings) - len(shown); more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more findings in this %s; %s lists them", more, kind, list))
+		findings, them := "findings", "them"
+		if more == 1 {
+			findings, them = "finding", "it"
+		}
+		lines = append(lines, fmt.Sprintf("and %d more %s in this %s; %s lists %s", more, findings, kind, list, them))
 	}
 	for _, f := range shown {
 		lines = append(lines, Advice(f)...)

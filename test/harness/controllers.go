@@ -8,7 +8,7 @@ import (
 )
 
 // workloadControllers are those that make Pods, or what makes Pods.
-const workloadControllers = "deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,job-controller,cronjob-controller"
+const workloadControllers = "deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,job-controller,cronjob-controller,replicationcontroller-controller"
 
 // StartControllers runs a kube-controller-manager with the controllers of
 // workloads, as the cluster's administrator.

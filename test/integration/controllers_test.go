@@ -39,7 +39,9 @@ func workloadManifests(image string) map[string]string {
 		"statefulset": selected("StatefulSet", `"replicas":2,"podManagementPolicy":"Parallel",`),
 		"daemonset":   selected("DaemonSet", ""),
 		"job":         `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"job"},"spec":` + job + `}`,
-		"cronjob":     `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
+		"replicationcontroller": fmt.Sprintf(`{"apiVersion":"v1","kind":"ReplicationController","metadata":{"name":"replicationcontroller"},"spec":{"replicas":2,"selector":{"of":"rc"},
+			"template":{"metadata":{"labels":{"of":"rc"}},"spec":{"containers":[{"name":"lb","image":%q}]}}}}`, image),
+		"cronjob": `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
 	}
 }
 
@@ -75,7 +77,7 @@ func TestControllers(t *testing.T) {
 		}
 	})
 
-	kinds := []string{"cronjob", "deployment", "replicaset", "statefulset", "daemonset", "job"}
+	kinds := []string{"cronjob", "deployment", "replicaset", "statefulset", "daemonset", "job", "replicationcontroller"}
 	manifests := workloadManifests(shared.images.haproxy30)
 	for _, kind := range kinds {
 		output, err := kubectl(t, manifests[kind], "apply", "-n", warned, "-f", "-")
@@ -91,7 +93,7 @@ func TestControllers(t *testing.T) {
 	}
 
 	// Two of each with replicas, one of the others.
-	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1}
+	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1, "replicationcontroller": 2}
 	await := func(what string, try func(context.Context) error) {
 		t.Helper()
 		var last error

@@ -194,6 +194,17 @@ func TestModes(t *testing.T) {
 			return err
 		})
 	}()
+	// Whoever creates a namespace hears the same as whoever labels one.
+	for name, tt := range map[string]struct{ mode, warning string }{
+		"modes-wrong": {"rejct", "Warning: capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
+		"modes-case":  {"Reject", "Warning: capvet.dev/mode=Reject does nothing: the modes are audit, warn, reject, off"},
+		"modes-off":   {"off", ""},
+	} {
+		output, err := kubectl(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"labels":{"capvet.dev/mode":%q}}}`, name, tt.mode), "create", "-f", "-")
+		if want := strings.TrimPrefix(tt.warning+"\n", "\n") + "namespace/" + name + " created\n"; err != nil || output != want {
+			t.Errorf("%s: %v: %q, want %q", name, err, output, want)
+		}
+	}
 	ns := namespace(t, nil)
 	p := newPerson(t)
 	label := func(mode string) string {

@@ -10,3 +10,10 @@ const ModeOff = "off"
 
 // Modes returns the values of LabelMode that the presets use.
 func Modes() []string { return []string{"audit", "warn", "reject", ModeOff} }
+
+// LabelFail is the label by which a namespace chooses that its Pods are refused
+// while capvet cannot answer, where the webhook configuration has that.
+const LabelFail = "capvet.dev/fail"
+
+// FailClosed is the value of LabelFail that does so; no other means anything.
+const FailClosed = "closed"

@@ -24,8 +24,8 @@ type ClusterPolicySource interface {
 	InNamespace(namespace labels.Set) ([]policy.Policy, error)
 }
 
-// NamespaceHandler answers whoever writes the label v1alpha1.LabelMode on a
-// namespace with what will come of it. It refuses nothing.
+// NamespaceHandler answers whoever writes the labels v1alpha1.LabelMode and
+// v1alpha1.LabelFail on a namespace with what will come of it. It refuses nothing.
 type NamespaceHandler struct{ Policies ClusterPolicySource }
 
 var _ Reviewer = (*NamespaceHandler)(nil)
@@ -47,15 +47,26 @@ func (h *NamespaceHandler) Handle(ctx context.Context, req Request) (response ad
 		logf.FromContext(ctx).Error(err, "cannot read a namespace")
 		return response
 	}
-	mode, has := current.Labels[v1alpha1.LabelMode]
-	if !has || current.DeletionTimestamp != nil {
+	if current.DeletionTimestamp != nil {
 		return response
 	}
+	var old subject.Metadata
 	if req.Operation == admissionv1.Update {
-		old, err := subject.DecodeMetadata(req.OldObject)
-		if err == nil && old.Labels[v1alpha1.LabelMode] == mode {
-			return response
+		if old, err = subject.DecodeMetadata(req.OldObject); err != nil {
+			logf.FromContext(ctx).Error(err, "cannot read what a namespace was")
 		}
+	}
+	written := func(label string) (string, bool) {
+		value, has := current.Labels[label]
+		before, had := old.Labels[label]
+		return value, has && (!had || before != value)
+	}
+	if fail, has := written(v1alpha1.LabelFail); has && fail != v1alpha1.FailClosed {
+		response = response.WithWarnings(wording.Lines([]string{fmt.Sprintf("%s=%s does nothing: the only value is %s", v1alpha1.LabelFail, fail, v1alpha1.FailClosed)})...)
+	}
+	mode, has := written(v1alpha1.LabelMode)
+	if !has {
+		return response
 	}
 	// The API server adds this label; a policy may select by it.
 	namespace := labels.Merge(current.Labels, labels.Set{policy.LabelMetadataName: req.Name})
@@ -82,7 +93,10 @@ func modeWarnings(mode string, policies []policy.Policy) []string {
 			return nil
 		}
 		slices.Sort(holding)
-		return []string{label + " is not permitted here: " + holding[0] + more(len(holding)-1) + " holds all the same"}
+		if others := len(holding) - 1; others > 0 {
+			return []string{fmt.Sprintf("%s is not permitted here: %s and %d more hold all the same", label, holding[0], others)}
+		}
+		return []string{label + " is not permitted here: " + holding[0] + " holds all the same"}
 	}
 	if slices.ContainsFunc(policies, func(p policy.Policy) bool { return p.Chooses(v1alpha1.LabelMode, mode) }) {
 		return nil
@@ -91,11 +105,4 @@ func modeWarnings(mode string, policies []policy.Policy) []string {
 		return []string{label + " does nothing: no ClusterCapsetPolicy chooses namespaces by it"}
 	}
 	return []string{fmt.Sprintf("%s does nothing: the modes are %s", label, strings.Join(v1alpha1.Modes(), ", "))}
-}
-
-func more(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" and %d more", n)
 }

@@ -206,6 +206,12 @@ func TestModes(t *testing.T) {
 		}
 	}
 	ns := namespace(t, nil)
+	for fail, warning := range map[string]string{"close": "Warning: capvet.dev/fail=close does nothing: the only value is closed\n", "closed": ""} {
+		output, err := kubectl(t, "", "label", "--overwrite", "namespace", ns, "capvet.dev/fail="+fail)
+		if want := warning + "namespace/" + ns + " labeled\n"; err != nil || output != want {
+			t.Errorf("capvet.dev/fail=%s: %v: %q, want %q", fail, err, output, want)
+		}
+	}
 	p := newPerson(t)
 	label := func(mode string) string {
 		t.Helper()

@@ -67,7 +67,7 @@ func (c checked) lineOf(f policy.Finding) int {
 // words are a finding's, the first of them the finding itself.
 func words(f policy.Finding) []string {
 	lines := []string{wording.Headline(f)}
-	if f.Pods == v1alpha1.ActionReject {
+	if f.Pods == v1alpha1.ActionReject && f.Action != v1alpha1.ActionReject { // else there will be none
 		lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
 	}
 	return wording.Lines(slices.Concat(lines, wording.Advice(f), wording.Evidence(f)))

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/capvet/capvet/test/harness"
 )
 
 // TestNodes: which Pods are judged follows the cluster's nodes as they come and
@@ -95,4 +98,50 @@ func TestNodes(t *testing.T) {
 		t.Errorf("a DaemonSet that stays off arm64: %s", text)
 	}
 	wantParts(t, daemons("tolerant", corev1.Toleration{Operator: corev1.TolerationOpExists}), "Pods of this template will be rejected", "calls on arm64")
+}
+
+// TestPoolScaledToZero: with --architecture a Pod is judged for nodes that are not
+// there yet, as long as its spec allows them.
+func TestPoolScaledToZero(t *testing.T) {
+	ns := namespace(t, rejecting())
+	p := newPerson(t)
+	only := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "amd-only", Labels: map[string]string{"kubernetes.io/arch": "amd64"}}}
+	if _, err := p.CoreV1().Nodes().Create(ctx, only, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.CoreV1().Nodes().Delete(ctx, only.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}()
+	judged := func(selector map[string]string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			lb := pod("lb", shared.images.haproxy30)
+			lb.Spec.NodeSelector = selector
+			_, err := p.CoreV1().Pods(ns).Create(ctx, lb, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		}
+	}
+	eventually(t, judged(nil)) // arm64 is ruled out once the node is known
+	w, err := shared.StartWebhook(t.Context(), shared.root, harness.WebhookOptions{Binary: shared.binary, Args: append(shared.webhookArgs(), "--architecture=arm64")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(shared.Repoint(context.Background(), shared.root, shared.webhook), w.Stop()); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func(ctx context.Context) error { // the API server turns to the other webhook
+		if err := judged(nil)(ctx); !denied(err) {
+			return fmt.Errorf("a Pod that can land anywhere: %w", err)
+		}
+		return nil
+	})
+	if err := judged(map[string]string{"kubernetes.io/arch": "arm64"})(ctx); !denied(err) {
+		t.Errorf("a Pod for the pool: %v", err)
+	}
+	if err := judged(map[string]string{"kubernetes.io/arch": "amd64"})(ctx); err != nil {
+		t.Errorf("a Pod for the node that is there: %v", err)
+	}
 }

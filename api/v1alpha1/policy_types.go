@@ -19,9 +19,7 @@ type CapsetPolicySpec struct {
 	// podSelector limits the policy to Pods with these labels. Empty: all Pods.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be one of In, NotIn, Exists, DoesNotExist"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
-	PodSelector metav1.LabelSelector `json:"podSelector,omitzero"`
+	PodSelector LabelSelector `json:"podSelector,omitzero"`
 
 	// architectures are the node architectures that the policy is about. A Pod
 	// is judged for those of them that some node has on which it can land, by
@@ -188,9 +186,7 @@ type ClusterCapsetPolicySpec struct {
 	// namespaceSelector chooses namespaces by their labels. Empty: all.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="operator must be one of In, NotIn, Exists, DoesNotExist"
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="In and NotIn need values, Exists and DoesNotExist take none"
-	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector,omitzero"`
+	NamespaceSelector LabelSelector `json:"namespaceSelector,omitzero"`
 
 	CapsetPolicySpec `json:",inline"`
 }

@@ -100,7 +100,7 @@ func loadHandler(ctx context.Context) (*Handler, error) {
 		c.namespace(fmt.Sprintf("ns-%d", i), map[string]string{"team": fmt.Sprintf("team-%d", i)})
 		c.add(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: fmt.Sprintf("ns-%d", i)}})
 		c.add(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p-%d", i)}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-			NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"team": fmt.Sprintf("team-%d", i)}}}})
+			NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": v1alpha1.LabelValue(fmt.Sprintf("team-%d", i))}}}})
 	}
 	c.namespace("free", nil)
 	nodes := placement.NewNodes()

@@ -35,9 +35,9 @@ func (s clusterSource) InNamespace(namespace labels.Set) ([]policy.Policy, error
 }
 
 func TestNamespaceHandler(t *testing.T) {
-	compiled := func(name string, action v1alpha1.Action, requirements ...metav1.LabelSelectorRequirement) policy.Policy {
+	compiled := func(name string, action v1alpha1.Action, requirements ...v1alpha1.LabelRequirement) policy.Policy {
 		p, err := policy.CompileCluster(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-			NamespaceSelector: metav1.LabelSelector{MatchExpressions: requirements},
+			NamespaceSelector: v1alpha1.LabelSelector{MatchExpressions: requirements},
 			CapsetPolicySpec: v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: v1alpha1.ActionIgnore,
 				OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}},
 		}})
@@ -46,15 +46,15 @@ func TestNamespaceHandler(t *testing.T) {
 		}
 		return p
 	}
-	mode := func(operator metav1.LabelSelectorOperator, values ...string) metav1.LabelSelectorRequirement {
-		return metav1.LabelSelectorRequirement{Key: v1alpha1.LabelMode, Operator: operator, Values: values}
+	mode := func(operator metav1.LabelSelectorOperator, values ...v1alpha1.LabelValue) v1alpha1.LabelRequirement {
+		return v1alpha1.LabelRequirement{Key: v1alpha1.LabelMode, Operator: operator, Values: values}
 	}
 	const in, notIn = metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn
 	preset := compiled("reject", v1alpha1.ActionReject, mode(in, "reject"))
 	permits := compiled("default", v1alpha1.ActionWarn, mode(notIn, "off"))
 	strict := compiled("strict", v1alpha1.ActionWarn)
 	ignoring := compiled("ignoring", v1alpha1.ActionIgnore)
-	kept := compiled("kept", v1alpha1.ActionWarn, metav1.LabelSelectorRequirement{Key: "kubernetes.io/metadata.name", Operator: in, Values: []string{"shop"}})
+	kept := compiled("kept", v1alpha1.ActionWarn, v1alpha1.LabelRequirement{Key: "kubernetes.io/metadata.name", Operator: in, Values: []v1alpha1.LabelValue{"shop"}})
 	set := func(mode string) map[string]string { return map[string]string{v1alpha1.LabelMode: mode} }
 	for _, tt := range []struct {
 		name   string

@@ -110,9 +110,9 @@ func TestPolicyIndex(t *testing.T) {
 		}
 	}
 	prod := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "prod"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}}
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}}}}
 	own := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "shop"}, Spec: v1alpha1.CapsetPolicySpec{
-		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "lb"}}}}
+		PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}}}
 	lb := labels.Set{"app": "lb"}
 	want("nothing", "shop", lb)
 	c.add(prod)
@@ -124,7 +124,7 @@ func TestPolicyIndex(t *testing.T) {
 	want("for some Pods", "shop", nil, "ClusterCapsetPolicy/prod")
 	want("elsewhere", "team", lb)
 	broken := own.DeepCopy()
-	broken.Spec.PodSelector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	broken.Spec.PodSelector = v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
 	c.add(broken)
 	want("broken", "shop", lb, "ClusterCapsetPolicy/prod",
 		`CapsetPolicy/shop/own is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`)

@@ -202,8 +202,8 @@ func TestEvaluateWorkload(t *testing.T) {
 
 func TestMatches(t *testing.T) {
 	inProd, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}},
-		CapsetPolicySpec:  v1alpha1.CapsetPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "lb"}}},
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}},
+		CapsetPolicySpec:  v1alpha1.CapsetPolicySpec{PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +236,7 @@ func TestMatches(t *testing.T) {
 }
 
 func TestCompileErrorsNameTheField(t *testing.T) {
-	broken := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	broken := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
 	if _, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}}); err == nil || err.Error() != `spec.namespaceSelector: "Near" is not a valid label selector operator` {
 		t.Errorf("got %v", err)
 	}

@@ -47,7 +47,7 @@ func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (Policy, error) {
 		return Policy{}, err
 	}
 	compiled.Name = "ClusterCapsetPolicy/" + p.Name
-	compiled.namespaces, err = metav1.LabelSelectorAsSelector(&p.Spec.NamespaceSelector)
+	compiled.namespaces, err = metav1.LabelSelectorAsSelector(p.Spec.NamespaceSelector.Selector())
 	if err != nil {
 		return Policy{}, fmt.Errorf("spec.namespaceSelector: %w", err)
 	}
@@ -69,7 +69,7 @@ func CompileNamespaced(p *v1alpha1.CapsetPolicy) (Policy, error) {
 const LabelMetadataName = "kubernetes.io/metadata.name"
 
 func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
-	pods, err := metav1.LabelSelectorAsSelector(&spec.PodSelector)
+	pods, err := metav1.LabelSelectorAsSelector(spec.PodSelector.Selector())
 	if err != nil {
 		return Policy{}, fmt.Errorf("spec.podSelector: %w", err)
 	}

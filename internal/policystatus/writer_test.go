@@ -22,7 +22,7 @@ func TestStatus(t *testing.T) {
 	}
 	expired := metav1.NewTime(now)
 	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"a"}, Expires: &expired}, {Images: []string{"b"}}}}
-	broken := metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
+	broken := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
 	for _, tt := range []struct {
 		name    string
 		spec    v1alpha1.ClusterCapsetPolicySpec
@@ -32,8 +32,8 @@ func TestStatus(t *testing.T) {
 		message string
 	}{
 		{"all", v1alpha1.ClusterCapsetPolicySpec{}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
-		{"some", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}, 1, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
-		{"none", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"env": "test"}}}, 0, metav1.ConditionTrue, v1alpha1.ReasonNoNamespace, "applied, but no namespace matches spec.namespaceSelector"},
+		{"some", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}}}, 1, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
+		{"none", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "test"}}}, 0, metav1.ConditionTrue, v1alpha1.ReasonNoNamespace, "applied, but no namespace matches spec.namespaceSelector"},
 		{"expired", v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: exempting}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied; 1 of 2 exemptions have expired and hold no longer"},
 		{"broken", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}, 0, metav1.ConditionFalse, v1alpha1.ReasonBroken, `not applied: spec.namespaceSelector: "Near" is not a valid label selector operator`},
 	} {
@@ -54,13 +54,13 @@ func TestStatus(t *testing.T) {
 			}
 		})
 	}
-	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": strings.Repeat("ä", 40_000)}}}}
+	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"a": v1alpha1.LabelValue(strings.Repeat("ä", 40_000))}}}}
 	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) || !strings.HasPrefix(message, "not applied: spec.podSelector: ") {
 		t.Errorf("a message of %d bytes: %.100s", len(message), message)
 	}
 	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}
 	own.Status = OfPolicy(own, now)
-	own.Spec.PodSelector = metav1.LabelSelector{}
+	own.Spec.PodSelector = v1alpha1.LabelSelector{}
 	later := now.Add(time.Hour)
 	mended := OfPolicy(own, later)
 	if own.Status.Conditions[0].Status != metav1.ConditionFalse || mended.Conditions[0].Status != metav1.ConditionTrue ||

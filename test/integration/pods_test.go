@@ -269,7 +269,7 @@ func TestPolicies(t *testing.T) {
 	policy := &v1alpha1.ClusterCapsetPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "test-policies"},
 		Spec: v1alpha1.ClusterCapsetPolicySpec{
-			NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"stage": "prod"}},
+			NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"stage": "prod"}},
 			CapsetPolicySpec:  *rejecting(),
 		},
 	}

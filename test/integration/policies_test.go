@@ -38,10 +38,15 @@ func TestPolicyIsValidated(t *testing.T) {
 		{`{"exemptions":[{"images":["haproxy:3.0*"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "no image has such a name"},
 		{`{"exemptions":[{"images":["docker.io/library/haproxy"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
 		{`{"exemptions":[{"images":["**"],"reason":"r","expires":"next week"}]}`, "spec.exemptions[0].expires", "date-time"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector", "operator must be one of"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector", "In and NotIn need values"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector", "Exists and DoesNotExist take none"},
-		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.namespaceSelector", "operator must be one of"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector.matchExpressions[0].operator", "supported values"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector.matchExpressions[0]", "In and NotIn need values"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector.matchExpressions[0]", "Exists and DoesNotExist take none"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.namespaceSelector.matchExpressions[0].operator", "supported values"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a b","operator":"Exists"}]}`), "spec.namespaceSelector.matchExpressions[0].key", "should match"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"In","values":["b","c d"]}]}`), "spec.namespaceSelector.matchExpressions[0].values[1]", "should match"},
+		{selector("namespaceSelector", `{"matchLabels":{"example.com/a/b":"c"}}`), "spec.namespaceSelector.matchLabels", "a label's key is a name"},
+		{selector("podSelector", `{"matchLabels":{"a b":"c"}}`), "spec.podSelector.matchLabels", "a label's key is a name"},
+		{selector("podSelector", `{"matchLabels":{"a":"not a value"}}`), "spec.podSelector.matchLabels.a", "should match"},
 		{`{"nothing":1}`, `unknown field "spec.nothing"`, ""},
 	} {
 		kind := "CapsetPolicy"
@@ -69,7 +74,7 @@ func TestPolicyIsValidated(t *testing.T) {
 func TestPolicyStatus(t *testing.T) {
 	labels := map[string]string{"status": "test"}
 	policy := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "test-status"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: metav1.LabelSelector{MatchLabels: labels}}}
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"status": "test"}}}}
 	if err := shared.Client.Create(ctx, policy); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +121,7 @@ func TestPolicyStatus(t *testing.T) {
 	// What the API server's own checks do not reach is said here, and to whoever
 	// creates a Pod.
 	broken := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "broken", Namespace: ns}, Spec: v1alpha1.CapsetPolicySpec{
-		PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "not a value"}}}}
+		PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{strings.Repeat("a", 254) + "/b": "c"}}}}
 	if err := shared.Client.Create(ctx, broken); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +264,7 @@ func TestModes(t *testing.T) {
 	}
 	// Off holds where every policy of the cluster permits it.
 	strict := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "test-strict"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": ns}}}}
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"kubernetes.io/metadata.name": v1alpha1.LabelValue(ns)}}}}
 	if err := shared.Client.Create(ctx, strict); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,67 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// LabelSelector is the API's own label selector, of which the API server checks
+// that keys and values can be a label's: it leaves that to others for the kinds of
+// custom resources.
+//
+// +structType=atomic
+type LabelSelector struct {
+	// matchLabels are labels that have to be there, with these values.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a label's key is a name, such as app, or one behind a domain, such as example.com/app"
+	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+	// matchExpressions are requirements on labels, all of which have to be met.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
+}
+
+// LabelValue is a label's value.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+type LabelValue string
+
+// LabelRequirement is a requirement on one label.
+//
+// +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values, Exists and DoesNotExist take none"
+type LabelRequirement struct {
+	// key is the label's key.
+	//
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+	Key string `json:"key"`
+	// operator says how the label stands to the values. NotIn and DoesNotExist
+	// hold where there is no such label.
+	//
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
+	Operator metav1.LabelSelectorOperator `json:"operator"`
+	// values are those of In and NotIn.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	Values []LabelValue `json:"values,omitempty"`
+}
+
+// Selector returns the same in the API's own type.
+func (s *LabelSelector) Selector() *metav1.LabelSelector {
+	same := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
+	for key, value := range s.MatchLabels {
+		same.MatchLabels[key] = string(value)
+	}
+	for _, r := range s.MatchExpressions {
+		requirement := metav1.LabelSelectorRequirement{Key: r.Key, Operator: r.Operator}
+		for _, value := range r.Values {
+			requirement.Values = append(requirement.Values, string(value))
+		}
+		same.MatchExpressions = append(same.MatchExpressions, requirement)
+	}
+	return same
+}

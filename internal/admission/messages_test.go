@@ -28,23 +28,29 @@ func imageOf(container, reference string) policy.Image {
 	return policy.Image{Containers: []string{container}, Reference: reference, Name: subject.FullName(reference), Architecture: "arm64"}
 }
 
+// adviseOnHAProxy adds what the product itself says.
+func adviseOnHAProxy(b *report.Binary) {
+	found := product.Found{Version: b.Product.Version, Calls: b.Capset.Calls}
+	for _, p := range product.All() {
+		if p.Name == "haproxy" {
+			trigger := p.Trigger(found)
+			b.Trigger, b.Advice = &trigger, p.Legacy(found)
+		}
+	}
+}
+
 // situations are images as a policy meets them, by the name of the golden file.
 func situations() map[string][]policy.Image {
 	legacy := imageOf("lb", "haproxy:3.0")
 	r := legacyReport()
+	adviseOnHAProxy(&r.Binaries[0])
 	legacy.Report = &r
 
 	conditional := imageOf("lb", "haproxy:2.9")
 	c := legacyReport()
 	c.Binaries[0].Product.Version, c.Binaries[0].Capset.Calls[0].Syscall = "2.9.15", "capset"
 	c.Binaries[0].Capset.Calls[0].Function = "prepare_caps_for_setuid"
-	found := product.Found{Version: "2.9.15", Calls: c.Binaries[0].Capset.Calls}
-	for _, p := range product.All() {
-		if p.Name == "haproxy" {
-			trigger := p.Trigger(found)
-			c.Binaries[0].Trigger, c.Binaries[0].Advice = &trigger, p.Legacy(found)
-		}
-	}
+	adviseOnHAProxy(&c.Binaries[0])
 	conditional.Report = &c
 
 	other := imageOf("tool", "example.com/tools:1")

@@ -70,6 +70,7 @@ func TestNamespaceHandler(t *testing.T) {
 		{"no such mode", clusterSource{policies: []policy.Policy{preset, permits}}, nil, set("rejct"),
 			[]string{"capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"}},
 		{"the administrator's own mode", clusterSource{policies: []policy.Policy{compiled("own", v1alpha1.ActionWarn, mode(in, "gold"))}}, nil, set("gold"), nil},
+		{"any mode at all", clusterSource{policies: []policy.Policy{compiled("any", v1alpha1.ActionWarn, mode(metav1.LabelSelectorOpExists))}}, nil, set("whatever"), nil},
 		{"off is permitted", clusterSource{policies: []policy.Policy{preset, permits, ignoring}}, nil, set("off"), nil},
 		{"off is not permitted", clusterSource{policies: []policy.Policy{strict, permits}}, nil, set("off"),
 			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/strict holds all the same"}},

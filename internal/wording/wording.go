@@ -59,7 +59,24 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 		lines = append(lines, Evidence(f)...)
 	}
 	lines = Lines(lines)
-	return lines[:min(len(lines), maxWarnings)]
+	return append(lines[:min(len(lines), maxWarnings-1)], Lines([]string{by(findings)})...)
+}
+
+// by names the policies that warn, for whoever wants to ask.
+func by(findings []policy.Finding) string {
+	var names []string
+	for _, f := range findings {
+		if f.Action == v1alpha1.ActionWarn && !slices.Contains(names, f.Policy) {
+			names = append(names, f.Policy)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return "the policy is " + names[0]
+	}
+	return fmt.Sprintf("the policies are %s and %d more", names[0], len(names)-1)
 }
 
 // Denial words findings as one message, the deciding ones first: a person who

@@ -109,7 +109,8 @@ func admitted(t *testing.T, ns, manifest string) said {
 		t.Fatal(output)
 	}
 	for line := range strings.Lines(output) {
-		if warning, ok := strings.CutPrefix(line, "Warning: "); ok {
+		// The command says with each finding which policy it is of.
+		if warning, ok := strings.CutPrefix(line, "Warning: "); ok && !strings.HasPrefix(warning, "the polic") {
 			s.Action, s.Lines = "Warn", append(s.Lines, strings.TrimSpace(warning))
 		}
 	}

@@ -12,13 +12,14 @@ import (
 const MaxSettings = 1 << 20
 
 // Settings reads what the global section of a HAProxy configuration says that
-// decides when capability calls run. It reports false for a text without such a
-// section, and for one where it cannot be told: conditional blocks depend on
-// what is known only when the program starts. The grammar is that of
+// decides when capability calls run: nothing where there is no such section, as in
+// the other files of a configuration that has several. It reports false for a text
+// without any section, which is none, and for one where it cannot be told:
+// conditional blocks depend on what is known only when the program starts. The grammar is that of
 // src/cfgparse.c; the keywords are in src/cfgparse-global.c and src/linuxcap.c.
 func Settings(text []byte) (report.Settings, bool) {
 	var s report.Settings
-	seen, global := false, false
+	section, global := false, false
 	if len(text) > MaxSettings || bytes.IndexByte(text, 0) >= 0 {
 		return s, false
 	}
@@ -31,9 +32,9 @@ func Settings(text []byte) (report.Settings, bool) {
 		case strings.HasPrefix(keyword, ".if"):
 			return report.Settings{}, false
 		case keyword == "global":
-			seen, global = true, true
+			section, global = true, true
 		case isSection(keyword):
-			global = false
+			section, global = true, false
 		case !global || len(words) < 2:
 		case keyword == "user" && words[1] != "root", keyword == "uid" && strings.Trim(words[1], "0") != "":
 			s.User = true
@@ -41,7 +42,7 @@ func Settings(text []byte) (report.Settings, bool) {
 			s.SetCap = true
 		}
 	}
-	return s, seen
+	return s, section
 }
 
 // isSection reports whether a line of that first word begins a section other

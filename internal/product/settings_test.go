@@ -17,6 +17,7 @@ func TestSettings(t *testing.T) {
 	}{
 		{"nothing", "", report.Settings{}, false},
 		{"a script", "#!/bin/sh\nexec haproxy -f /x\n", report.Settings{}, false},
+		{"one file of several", "frontend f\n  bind :80\n  user x\n", report.Settings{}, true},
 		{"neither", "global\n  log stdout\ndefaults\n  user x\n", report.Settings{}, true},
 		{"user", "global\n\tuser haproxy\n\tgroup haproxy\n", report.Settings{User: true}, true},
 		{"uid", "global\r\n  uid 99\r\n", report.Settings{User: true}, true},

@@ -142,12 +142,12 @@ func ForPod(policies []Policy, pod labels.Set) []Policy {
 // Compare orders policies by name.
 func Compare(a, b Policy) int { return cmp.Compare(a.Name, b.Name) }
 
-// Chooses reports whether p selects namespaces by a label's value, rather than
-// by what the label is not.
+// Chooses reports whether p selects namespaces by a label that has a value, or by
+// its being there, rather than by what it is not.
 func (p *Policy) Chooses(label, value string) bool {
 	requirements, _ := p.namespaces.Requirements()
 	return slices.ContainsFunc(requirements, func(r labels.Requirement) bool {
-		return r.Key() == label && r.Operator() != selection.NotIn && r.Values().Has(value)
+		return r.Key() == label && (r.Operator() == selection.Exists || r.Operator() != selection.NotIn && r.Values().Has(value))
 	})
 }
 

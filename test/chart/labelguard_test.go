@@ -58,7 +58,7 @@ func TestLabelGuard(t *testing.T) {
 		}
 		return clients
 	}
-	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"create", "patch"}}
+	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"}, Verbs: []string{"create", "get", "patch", "update"}}
 	owner := as("guard-owner", namespaces)
 	administrator := as("guard-administrator", namespaces,
 		rbacv1.PolicyRule{APIGroups: []string{"capvet.dev"}, Resources: []string{"clustercapsetpolicies"}, Verbs: []string{"update"}})
@@ -102,6 +102,21 @@ func TestLabelGuard(t *testing.T) {
 		if err := label(tt.who, tt.key, tt.value); apierrors.IsForbidden(err) != tt.refused || err != nil && !tt.refused {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+	patch := []byte(`{"metadata":{"labels":{"capvet.dev/mode":"reject"}}}`)
+	if _, err := owner.CoreV1().Namespaces().Patch(t.Context(), "guarded", types.MergePatchType, patch, metav1.PatchOptions{}, "status"); !apierrors.IsForbidden(err) {
+		t.Errorf("another mode by way of the status: %v", err)
+	}
+	guarded, err := owner.CoreV1().Namespaces().Get(t.Context(), "guarded", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.CoreV1().Namespaces().Finalize(t.Context(), guarded, metav1.UpdateOptions{}); err != nil {
+		t.Errorf("finalizers alone: %v", err)
+	}
+	guarded.Labels["capvet.dev/mode"] = "reject"
+	if _, err := owner.CoreV1().Namespaces().Finalize(t.Context(), guarded, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("another mode by way of the finalizers: %v", err)
 	}
 	if err := create(owner, "guard-plain", map[string]string{"team": "a"}); err != nil {
 		t.Errorf("a namespace without capvet's labels: %v", err)

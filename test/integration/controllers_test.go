@@ -180,6 +180,41 @@ func TestControllers(t *testing.T) {
 	await("the fixed version's Pods after scaling", running(rejected, 3))
 	await("the legacy version's Pods after scaling", running(warned, 3))
 	scaleThroughReject(t, p, warned)
+	ownersHavePolicies(t, warned)
+}
+
+// ownersHavePolicies: who may view or edit a namespace may do so with its policies,
+// and with nobody else's.
+func ownersHavePolicies(t *testing.T, ns string) {
+	t.Helper()
+	for _, role := range []string{"view", "edit"} {
+		if output, err := kubectl(t, "", "create", "rolebinding", role, "-n", ns, "--clusterrole="+role, "--user="+role+"-only"); err != nil {
+			t.Fatal(output)
+		}
+	}
+	for _, tt := range []struct {
+		user, verb, resource, namespace, want string
+	}{
+		{"view-only", "list", "capsetpolicies", ns, "yes"},
+		{"view-only", "create", "capsetpolicies", ns, "no"},
+		{"edit-only", "watch", "capsetpolicies", ns, "yes"},
+		{"edit-only", "create", "capsetpolicies", ns, "yes"},
+		{"edit-only", "create", "capsetpolicies", "default", "no"},
+		{"edit-only", "update", "clustercapsetpolicies", "", "no"},
+	} {
+		eventually(t, func(context.Context) error { // the roles are taken in by a controller
+			output, _ := kubectl(t, "", "auth", "can-i", tt.verb, strings.Replace(tt.resource, "policies", "policies.capvet.dev", 1), "-n", tt.namespace, "--as", tt.user)
+			if !strings.HasPrefix(lastLine(output), tt.want) {
+				return fmt.Errorf("%s may %s %s in %q: %s", tt.user, tt.verb, tt.resource, tt.namespace, output)
+			}
+			return nil
+		})
+	}
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // scaleThroughReject tightens a namespace's policy under a running Deployment:

@@ -62,6 +62,10 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
+			for _, object := range c.input.passedOver {
+				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: %s:%d: %s %s is passed over: what is judged by is given with --policy\n",
+					clean(object.File), object.Line, clean(object.Kind), clean(object.Metadata.Name))
+			}
 			if len(checked) == 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: of the %d objects in the manifests none is a Pod or workload that the webhook looks at\n", len(c.input.objects))
 			}

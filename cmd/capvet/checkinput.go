@@ -23,6 +23,7 @@ import (
 // checkInput is what the files and flags of check say.
 type checkInput struct {
 	objects    []manifest.Object
+	passedOver []manifest.Object // policies among them that are not to judge by
 	policies   []policy.Policy
 	namespace  string
 	namespaces map[string]labels.Set
@@ -60,6 +61,8 @@ func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
 		}
 		for _, object := range objects {
 			switch {
+			case object.Group() == v1alpha1.GroupVersion.Group && !slices.Contains(o.policies, file):
+				input.passedOver = append(input.passedOver, object)
 			case object.Group() != "":
 			case object.Kind == "Namespace":
 				input.namespaces[object.Metadata.Name] = object.Metadata.Labels

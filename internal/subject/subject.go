@@ -7,9 +7,9 @@
 package subject
 
 import (
-	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -145,12 +145,18 @@ func (s *Subject) imagesWhere(wanted func(container, image string) bool) []polic
 			continue
 		}
 		run := s.run(container)
-		key := fmt.Sprintf("%q", []any{container.Image, run.User, run.Command, run.Args, run.Mounts})
-		if i, ok := known[key]; ok {
+		var key []byte
+		for _, words := range [][]string{{container.Image, string(run.User)}, run.Command, run.Args, run.Mounts} {
+			for _, word := range words {
+				key = strconv.AppendQuote(key, word)
+			}
+			key = append(key, ',')
+		}
+		if i, ok := known[string(key)]; ok {
 			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
 		}
-		known[key] = len(images)
+		known[string(key)] = len(images)
 		images = append(images, policy.Image{Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
 	}
 	return images

@@ -247,6 +247,9 @@ func Lines(lines []string) []string {
 // plain replaces what is not printable: the API server drops warnings with
 // control characters, and names from an image may hold anything.
 func plain(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) { // as most are
+		return strings.TrimSpace(s)
+	}
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,32 @@ func TestImageSelection(t *testing.T) {
 				t.Errorf("annotations: %v", annotations)
 			}
 		})
+	}
+}
+
+// TestHintedCosts: without a sign an image costs its manifest and its configuration,
+// and no layer; of a second Pod no more than the manifest, by which it is known.
+func TestHintedCosts(t *testing.T) {
+	const repository = "shop/plain"
+	reference := pushFiles(t, repository+":1", v1.Config{}, haproxy30File(t))
+	spec := rejecting()
+	spec.Images = v1alpha1.ImagesHinted
+	ns := namespace(t, spec)
+	blobs := func() (n int) {
+		for path, times := range shared.front.fetched(repository + "/blobs/") {
+			if n += times; times != 1 {
+				t.Errorf("%s was fetched %d times", path, times)
+			}
+		}
+		return n
+	}
+	for i := range 2 {
+		if warnings, err := create(t, newPerson(t), ns, pod(fmt.Sprintf("app-%d", i), reference)); err != nil || len(warnings) > 0 {
+			t.Fatalf("%v, %q", err, warnings)
+		}
+		if n := blobs(); n != 1 {
+			t.Errorf("after Pod %d: %d blobs were fetched, want the configuration alone", i, n)
+		}
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
@@ -129,7 +128,7 @@ func pod(images ...string) *corev1.Pod {
 	return p
 }
 
-func encoded(t *testing.T, object any) jsontext.Value {
+func encoded(t *testing.T, object any) []byte {
 	t.Helper()
 	value, err := json.Marshal(object)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -87,7 +86,7 @@ func TestNamespaceHandler(t *testing.T) {
 		{"policies panic", clusterSource{panics: true}, nil, set("rejct"), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			encode := func(l map[string]string) jsontext.Value {
+			encode := func(l map[string]string) []byte {
 				return encoded(t, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
 			}
 			req := Request{Operation: admissionv1.Create, Name: "shop", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Object: encode(tt.labels)}
@@ -101,7 +100,7 @@ func TestNamespaceHandler(t *testing.T) {
 		})
 	}
 	for _, object := range []string{``, `null`, `[]`, `{"metadata":{"labels":"none"}}`} {
-		broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: jsontext.Value(object)}
+		broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: []byte(object)}
 		if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
 			t.Errorf("the object %q: %+v", object, got)
 		}

@@ -15,8 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Request is as much of an AdmissionRequest as is looked at, its objects as they
-// were sent: most are not looked at.
+// Request is as much of an AdmissionRequest as is looked at.
 type Request struct {
 	UID         types.UID                   `json:"uid"`
 	Resource    metav1.GroupVersionResource `json:"resource"`
@@ -27,22 +26,22 @@ type Request struct {
 	UserInfo    struct {
 		Username string `json:"username"`
 	} `json:"userInfo"`
-	Object    jsontext.Value `json:"object"`
-	OldObject jsontext.Value `json:"oldObject"`
-	DryRun    *bool          `json:"dryRun"`
-}
+	DryRun *bool `json:"dryRun"`
 
-// absent reports whether an object was not sent.
-func absent(object jsontext.Value) bool {
-	return len(object) == 0 || object.Kind() == jsontext.KindNull
+	// Object and OldObject are in JSON as they were sent, since most are not looked
+	// at; empty where there is none.
+	Object, OldObject []byte `json:"-"`
 }
 
 // readReview returns a review's request; with an error, the HTTP status for it.
-func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (Request, int, error) {
+// The request's objects lie in buffer.
+func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader, buffer *bytes.Buffer) (Request, int, error) {
 	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
 		return Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
 	}
-	body, err := readBody(r, arriving)
+	// What is announced is believed as far as a first step goes.
+	buffer.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), reviewStep)))
+	_, err := buffer.ReadFrom(arriving)
 	if err == nil {
 		// It has arrived. A deadline for that would end the judging too.
 		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -57,23 +56,38 @@ func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader) (Req
 		}
 		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
 	}
+	review := buffer.Bytes()
 	var sent struct {
-		APIVersion string   `json:"apiVersion"`
-		Request    *Request `json:"request"`
+		APIVersion string `json:"apiVersion"`
+		Request    *struct {
+			Request
+			Object    span `json:"object"`
+			OldObject span `json:"oldObject"`
+		} `json:"request"`
 	}
-	if err := json.Unmarshal(body, &sent, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := json.Unmarshal(review, &sent, jsontext.AllowDuplicateNames(true)); err != nil {
 		return Request{}, http.StatusBadRequest, fmt.Errorf("decoding a review: %w", err)
 	}
 	if sent.Request == nil || sent.APIVersion != admissionv1.SchemeGroupVersion.String() {
 		return Request{}, http.StatusBadRequest, fmt.Errorf("no request, or one of %q: send AdmissionReviews of %s", sent.APIVersion, admissionv1.SchemeGroupVersion)
 	}
-	return *sent.Request, http.StatusOK, nil
+	request := sent.Request.Request
+	request.Object, request.OldObject = sent.Request.Object.of(review), sent.Request.OldObject.of(review)
+	return request, http.StatusOK, nil
 }
 
-// readBody reads all that arrives. What is announced is believed as far as a
-// first step goes.
-func readBody(r *http.Request, arriving io.Reader) ([]byte, error) {
-	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+min(max(r.ContentLength, 0), reviewStep)))
-	_, err := body.ReadFrom(arriving)
-	return body.Bytes(), err
+// span is where a value lies in a text, which is not copied.
+type span struct{ from, to int }
+
+// UnmarshalJSONFrom notes where the next value lies, nothing of null.
+func (s *span) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
+	value, err := decoder.ReadValue()
+	*s = span{}
+	if err == nil && value.Kind() != jsontext.KindNull {
+		end := int(decoder.InputOffset())
+		*s = span{end - len(value), end}
+	}
+	return err
 }
+
+func (s span) of(text []byte) []byte { return text[s.from:s.to] }

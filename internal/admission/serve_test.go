@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +60,41 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: got %+v", tt.name, got.Response)
 		}
 	}
+}
+
+// TestServeObjects: objects are handed on as they were sent, wherever they stand,
+// and of this review alone, however many there are at a time.
+func TestServeObjects(t *testing.T) {
+	server := NewServer(DefaultReviewMemory, logr.Discard()).Serve(reviewerFunc(func(_ context.Context, req Request) admission.Response {
+		runtime.Gosched()
+		return admission.Allowed(string(req.Object) + "|" + string(req.OldObject))
+	}))
+	var all sync.WaitGroup
+	for i := range 200 {
+		large := strings.Repeat("x", i%7*reviewStep/3)
+		for fields, want := range map[string]string{
+			`"uid":"u"`: "|",
+			`"object" : {"n":I,"s":"L"} , "oldObject" : null,"uid":"u"`:        `{"n":I,"s":"L"}|`,
+			`"uid":"u","oldObject":[ I ],"object":{"object":{},"n":I,"s":"L"}`: `{"object":{},"n":I,"s":"L"}|[ I ]`,
+			`"object":null,"object":{},"object":"é\u0000I","uid":"u"`:          `"é\u0000I"|`,
+			`"object":{"n":I},"object":null,"uid":"u"`:                         "|",
+		} {
+			all.Go(func() {
+				fill := strings.NewReplacer("I", strconv.Itoa(i), "L", large)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(fill.Replace(` { "apiVersion" : "admission.k8s.io/v1", "request" : {`+fields+`} } `)))
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				server.ServeHTTP(w, r)
+				var got admissionv1.AdmissionReview
+				if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+					t.Errorf("%s: %v", fields, err)
+				} else if got.Response.UID != "u" || got.Response.Result.Message != fill.Replace(want) {
+					t.Errorf("%s: got %.200s", fields, got.Response.Result.Message)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // TestServeBoundsMemory: reviews hold what has arrived of them, all together no

@@ -30,7 +30,7 @@ func judgedKind(req Request) (string, bool) {
 // subjectOf returns what a request is about and the images that it brings: none
 // if it is not judged.
 func subjectOf(kind string, req Request) (*subject.Subject, []policy.Image, error) {
-	if absent(req.Object) || req.Operation == admissionv1.Update && absent(req.OldObject) {
+	if len(req.Object) == 0 || req.Operation == admissionv1.Update && len(req.OldObject) == 0 {
 		return nil, nil, errNoObject
 	}
 	current, err := subject.Decode(kind, req.Object)

@@ -92,7 +92,8 @@ func (s *Server) Serve(reviewer Reviewer) http.Handler {
 		response.UID = request.UID
 		review := admissionv1.AdmissionReview{Response: &response.AdmissionResponse}
 		review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))
-		buffer.Reset()                                                 // the request is answered
+		buffer.Reset() // of the request nothing is needed any more
+
 		if err := json.NewEncoder(buffer).Encode(review); err != nil { // plain values always encode
 			panic(err)
 		}

@@ -50,7 +50,7 @@ func TestWarning(t *testing.T) {
 	}
 	text := strings.Join(warnings, "\n")
 	wantParts(t, text, `container "lb"`, shared.images.haproxy30, "haproxy "+upstream(shared.images.version30), "legacy 32-bit (v1)", "arm64",
-		"/usr/local/sbin/haproxy calls capget in prepare_caps_from_permitted_set", "armless", "3.2")
+		"/usr/local/sbin/haproxy calls capget in prepare_caps_from_permitted_set", "armless", "3.2", "the policy is CapsetPolicy/"+ns+"/")
 	total := 0
 	for _, w := range warnings {
 		total += utf8.RuneCountInString(w)
@@ -58,7 +58,7 @@ func TestWarning(t *testing.T) {
 			t.Errorf("breaks the API server's rules: %q", w)
 		}
 	}
-	if len(warnings) == 0 || len(warnings) > 5 || total > 4096 {
+	if len(warnings) == 0 || len(warnings) > 6 || total > 4096 {
 		t.Errorf("%d warnings of %d runes: %q", len(warnings), total, warnings)
 	}
 

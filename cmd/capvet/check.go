@@ -161,13 +161,15 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 	s.ReadFiles(c.now, matching, images, func(configMap, key string) (report.Settings, bool) {
 		return c.input.settings(namespace, configMap, key)
 	})
-	pods := policy.Evaluate(c.now, matching, images)
 	if !s.Workload() {
-		return pods
+		return policy.Evaluate(c.now, matching, images)
 	}
 	decision := policy.EvaluateWorkload(c.now, matching, images)
-	if pods.Action == v1alpha1.ActionReject && decision.Action == v1alpha1.ActionIgnore {
-		// Whoever applies it hears nothing, and no Pod comes of it.
+	if decision.Action != v1alpha1.ActionIgnore {
+		return decision
+	}
+	// Whoever applies it hears nothing, and yet no Pod may come of it.
+	if pods := policy.Evaluate(c.now, matching, images); pods.Action == v1alpha1.ActionReject {
 		for _, f := range pods.Findings {
 			f.Pods, f.PodsPolicy, f.Action = f.Action, f.Policy, v1alpha1.ActionIgnore
 			decision.Findings = append(decision.Findings, f)

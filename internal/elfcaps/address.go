@@ -1,20 +1,24 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
 // address computes the address of a memory operation.
-func (a *analysis) address(s *state, o *operation) value {
-	base := a.get(s, o.a)
-	disp := o.imm
-	if o.code == opStoreImm {
-		disp = o.disp
+func (a *analysis) address(s *state, o *isa.Operation) value {
+	base := a.get(s, o.A)
+	disp := o.Imm
+	if o.Code == isa.OpStoreImm {
+		disp = o.Disp
 	}
-	if o.b == regNone {
+	if o.B == isa.RegNone {
 		return a.names.each(base, func(v value) value { return plus(v, disp) })
 	}
-	index := shifted(a.get(s, o.b), o.shift)
+	index := shifted(a.get(s, o.B), o.Shift)
 	if base.kind == kindSet || index.kind == kindSet {
 		return top
 	}
-	return plus(arith(opAdd, base, index, 8), disp)
+	return plus(arith(isa.OpAdd, base, index, 8), disp)
 }
 
 func shifted(v value, n uint8) value {
@@ -34,24 +38,24 @@ func shifted(v value, n uint8) value {
 func (a *analysis) initial(addr value, width uint8) value {
 	switch addr.kind {
 	case kindConst:
-		if name, ok := a.f.dyn.imports[uint64(addr.off)]; ok && width == 8 {
+		if name, ok := a.f.GOT().Imports[uint64(addr.off)]; ok && width == 8 {
 			return a.names.symbol(origin{kind: symbolImport, name: name})
 		}
 		if v, ok := a.threadOffset(uint64(addr.off)); ok && width == 8 {
 			return v
 		}
-		seg := a.f.mem.segmentOf(uint64(addr.off))
+		seg := a.f.SegmentOf(uint64(addr.off))
 		if seg == nil {
 			return top
 		}
 		var v uint64
 		var ok bool
 		if width == 8 {
-			v, ok = a.f.pointerAt(uint64(addr.off))
+			v, ok = a.f.PointerAt(uint64(addr.off))
 		} else {
-			v, ok = a.f.mem.word(uint64(addr.off), int(width))
+			v, ok = a.f.Word(uint64(addr.off), int(width))
 		}
-		if seg.writable && (!ok || v == 0) {
+		if seg.Writable && (!ok || v == 0) {
 			return a.names.loaded(addr, width) // set while it runs
 		}
 		if !ok {
@@ -65,7 +69,7 @@ func (a *analysis) initial(addr value, width uint8) value {
 		return a.names.loaded(addr, width)
 	case kindSymbol:
 		if at, ok := a.threadData(addr, width); ok {
-			if v, _ := a.f.mem.word(at, int(width)); v != 0 {
+			if v, _ := a.f.Word(at, int(width)); v != 0 {
 				return constant(v)
 			}
 		}
@@ -114,7 +118,7 @@ func (a *analysis) mapped(addr value) value {
 	var out value
 	n := 0
 	for _, alt := range a.names.sets[addr.id] {
-		if alt.kind == kindConst && (uint64(alt.off) < lowestAddress || a.f.mem.segmentOf(uint64(alt.off)) == nil) {
+		if alt.kind == kindConst && (uint64(alt.off) < lowestAddress || a.f.SegmentOf(uint64(alt.off)) == nil) {
 			continue
 		}
 		if n == 0 {
@@ -157,8 +161,8 @@ func (a *analysis) pointsToData(v value) bool {
 	if v.kind != kindConst {
 		return false
 	}
-	seg := a.f.mem.segmentOf(uint64(v.off))
-	return seg != nil && seg.writable
+	seg := a.f.SegmentOf(uint64(v.off))
+	return seg != nil && seg.Writable
 }
 
 // headersIn are the places that a header may be at whose address is read from a

@@ -3,6 +3,8 @@ package elfcaps
 import (
 	"slices"
 
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -29,13 +31,13 @@ type opaque struct {
 
 // analysis is the work on one file.
 type analysis struct {
-	f       *File
-	m       *machine
-	limits  Limits
-	names   *interner
-	unwind  *unwind
-	goTable *goTable
-	steps   int
+	f      *elffile.File
+	m      *isa.Machine
+	limits Limits
+	names  *interner
+	p      *program
+	fns    *elffile.Functions
+	steps  int
 	// explain keeps trails.
 	explain bool
 	// effects turns on following what callees write through pointers.
@@ -56,9 +58,6 @@ type analysis struct {
 	stubs   map[uint64]string
 	// used are the imported functions of which some use was seen.
 	used map[string]bool
-	// own is where calls and jumps end up that may be of the stub of a function of
-	// this file.
-	own map[uint64]uint64
 	// handled are the pairs of call site and sink that are done with.
 	handled map[handledKey]bool
 	// taken says of each sink that was looked for pointers to whether there are
@@ -67,16 +66,11 @@ type analysis struct {
 	// entered are the functions that were interpreted, by start.
 	entered map[uint64]bool
 
-	codeSpan span
-	codeBuf  []byte
-
 	found   []finding
 	opaques []opaque
 	// retry are sightings to look at again with effects.
 	retry    []sighting
 	consts   []uint64
-	marks    *callMarks
-	list     *transfers
 	overflow string
 	// possible says that the file has some way into the kernel at all.
 	possible bool
@@ -94,49 +88,31 @@ type finding struct {
 	abi     report.ABI
 }
 
-func newAnalysis(f *File, m *machine) *analysis {
+func newAnalysis(f *File) *analysis {
+	m, p := f.Machine, newProgram(f.File, f.limits.Sites)
 	a := &analysis{
-		f: f, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps,
-		unwind: newUnwind(f), goTable: newGoTable(f),
+		f: f.File, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps, p: p, fns: p.fns,
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
-		own: map[uint64]uint64{}, used: map[string]bool{},
+		used:    map[string]bool{},
 		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[value]global{},
 	}
-	a.inline = a.primitive("inline", a.register(m.number), m.args)
-	c := [3]reg{m.callArgs[1], m.callArgs[2], m.callArgs[3]}
-	a.imports["syscall"] = a.primitive("syscall", a.register(m.callArgs[0]), c)
-	c = [3]reg{m.callArgs[0], m.callArgs[1], m.callArgs[2]}
-	a.imports["capget"] = a.primitive("capget", constant(m.capget), c)
-	a.imports["capset"] = a.primitive("capset", constant(m.capset), c)
+	a.inline = a.primitive("inline", a.register(m.SyscallNumber), m.SyscallArgs)
+	c := [3]isa.Reg{m.CallArgs[1], m.CallArgs[2], m.CallArgs[3]}
+	a.imports["syscall"] = a.primitive("syscall", a.register(m.CallArgs[0]), c)
+	c = [3]isa.Reg{m.CallArgs[0], m.CallArgs[1], m.CallArgs[2]}
+	a.imports["capget"] = a.primitive("capget", constant(m.Capget), c)
+	a.imports["capset"] = a.primitive("capset", constant(m.Capset), c)
 	return a
 }
 
-func (a *analysis) register(r reg) value {
+func (a *analysis) register(r isa.Reg) value {
 	return a.names.symbol(origin{kind: symbolRegister, reg: r})
 }
 
-func (a *analysis) primitive(via string, number value, args [3]reg) *sink {
+func (a *analysis) primitive(via string, number value, args [3]isa.Reg) *sink {
 	k := &sink{via: via, number: number, header: a.register(args[0]), data: a.register(args[1])}
 	k.version = a.names.loaded(k.header, 4)
 	return k
-}
-
-// code returns the bytes of a function.
-func (a *analysis) code(s span) []byte {
-	if s == a.codeSpan && a.codeBuf != nil {
-		return a.codeBuf
-	}
-	off, room := a.f.mem.inFile(s.start)
-	n := min(s.end-s.start, room, uint64(a.limits.FunctionBytes))
-	if uint64(cap(a.codeBuf)) < n {
-		a.codeBuf = make([]byte, n)
-	}
-	a.codeBuf = a.codeBuf[:n]
-	if readFull(a.f.c.r, a.codeBuf, int64(off)) != nil {
-		a.codeBuf = a.codeBuf[:0]
-	}
-	a.codeSpan = s
-	return a.codeBuf
 }
 
 // sinksOf are the sinks that a call of v reaches.
@@ -229,31 +205,9 @@ func knownHeader(v value) bool {
 // isCapabilityCall says that the number may be capget's or capset's.
 func (a *analysis) isCapabilityCall(v value) bool {
 	return slices.ContainsFunc(a.names.alternatives(v), func(x value) bool {
-		return x.kind == kindConst && a.m.isCapability(uint64(uint32(x.off)))
+		return x.kind == kindConst && a.m.IsCapability(uint64(uint32(x.off)))
 	})
 }
 
 // exhausted says that a limit was met after which nothing more is looked at.
-func (a *analysis) exhausted() bool { return a.steps < 0 || a.f.work < 0 }
-
-// isGo says that Go's compiler made the function at addr: a Go program may have
-// functions in C as well, which keep to other conventions.
-func (a *analysis) isGo(addr uint64) bool {
-	if a.goTable == nil {
-		return a.f.isGo
-	}
-	_, _, ok := a.goTable.find(addr)
-	return ok
-}
-
-// functionOf returns the function that holds pc. exact is false when its start
-// is only a guess.
-func (a *analysis) functionOf(pc uint64) (s span, exact bool) {
-	if s, _, ok := a.goTable.find(pc); ok {
-		return s, true
-	}
-	if s, ok := a.unwind.find(pc); ok {
-		return s, true
-	}
-	return span{}, false
-}
+func (a *analysis) exhausted() bool { return a.steps < 0 || a.f.Exhausted() }

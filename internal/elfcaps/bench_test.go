@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"os"
 	"testing"
+
+	"github.com/capvet/capvet/internal/elftest"
 )
 
 // BenchmarkCapset measures opening a file and judging its calls, on a fixture
 // and on the file that CAPVET_BENCH_FILE names.
 func BenchmarkCapset(b *testing.B) {
 	for _, name := range []string{"arm64_two_levels_v1_O2", "amd64_two_levels_v1_O2"} {
-		data := fixtures(b)[name]
+		data := elftest.Fixtures(b)[name]
 		b.Run(name, func(b *testing.B) { benchmark(b, data) })
 	}
 	if name := os.Getenv("CAPVET_BENCH_FILE"); name != "" {

@@ -1,6 +1,10 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 // leave handles a jump out of the function to a sink, as a tail call is.
 func (r *run) leave(s *state, target, pc uint64) bool {
@@ -10,21 +14,21 @@ func (r *run) leave(s *state, target, pc uint64) bool {
 	r.leaves = true
 	t := s.clone()
 	r.call(t, constant(target), pc, 0)
-	return !r.span.holds(target)
+	return !r.span.Holds(target)
 }
 
-func (r *run) callee(s *state, in *insn) value {
-	if !in.calleeMem {
-		return r.a.get(s, in.callee)
+func (r *run) callee(s *state, in *isa.Insn) value {
+	if !in.CalleeMem {
+		return r.a.get(s, in.Callee)
 	}
-	return r.a.load(s, r.a.address(s, &in.mem), 8)
+	return r.a.load(s, r.a.address(s, &in.Mem), 8)
 }
 
 // call models a call: what is passed to a sink is noted, then what a callee
 // may change is unknown.
 func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 	a := r.a
-	entrySP := plus(s.regs[a.m.sp], -pushed)
+	entrySP := plus(s.regs[a.m.SP], -pushed)
 	sinks := a.sinksOf(callee)
 	for _, k := range sinks {
 		r.sight(s, k, pc, entrySP)
@@ -33,7 +37,7 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		// A call through a pointer that was not read: what it passes may still
 		// leave no doubt, or be worth another look.
 		k := a.imports["syscall"]
-		if a.isCapabilityCall(a.get(s, a.m.callArgs[0])) {
+		if a.isCapabilityCall(a.get(s, a.m.CallArgs[0])) {
 			version := a.eval(s, k.version, entrySP)
 			if knownHeader(version) || !a.effects && !a.fromEntry(version) {
 				r.sight(s, k, pc, entrySP)
@@ -41,13 +45,13 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		}
 	}
 	result := a.names.symbol(origin{kind: symbolResult, pc: pc})
-	var after [numRegs]value
-	var how [numRegs]trail
+	var after [isa.NumRegs]value
+	var how [isa.NumRegs]trail
 	ok := false
 	if name := a.calleeName(callee); name == "dlsym" {
 		result = a.lookedUp(s, result)
 	} else if name == threadDescriptor { // it keeps every other register
-		s.regs[a.m.result] = a.threadResult(s, name, result)
+		s.regs[a.m.Result] = a.threadResult(s, name, result)
 		return
 	} else if name == threadAddress {
 		result = a.threadResult(s, name, result)
@@ -60,26 +64,26 @@ func (r *run) call(s *state, callee value, pc uint64, pushed int64) {
 		if r.calls == nil {
 			r.calls = s.clone()
 			for i := range r.calls.regs {
-				if reg(i) != a.m.sp && !slices.Contains(a.m.preserved, reg(i)) {
+				if isa.Reg(i) != a.m.SP && !slices.Contains(a.m.CalleeSaved, isa.Reg(i)) {
 					r.calls.regs[i] = top
 				}
 			}
 		}
 	}
-	var kept [numRegs]value
+	var kept [isa.NumRegs]value
 	if ok {
 		kept = after
-		if kept[a.m.result].kind != kindTop {
-			result = kept[a.m.result]
+		if kept[a.m.Result].kind != kindTop {
+			result = kept[a.m.Result]
 		}
 	}
-	for _, p := range a.m.preserved {
+	for _, p := range a.m.CalleeSaved {
 		if !r.isGo {
 			kept[p] = s.regs[p]
 		}
 	}
-	kept[a.m.sp] = s.regs[a.m.sp]
-	kept[a.m.result] = result
+	kept[a.m.SP] = s.regs[a.m.SP]
+	kept[a.m.Result] = result
 	s.regs = kept
 	a.called(s, pc, how)
 	r.goState(s)
@@ -127,12 +131,12 @@ func (r *run) note(g sighting) {
 
 // kernel models an instruction that enters the kernel.
 func (r *run) kernel(s *state, pc uint64) {
-	r.sight(s, r.a.inline, pc, s.regs[r.a.m.sp])
-	s.regs[r.a.m.result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
+	r.sight(s, r.a.inline, pc, s.regs[r.a.m.SP])
+	s.regs[r.a.m.Result] = r.a.names.symbol(origin{kind: symbolResult, pc: pc})
 	if s.trails != nil {
-		s.trails[r.a.m.result] = r.a.callTrail(s, pc)
+		s.trails[r.a.m.Result] = r.a.callTrail(s, pc)
 	}
-	if r.a.m.pushed != 0 {
-		s.regs[1], s.regs[11] = top, top // rcx and r11
+	for _, c := range r.a.m.SyscallClobbers {
+		s.regs[c] = top
 	}
 }

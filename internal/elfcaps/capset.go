@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -20,18 +21,17 @@ func (f *File) Capset() report.Capset {
 // judge returns the verdict and the work behind it, nil where no code is read.
 func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
-	m := machineFor(f.c.machine)
-	if m == nil {
+	if f.Machine == nil {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
-		out.Reason = fmt.Sprintf("code for %s is not read", f.c.machine)
+		out.Reason = fmt.Sprintf("code for %s is not read", f.Facts().Machine)
 		return out, nil
 	}
-	if f.c.upx {
+	if f.Packed() {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
 		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
 		return out, nil
 	}
-	a := newAnalysis(f, m)
+	a := newAnalysis(f)
 	a.explain = explain
 	a.trace()
 	a.conclude()
@@ -54,20 +54,20 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 }
 
 // symbolNames names the functions that hold the calls, and the headers in data.
-func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]Symbol) {
-	data = map[uint64]Symbol{}
+func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]elffile.Symbol) {
+	data = map[uint64]elffile.Symbol{}
 	for _, x := range a.found {
-		data[x.pc] = Symbol{}
+		data[x.pc] = elffile.Symbol{}
 		if x.header.kind == kindConst {
-			data[uint64(x.header.off)] = Symbol{}
+			data[uint64(x.header.off)] = elffile.Symbol{}
 		}
 	}
-	a.f.nameOf(data)
+	a.f.NameOf(data)
 	functions = map[uint64]string{}
 	for _, x := range a.found {
 		functions[x.pc] = data[x.pc].Name
-		if _, name, ok := a.goTable.find(x.pc); ok && functions[x.pc] == "" {
-			functions[x.pc] = name
+		if functions[x.pc] == "" {
+			functions[x.pc] = a.fns.GoName(x.pc)
 		}
 	}
 	return functions, data
@@ -149,11 +149,10 @@ func (a *analysis) uncalled() {
 	if len(open) == 0 {
 		return
 	}
-	a.f.dyn.symbols.each(a.f.c, func(_ int, s symbol) bool {
-		if _, ok := open[s.addr]; ok && s.defined && s.function {
-			open[s.addr] = true
+	a.f.DynamicFunctions(func(addr uint64) {
+		if _, ok := open[addr]; ok {
+			open[addr] = true
 		}
-		return true
 	})
 	for t, may := range open {
 		for _, k := range a.sinksAt[t] {
@@ -198,7 +197,7 @@ func (a *analysis) reason(out *report.Capset) {
 		return
 	}
 	if len(out.Calls) == 0 {
-		for _, n := range a.f.facts.Needed {
+		for _, n := range a.f.Facts().Needed {
 			if lib := LibraryOf(n); lib != "" {
 				out.Libraries = append(out.Libraries, report.Library{Name: n})
 				if out.ABI != report.ABILibrary {
@@ -213,7 +212,7 @@ func (a *analysis) reason(out *report.Capset) {
 // in a file that can ask the loader for a function by name, and where.
 func (a *analysis) looksUp() (name string, addr uint64) {
 	asks := false
-	for _, imported := range a.f.dyn.imports {
+	for _, imported := range a.f.GOT().Imports {
 		asks = asks || imported == "dlsym"
 	}
 	if !asks {

@@ -1,8 +1,12 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
 // count is how often a string instruction runs, -1 when that is not known.
-func (a *analysis) count(s *state, r reg) int64 {
-	if r == regNone {
+func (a *analysis) count(s *state, r isa.Reg) int64 {
+	if r == isa.RegNone {
 		return 1
 	}
 	if v := a.get(s, r); v.kind == kindConst && v.off >= 0 && v.off <= maxLiteral {
@@ -60,8 +64,8 @@ func copyWidth(n int64) int64 {
 // lookedUp is the result of dlsym: the function that its second argument names,
 // if that is one of interest.
 func (a *analysis) lookedUp(s *state, other value) value {
-	if v := a.get(s, a.m.callArgs[1]); v.kind == kindConst {
-		if name := a.f.mem.cString(uint64(v.off)); a.imports[name] != nil {
+	if v := a.get(s, a.m.CallArgs[1]); v.kind == kindConst {
+		if name := a.f.String(uint64(v.off)); a.imports[name] != nil {
 			return a.names.symbol(origin{kind: symbolImport, name: name})
 		}
 	}
@@ -70,7 +74,7 @@ func (a *analysis) lookedUp(s *state, other value) value {
 
 // libraryCall models the functions of the C library that fill or copy memory.
 func (a *analysis) libraryCall(s *state, name string, by trail) {
-	x, y, z := a.get(s, a.m.callArgs[0]), a.get(s, a.m.callArgs[1]), a.get(s, a.m.callArgs[2])
+	x, y, z := a.get(s, a.m.CallArgs[0]), a.get(s, a.m.CallArgs[1]), a.get(s, a.m.CallArgs[2])
 	known := z.kind == kindConst && z.off >= 0
 	switch name {
 	case "memset", "__memset_chk":
@@ -92,3 +96,5 @@ func (a *analysis) libraryCall(s *state, name string, by trail) {
 		}
 	}
 }
+
+const maxLiteral = 4096 // bytes of one copy that is followed

@@ -1,6 +1,10 @@
 package elfcaps
 
-import "github.com/capvet/capvet/internal/report"
+import (
+	"encoding/binary"
+
+	"github.com/capvet/capvet/internal/report"
+)
 
 // A version that was not read has to come from somewhere: from a word of the
 // file's data, from code that stores one, from the kernel, or from outside. What
@@ -38,7 +42,7 @@ func (a *analysis) dataHolds(wanted func(report.ABI) bool) bool {
 	found := false
 	a.f.SearchData(4, func(addr uint64, b []byte) bool {
 		for i := int(-addr & 3); i+4 <= len(b); i += 4 {
-			found = found || wanted(report.ABIOfHeader(le.Uint32(b[i:])))
+			found = found || wanted(report.ABIOfHeader(binary.LittleEndian.Uint32(b[i:])))
 		}
 		return !found
 	})

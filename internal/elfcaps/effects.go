@@ -1,5 +1,9 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
 // summary is what a function leaves behind: the state at its returns, in terms
 // of its own entry.
 type summary struct {
@@ -23,11 +27,11 @@ func (a *analysis) summarise(target uint64) *summary {
 		return nil
 	}
 	a.summaries[target] = nil
-	where, _ := a.functionOf(target)
-	if where.end == 0 {
-		where, _ = a.outline(target, target)
+	where, _ := a.fns.At(target)
+	if where.End == 0 {
+		where, _ = a.p.outline(target, target)
 	}
-	if where.start != target || where.end-where.start > maxSummaryBytes {
+	if where.Start != target || where.End-where.Start > maxSummaryBytes {
 		return nil
 	}
 	a.depth++
@@ -44,8 +48,8 @@ func (a *analysis) summarise(target uint64) *summary {
 // applyEffects carries what a callee writes through pointers and into globals,
 // and what it leaves in registers and how, into the caller's state. Compilers know which
 // registers a local callee leaves alone, and use them across the call.
-func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value) (after [numRegs]value, how [numRegs]trail, ok bool) {
-	if callee.kind != kindConst || !a.f.mem.executable(uint64(callee.off)) {
+func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value) (after [isa.NumRegs]value, how [isa.NumRegs]trail, ok bool) {
+	if callee.kind != kindConst || !a.f.Executable(uint64(callee.off)) {
 		return after, how, false
 	}
 	k := a.summarise(uint64(callee.off))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -104,7 +106,7 @@ func (a *analysis) evidence(g sighting, call report.Call, reason string) Evidenc
 		x.seen = map[trail]bool{}
 		x.follow(g.how[i], role)
 	}
-	spans := []span{g.span}
+	spans := []elffile.Span{g.span}
 	x.call(g.pc, g.sink)
 	for k := g.sink; k != nil && k.at.sink != nil; k = k.at.sink {
 		spans = append(spans, k.at.span)
@@ -166,8 +168,8 @@ func (a *analysis) words(role Role, v value) string {
 	case kindConst:
 		n := uint64(v.off)
 		switch {
-		case role == RoleNumber && a.m.isCapability(n):
-			return fmt.Sprintf("%d, %s", n, a.m.syscallName(n))
+		case role == RoleNumber && a.m.IsCapability(n):
+			return fmt.Sprintf("%d, %s", n, a.m.SyscallName(n))
 		case role == RoleNumber:
 			return fmt.Sprint(n)
 		case role == RoleVersion && knownHeader(cut(v, 4)):
@@ -214,28 +216,28 @@ func offset(n int64) string {
 }
 
 // functions groups the notes by function: those of the way first, in its order.
-func (x *exhibit) functions(way []span) []Function {
+func (x *exhibit) functions(way []elffile.Span) []Function {
 	left := make([]uint64, 0, len(x.notes))
 	for pc := range x.notes {
 		left = append(left, pc)
 	}
 	slices.Sort(left)
 	var out []Function
-	var done []span
-	take := func(s span) {
+	var done []elffile.Span
+	take := func(s elffile.Span) {
 		if slices.Contains(done, s) {
 			return
 		}
 		done = append(done, s)
 		var here []uint64
 		left = slices.DeleteFunc(left, func(pc uint64) bool {
-			if s.holds(pc) {
+			if s.Holds(pc) {
 				here = append(here, pc)
 			}
-			return s.holds(pc)
+			return s.Holds(pc)
 		})
 		if len(here) > 0 {
-			out = append(out, Function{Start: s.start, End: s.end, Lines: x.lines(s, here)})
+			out = append(out, Function{Start: s.Start, End: s.End, Lines: x.lines(s, here)})
 		}
 	}
 	for _, s := range way {
@@ -243,41 +245,39 @@ func (x *exhibit) functions(way []span) []Function {
 	}
 	for len(left) > 0 {
 		pc := left[0]
-		s, _ := x.a.functionOf(pc)
-		if s.end == 0 {
-			s = x.a.f.covering(left[:1])[0]
+		s, _ := x.a.fns.At(pc)
+		if s.End == 0 {
+			s = x.a.f.FunctionSymbols(left[:1])[0]
 		}
-		if !s.holds(pc) {
-			s = span{pc, pc + uint64(x.a.m.longest)}
+		if !s.Holds(pc) {
+			s = elffile.Span{Start: pc, End: pc + uint64(x.a.m.MaxLength)}
 		}
 		take(s)
 	}
-	names := map[uint64]Symbol{}
+	names := map[uint64]elffile.Symbol{}
 	for _, f := range out {
-		names[f.Start] = Symbol{}
+		names[f.Start] = elffile.Symbol{}
 	}
-	x.a.f.nameOf(names)
+	x.a.f.NameOf(names)
 	for i, f := range out {
 		if out[i].Name = names[f.Start].Name; out[i].Name == "" {
-			if _, name, ok := x.a.goTable.find(f.Start); ok {
-				out[i].Name = name
-			}
+			out[i].Name = x.a.fns.GoName(f.Start)
 		}
 	}
 	return out
 }
 
 // lines returns the instructions at the places, with some around them.
-func (x *exhibit) lines(s span, places []uint64) []Line {
-	code := slices.Clone(x.a.code(s))
+func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
+	code := slices.Clone(x.a.f.FunctionCode(s))
 	var all []Line
 	at := uint64(0)
-	var in insn
-	for i := 0; at < uint64(len(code)) && x.a.f.spend(1); {
-		pc := s.start + at
-		n := uint64(x.a.m.align)
-		if x.a.m.decode(code[at:], pc, &in) {
-			n = uint64(in.length)
+	var in isa.Insn
+	for i := 0; at < uint64(len(code)) && x.a.f.Spend(1); {
+		pc := s.Start + at
+		n := uint64(x.a.m.Alignment)
+		if x.a.m.Decode(code[at:], pc, &in) {
+			n = uint64(in.Length)
 		}
 		for i < len(places) && places[i] < pc {
 			i++
@@ -314,13 +314,13 @@ func (x *exhibit) lines(s span, places []uint64) []Line {
 // datums are the bytes that values were read from, by address.
 func (x *exhibit) datums() []Datum {
 	var out []Datum
-	names := map[uint64]Symbol{}
+	names := map[uint64]elffile.Symbol{}
 	for addr := range x.data {
-		names[addr] = Symbol{}
+		names[addr] = elffile.Symbol{}
 	}
-	x.a.f.nameOf(names)
+	x.a.f.NameOf(names)
 	for addr, notes := range x.data {
-		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.f.mem.bytes(addr, 8)), notes})
+		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.f.Bytes(addr, 8)), notes})
 	}
 	slices.SortFunc(out, func(p, q Datum) int { return cmp.Compare(p.Address, q.Address) })
 	return out

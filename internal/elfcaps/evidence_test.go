@@ -8,13 +8,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/capvet/capvet/internal/elftest"
+	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // TestExplain: what is explained is the verdict, and each call shows where its
 // number, its header and its version were read.
 func TestExplain(t *testing.T) {
-	for name, data := range fixtures(t) {
+	for name, data := range elftest.Fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			f, err := Open(bytes.NewReader(data), int64(len(data)), Limits{})
 			if err != nil {
@@ -65,8 +67,8 @@ func checkEvidence(t *testing.T, e Evidence, c report.Call, arch string) {
 	if !called {
 		t.Errorf("call at %s: the call is not shown", c.Address)
 	}
-	m := machineFor(arch)
-	number := map[string]uint64{"capget": m.capget, "capset": m.capset}[c.Syscall]
+	m := isa.For(arch)
+	number := map[string]uint64{"capget": m.Capget, "capset": m.Capset}[c.Syscall]
 	imported := c.Via == "capget" || c.Via == "capset"
 	if want := fmt.Sprintf("%d, %s", number, c.Syscall); !imported && !strings.Contains(roles[RoleNumber], want) {
 		t.Errorf("%s at %s: no %q among the numbers:\n%s", c.Syscall, c.Address, want, roles[RoleNumber])

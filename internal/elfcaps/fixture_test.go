@@ -1,44 +1,13 @@
 package elfcaps
 
 import (
-	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/capvet/capvet/internal/elftest"
 	"github.com/capvet/capvet/internal/report"
 )
-
-// fixtures returns the committed binaries by name, after checking that each is
-// the one whose source and command testdata/build.sh has.
-func fixtures(t testing.TB) map[string][]byte {
-	t.Helper()
-	sums, err := os.Open(filepath.Join("testdata", "SHA256SUMS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sums.Close()
-	out := map[string][]byte{}
-	for lines := bufio.NewScanner(sums); lines.Scan(); {
-		want, name, _ := strings.Cut(lines.Text(), "  ")
-		data, err := os.ReadFile(filepath.Join("testdata", filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != want {
-			t.Errorf("%s is not the file that SHA256SUMS names", name)
-		}
-		out[filepath.Base(name)] = data
-	}
-	if len(out) == 0 {
-		t.Fatal("no fixtures")
-	}
-	return out
-}
 
 func capset(t testing.TB, data []byte) report.Capset {
 	t.Helper()
@@ -52,7 +21,7 @@ func capset(t testing.TB, data []byte) report.Capset {
 // TestFixtures judges each fixture; its name ends in the wanted ABI and the
 // flags that it was built with.
 func TestFixtures(t *testing.T) {
-	for name, data := range fixtures(t) {
+	for name, data := range elftest.Fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			parts := strings.Split(name, "_")
 			want := report.ABI(parts[len(parts)-2])
@@ -73,7 +42,7 @@ func TestFixtures(t *testing.T) {
 // TestNoSections judges the fixtures again as if their section headers had been
 // stripped.
 func TestNoSections(t *testing.T) {
-	for name, data := range fixtures(t) {
+	for name, data := range elftest.Fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			parts := strings.Split(name, "_")
 			want := report.ABI(parts[len(parts)-2])
@@ -90,7 +59,7 @@ func TestNoSections(t *testing.T) {
 // TestOverwrittenVersion changes the constant in the code: the verdict must
 // follow it.
 func TestOverwrittenVersion(t *testing.T) {
-	data := bytes.Clone(fixtures(t)["amd64_heap_v1_O2"])
+	data := bytes.Clone(elftest.Fixtures(t)["amd64_heap_v1_O2"])
 	old, changed := []byte{0x30, 0x03, 0x98, 0x19}, []byte{0x22, 0x05, 0x08, 0x20}
 	if bytes.Count(data, old) != 1 {
 		t.Fatalf("the fixture holds the version %d times", bytes.Count(data, old))

@@ -1,6 +1,11 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
+)
 
 const (
 	maxVisits      = 24 // of one block, after which its state is final
@@ -16,7 +21,7 @@ type sighting struct {
 	pc   uint64
 	sink *sink
 	// span is the function, entered at entry.
-	span  span
+	span  elffile.Span
 	entry uint64
 	// The values are in terms of the function's own entry.
 	number, header, version, data value
@@ -27,7 +32,7 @@ type sighting struct {
 // run is the interpretation of one function.
 type run struct {
 	a      *analysis
-	span   span
+	span   elffile.Span
 	entry  uint64
 	code   []byte
 	blocks map[uint64]*block
@@ -61,7 +66,7 @@ type block struct {
 
 // interpret follows every path of the function from entry and returns what the
 // calls of known sinks pass. It gives up, returning false, when a limit is met.
-func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sighting, bool) {
+func (a *analysis) interpret(where elffile.Span, entry uint64, watched []uint64) ([]sighting, bool) {
 	r, ok := a.follow(where, entry, watched, watched == nil)
 	if !ok {
 		return nil, false
@@ -69,21 +74,21 @@ func (a *analysis) interpret(where span, entry uint64, watched []uint64) ([]sigh
 	return r.seen, true
 }
 
-func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) (*run, bool) {
-	if where.end-where.start > uint64(a.limits.FunctionBytes) {
+func (a *analysis) follow(where elffile.Span, entry uint64, watched []uint64, all bool) (*run, bool) {
+	if where.End-where.Start > uint64(a.f.Limits.FunctionBytes) {
 		return nil, false
 	}
 	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, all: all, visited: map[uint64]bool{}}
-	r.isGo = a.isGo(entry)
-	r.code = slices.Clone(a.code(where))
+	r.isGo = a.fns.IsGo(entry)
+	r.code = slices.Clone(a.f.FunctionCode(where))
 	after := r.leaders()
 	start := &state{}
 	for i := range start.regs {
-		start.regs[i] = a.names.symbol(origin{kind: symbolRegister, reg: reg(i)})
+		start.regs[i] = a.names.symbol(origin{kind: symbolRegister, reg: isa.Reg(i)})
 	}
-	start.regs[a.m.sp] = value{kind: kindStack}
+	start.regs[a.m.SP] = value{kind: kindStack}
 	if a.explain {
-		start.trails = new([numRegs]trail)
+		start.trails = new([isa.NumRegs]trail)
 	}
 	r.goState(start)
 	r.arrive(entry, start)
@@ -124,7 +129,7 @@ func (a *analysis) follow(where span, entry uint64, watched []uint64, all bool) 
 
 // goState puts Go's zero register in place.
 func (r *run) goState(s *state) {
-	if z := r.a.m.goZero; r.isGo && z != regNone {
+	if z := r.a.m.GoZero; r.isGo && z != isa.RegNone {
 		s.regs[z], s.regs[z+1] = constant(0), constant(0)
 	}
 }
@@ -133,28 +138,28 @@ func (r *run) goState(s *state) {
 // and returns the addresses that follow an instruction which does not go on.
 func (r *run) leaders() (after []uint64) {
 	code := r.code
-	var in insn
+	var in isa.Insn
 	var o outlineBlocks
-	o.starts = append(o.starts, r.span.start, r.entry)
-	for at := 0; at < len(code) && r.a.f.spend(1); {
-		pc := r.span.start + uint64(at)
-		if !r.a.m.decode(code[at:], pc, &in) {
-			at += r.a.m.align
+	o.starts = append(o.starts, r.span.Start, r.entry)
+	for at := 0; at < len(code) && r.a.f.Spend(1); {
+		pc := r.span.Start + uint64(at)
+		if !r.a.m.Decode(code[at:], pc, &in) {
+			at += r.a.m.Alignment
 			continue
 		}
-		at += in.length
-		next := r.span.start + uint64(at)
-		end := blockEnd{pc: pc, target: in.target, next: next}
-		switch in.flow {
-		case flowJump, flowBranch:
-			if r.span.holds(in.target) && len(r.blocks) < maxBlocksOfOne {
-				r.blocks[in.target] = &block{}
-				o.starts = append(o.starts, in.target)
+		at += in.Length
+		next := r.span.Start + uint64(at)
+		end := blockEnd{pc: pc, target: in.Target, next: next}
+		switch in.Flow {
+		case isa.FlowJump, isa.FlowBranch:
+			if r.span.Holds(in.Target) && len(r.blocks) < maxBlocksOfOne {
+				r.blocks[in.Target] = &block{}
+				o.starts = append(o.starts, in.Target)
 			}
-			end.goesOn = in.flow == flowBranch
-		case flowJumpIndirect:
+			end.goesOn = in.Flow == isa.FlowBranch
+		case isa.FlowJumpIndirect:
 			end.away = true
-		case flowReturn, flowStop:
+		case isa.FlowReturn, isa.FlowStop:
 		default:
 			continue
 		}
@@ -187,7 +192,7 @@ func (r *run) unreached(after []uint64) (uint64, bool) {
 		addr := after[r.pass%len(after)]
 		direct := r.pass >= len(after)
 		b := r.blocks[addr]
-		if r.span.holds(addr) && !r.visited[addr] && (r.useful == nil || r.useful[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
+		if r.span.Holds(addr) && !r.visited[addr] && (r.useful == nil || r.useful[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
 			return addr, true
 		}
 	}
@@ -210,7 +215,7 @@ func (r *run) arrive(addr uint64, s *state) {
 	r.a.steps -= len(s.cells) / cellsPerStep
 	if b.in == nil {
 		b.in = s.clone()
-	} else if was, is := b.in.regs[r.a.m.sp], s.regs[r.a.m.sp]; was != is && was.kind == kindStack && is.kind == kindStack {
+	} else if was, is := b.in.regs[r.a.m.SP], s.regs[r.a.m.SP]; was != is && was.kind == kindStack && is.kind == kindStack {
 		return // no program comes to one place with two depths of stack: this way goes past a call that does not return
 	} else if b.visits >= maxVisits || !b.in.join(r.a.names, s, r.a.initial) {
 		return
@@ -236,8 +241,8 @@ func (r *run) drain() bool {
 // block interprets from addr to the end of the block.
 func (r *run) block(addr uint64, s *state) bool {
 	a := r.a
-	var in insn
-	for pc := addr; r.span.holds(pc); {
+	var in isa.Insn
+	for pc := addr; r.span.Holds(pc); {
 		if pc != addr {
 			if _, leader := r.blocks[pc]; leader {
 				if !r.observe {
@@ -250,31 +255,32 @@ func (r *run) block(addr uint64, s *state) bool {
 			return false
 		}
 		r.visited[pc] = true
-		if !a.m.decode(r.code[min(pc-r.span.start, uint64(len(r.code))):], pc, &in) {
+		if !a.m.Decode(r.code[min(pc-r.span.Start, uint64(len(r.code))):], pc, &in) {
 			return true
 		}
-		for i := range in.ops[:in.n] {
-			a.step(s, &in.ops[i], pc)
+		ops := in.Ops()
+		for i := range ops {
+			a.step(s, &ops[i], pc)
 		}
-		in.target = a.beyond(in.target)
-		switch in.flow {
-		case flowJump:
-			if !r.leave(s, in.target, pc) {
-				r.follow(in.target, s)
+		in.Target = a.p.localTarget(in.Target)
+		switch in.Flow {
+		case isa.FlowJump:
+			if !r.leave(s, in.Target, pc) {
+				r.follow(in.Target, s)
 			}
 			return true
-		case flowBranch:
-			if !r.leave(s, in.target, pc) {
-				r.follow(in.target, s)
+		case isa.FlowBranch:
+			if !r.leave(s, in.Target, pc) {
+				r.follow(in.Target, s)
 			}
-		case flowCall:
-			r.call(s, constant(in.target), pc, a.m.pushed)
-			if !a.returns(constant(in.target)) {
+		case isa.FlowCall:
+			r.call(s, constant(in.Target), pc, a.m.CallPush)
+			if !a.returns(constant(in.Target)) {
 				return true
 			}
-		case flowCallIndirect, flowJumpIndirect:
+		case isa.FlowCallIndirect, isa.FlowJumpIndirect:
 			v := r.callee(s, &in)
-			if in.flow == flowJumpIndirect {
+			if in.Flow == isa.FlowJumpIndirect {
 				r.leaves = true
 				if len(a.sinksOf(v)) > 0 {
 					r.call(s, v, pc, 0)
@@ -285,16 +291,16 @@ func (r *run) block(addr uint64, s *state) bool {
 				}
 				return true
 			}
-			r.call(s, v, pc, a.m.pushed)
-		case flowSyscall:
+			r.call(s, v, pc, a.m.CallPush)
+		case isa.FlowSyscall:
 			r.kernel(s, pc)
-		case flowReturn:
+		case isa.FlowReturn:
 			r.leaveWith(s)
 			return true
-		case flowStop:
+		case isa.FlowStop:
 			return true
 		}
-		pc += uint64(in.length)
+		pc += uint64(in.Length)
 	}
 	return true
 }
@@ -312,7 +318,7 @@ func (r *run) leaveWith(s *state) {
 }
 
 func (r *run) follow(target uint64, s *state) {
-	if !r.span.holds(target) {
+	if !r.span.Holds(target) {
 		r.leaves = true
 	} else if !r.observe {
 		r.arrive(target, s)
@@ -322,9 +328,9 @@ func (r *run) follow(target uint64, s *state) {
 // instruction says that an instruction begins at pc when the function is decoded
 // from its start.
 func (r *run) instruction(pc uint64) bool {
-	var in insn
+	var in isa.Insn
 	found := false
-	r.a.sweep(r.span, r.code, &in, func(at uint64) bool {
+	r.a.p.sweep(r.span, r.code, &in, func(at uint64) bool {
 		found = at == pc
 		return at < pc
 	})

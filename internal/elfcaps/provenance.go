@@ -1,5 +1,9 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
 // trail names how a value came to be: an index into interner.steps, 0 for
 // nothing known. Trails are kept only when the verdict is to be explained.
 type trail uint32
@@ -8,7 +12,7 @@ type trail uint32
 // trails where pc is 0.
 type trailStep struct {
 	pc  uint64
-	dst reg
+	dst isa.Reg
 	// data is the address of what was read from the file's own data, if that
 	// is where the value is from.
 	data uint64
@@ -51,45 +55,45 @@ func (n *interner) both(a, b trail) trail {
 }
 
 // step performs one operation of the instruction at pc.
-func (a *analysis) step(s *state, o *operation, pc uint64) {
+func (a *analysis) step(s *state, o *isa.Operation, pc uint64) {
 	if s.trails == nil {
 		a.perform(s, o, pc, 0)
 		return
 	}
-	t := trailStep{pc: pc, dst: o.dst}
+	t := trailStep{pc: pc, dst: o.Dst}
 	made := top
-	switch o.code {
-	case opConst, opKill, opFlag:
-	case opStoreImm:
-		t.place, made = a.address(s, o), constant(uint64(o.imm))
-	case opInsert, opKeepLow:
-		t.from[0] = s.trail(o.dst)
-	case opStore:
-		t.from[0], t.place, made = s.trail(o.dst), a.address(s, o), a.get(s, o.dst)
-	case opFill:
-		t.from[0], t.place, made = s.trail(o.b), a.get(s, o.a), a.get(s, o.b)
-	case opLoad:
-		t.from[0] = a.names.both(s.trail(o.a), s.trail(o.b))
-		t.from[1] = a.written(s, a.address(s, o), o.width)
-	case opMov, opExtend, opShl, opShr, opSar:
-		t.from[0] = s.trail(o.a)
+	switch o.Code {
+	case isa.OpConst, isa.OpKill, isa.OpFlag:
+	case isa.OpStoreImm:
+		t.place, made = a.address(s, o), constant(uint64(o.Imm))
+	case isa.OpInsert, isa.OpKeepLow:
+		t.from[0] = s.trail(o.Dst)
+	case isa.OpStore:
+		t.from[0], t.place, made = s.trail(o.Dst), a.address(s, o), a.get(s, o.Dst)
+	case isa.OpFill:
+		t.from[0], t.place, made = s.trail(o.B), a.get(s, o.A), a.get(s, o.B)
+	case isa.OpLoad:
+		t.from[0] = a.names.both(s.trail(o.A), s.trail(o.B))
+		t.from[1] = a.written(s, a.address(s, o), o.Width)
+	case isa.OpMov, isa.OpExtend, isa.OpShl, isa.OpShr, isa.OpSar:
+		t.from[0] = s.trail(o.A)
 	default:
-		t.from[0], t.from[1] = s.trail(o.a), s.trail(o.b)
+		t.from[0], t.from[1] = s.trail(o.A), s.trail(o.B)
 	}
 	by := a.names.trail(t, made)
 	a.perform(s, o, pc, by)
-	switch o.code {
-	case opStore, opStoreImm, opFill, opCopy:
+	switch o.Code {
+	case isa.OpStore, isa.OpStoreImm, isa.OpFill, isa.OpCopy:
 	default:
-		if o.dst < numRegs && o.dst != a.m.sp {
-			s.trails[o.dst] = a.names.trail(t, s.regs[o.dst])
+		if o.Dst < isa.NumRegs && o.Dst != a.m.SP {
+			s.trails[o.Dst] = a.names.trail(t, s.regs[o.Dst])
 		}
 	}
 }
 
 // trail is how a register came to be.
-func (s *state) trail(r reg) trail {
-	if r >= numRegs || s.trails == nil {
+func (s *state) trail(r isa.Reg) trail {
+	if r >= isa.NumRegs || s.trails == nil {
 		return 0
 	}
 	return s.trails[r]
@@ -144,15 +148,15 @@ func (a *analysis) evalTrail(s *state, v value, entrySP value) (t trail) {
 
 // called gives the registers the trails that they have after a call at pc: those
 // that the callee left, and those of what outlives every call.
-func (a *analysis) called(s *state, pc uint64, left [numRegs]trail) {
+func (a *analysis) called(s *state, pc uint64, left [isa.NumRegs]trail) {
 	if s.trails == nil {
 		return
 	}
-	for _, r := range a.m.preserved {
+	for _, r := range a.m.CalleeSaved {
 		left[r] = s.trails[r]
 	}
-	result := a.names.trail(trailStep{pc: pc, dst: a.m.result}, s.regs[a.m.result])
-	left[a.m.result] = a.names.both(result, left[a.m.result])
+	result := a.names.trail(trailStep{pc: pc, dst: a.m.Result}, s.regs[a.m.Result])
+	left[a.m.Result] = a.names.both(result, left[a.m.Result])
 	*s.trails = left
 }
 
@@ -161,5 +165,5 @@ func (a *analysis) callTrail(s *state, pc uint64) trail {
 	if s.trails == nil {
 		return 0
 	}
-	return a.names.trail(trailStep{pc: pc, dst: regNone}, top)
+	return a.names.trail(trailStep{pc: pc, dst: isa.RegNone}, top)
 }

@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // enter interprets a function and takes up what its calls pass.
-func (a *analysis) enter(s span, entry uint64, sites []uint64) {
+func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	if a.exhausted() {
 		return
 	}
-	a.entered[s.start] = true
+	a.entered[s.Start] = true
 	r, ok := a.follow(s, entry, sites, sites == nil)
 	if !ok {
 		for _, pc := range sites {
@@ -47,7 +48,7 @@ func (a *analysis) resolve(g sighting) {
 			a.addSink(g)
 		case !slices.ContainsFunc(numbers, func(v value) bool { return v.kind != kindConst }):
 		case !a.effects:
-			if _, name, ok := a.goTable.find(g.pc); !ok || name != goPerThread {
+			if a.fns.GoName(g.pc) != goPerThread {
 				a.retry = append(a.retry, g)
 			}
 		default:
@@ -91,8 +92,8 @@ func (a *analysis) resolve(g sighting) {
 func (a *analysis) resolveTo(g sighting, abi report.ABI) {
 	out := finding{sighting: g, abi: abi}
 	for _, v := range a.names.alternatives(g.number) {
-		if v.kind == kindConst && a.m.isCapability(uint64(uint32(v.off))) {
-			out.syscall = a.m.syscallName(uint64(uint32(v.off)))
+		if v.kind == kindConst && a.m.IsCapability(uint64(uint32(v.off))) {
+			out.syscall = a.m.SyscallName(uint64(uint32(v.off)))
 		}
 	}
 	a.found = append(a.found, out)
@@ -156,7 +157,7 @@ func (a *analysis) addSink(g sighting) {
 			k.via = n
 		}
 	}
-	if a.sinks++; a.sinks > a.limits.Wrappers {
+	if a.sinks++; a.sinks > a.limits.Sinks {
 		a.overflow = "too many functions whose callers decide"
 		return
 	}
@@ -165,21 +166,21 @@ func (a *analysis) addSink(g sighting) {
 
 // wrapperName names a kernel entry that is a function of the C library.
 func (a *analysis) wrapperName(k *sink) string {
-	if a.f.isGo || a.f.facts.Linkage != report.LinkageStatic {
+	if a.f.Facts().Go || a.f.Facts().Linkage != report.LinkageStatic {
 		return ""
 	}
-	c := a.m.callArgs
+	c := a.m.CallArgs
 	switch {
 	case k.number == a.register(c[0]) && k.header == a.register(c[1]):
 		return "syscall"
 	case k.number.kind == kindConst && k.header == a.register(c[0]) && k.data == a.register(c[1]):
-		return a.m.syscallName(uint64(k.number.off))
+		return a.m.SyscallName(uint64(k.number.off))
 	}
 	return ""
 }
 
 // describe says where a header is; names are of addresses in data.
-func (a *analysis) describe(h value, names map[uint64]Symbol) string {
+func (a *analysis) describe(h value, names map[uint64]elffile.Symbol) string {
 	switch h.kind {
 	case kindStack:
 		return "stack"

@@ -1,6 +1,10 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/elffile"
+)
 
 // hit is one place of interest in the code and what it refers to.
 type hit struct {
@@ -22,18 +26,19 @@ type query struct {
 	// takings are addresses of code whose taking is wanted.
 	takings map[uint64]bool
 	// fragments are ranges; jumps into their middle are wanted.
-	fragments []span
+	fragments []elffile.Span
 	// points are places whose function's start is not known: the highest call
 	// target not above each is wanted.
 	points []uint64
-	// marks takes down every call target, list every call and jump.
+	// marks records every call target, list every call and jump.
 	marks *callMarks
 	list  *transfers
 	limit int
 }
 
-func newQuery(limit int) *query {
-	return &query{targets: map[uint64]bool{}, filter: new(bloom), limit: limit}
+// newQuery returns an empty query.
+func (p *program) newQuery() *query {
+	return &query{targets: map[uint64]bool{}, filter: new(bloom), limit: p.sites}
 }
 
 func (q *query) want(target uint64) {
@@ -86,7 +91,7 @@ func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 	}
 	if !call {
 		for _, s := range q.fragments[:min(len(q.fragments), maxFragments)] {
-			if target > s.start && target < s.end && !s.holds(pc) {
+			if target > s.Start && target < s.End && !s.Holds(pc) {
 				f.jumps = append(f.jumps, hit{pc: pc, target: target})
 			}
 		}
@@ -99,114 +104,4 @@ func (f *findings) transfer(q *query, pc, target uint64, call bool) {
 			f.starts[i] = target
 		}
 	}
-}
-
-// codeRanges are the ranges that hold instructions: executable sections, or
-// whole executable segments where sections are missing or leave out the entry
-// point. complete is false when there is more than the limit.
-func (f *File) codeRanges() (ranges []span, complete bool) {
-	entry := false
-	for _, s := range f.c.sections {
-		if s.kind != secProgbits || s.flags&(secFlagAlloc|secFlagExec) != secFlagAlloc|secFlagExec {
-			continue
-		}
-		if seg := f.mem.segmentOf(s.addr); seg == nil || !seg.exe || s.addr+s.size < s.addr {
-			continue
-		}
-		r := span{s.addr, s.addr + s.size}
-		entry = entry || r.holds(f.c.entry)
-		ranges = append(ranges, r)
-	}
-	if !entry && (f.c.entry != 0 || len(ranges) == 0) {
-		ranges = nil
-		for _, s := range f.mem.loads {
-			if s.exe {
-				ranges = append(ranges, span{s.vaddr, s.vaddr + s.filesz})
-			}
-		}
-	}
-	complete = true
-	left := uint64(f.limits.CodeBytes)
-	for i, r := range ranges {
-		n := min(r.end-r.start, left)
-		if n < r.end-r.start {
-			complete = false
-		}
-		ranges[i].end, left = r.start+n, left-n
-	}
-	return ranges, complete
-}
-
-// scan makes one pass over the ranges of code.
-func (f *File) scan(m *machine, q *query, ranges []span) findings {
-	out := findings{starts: make([]uint64, len(q.points))}
-	if f.buf == nil {
-		f.buf = make([]byte, chunkSize+scanOverlap+scanPadding)
-	}
-	for _, r := range ranges {
-		off, room := f.mem.inFile(r.start)
-		size := min(r.end-r.start, room)
-		s := newScanner(f, m, q)
-		for done := uint64(0); done < size && !out.full(q); {
-			n := min(size-done, chunkSize)
-			total := min(size-done, n+scanOverlap)
-			b := f.buf[:total+scanPadding]
-			clear(b[total:])
-			if readFull(f.c.r, b[:total], int64(off+done)) != nil {
-				break
-			}
-			s.chunk(q, &out, b, int(n), r.start+done)
-			done += n
-		}
-	}
-	f.finish(m, q, &out)
-	return out
-}
-
-// finish adds what a pass leaves for the end.
-func (f *File) finish(m *machine, q *query, out *findings) {
-	if m.align == 1 {
-		f.shortJumps(q, out)
-	}
-	for i := 1; i < len(out.starts); i++ {
-		out.starts[i] = max(out.starts[i], out.starts[i-1])
-	}
-}
-
-// maxFragments is how many ranges one pass watches for jumps into them.
-const maxFragments = 64
-
-// scanOverlap is how many bytes of the next chunk a scanner may look at.
-const scanOverlap = 64
-
-// stubRanges splits the code into linkage stubs, where sections tell them
-// apart, and the rest.
-func (f *File) stubRanges() (stubs, rest []span) {
-	for _, r := range f.code {
-		in := false
-		for _, s := range f.c.sections {
-			in = in || s.addr == r.start && len(s.name) >= 4 && s.name[:4] == ".plt"
-		}
-		if in {
-			stubs = append(stubs, r)
-		} else {
-			rest = append(rest, r)
-		}
-	}
-	return stubs, rest
-}
-
-// scanPadding is how many zero bytes stand behind the last chunk.
-const scanPadding = 16
-
-func newScanner(f *File, m *machine, q *query) scanner {
-	if m.name == "arm64" {
-		return newScannerARM64(f, q)
-	}
-	return newScannerAMD64(f, q)
-}
-
-// scanner looks at one chunk of code: n bytes at pc, with what follows in b.
-type scanner interface {
-	chunk(q *query, out *findings, b []byte, n int, pc uint64)
 }

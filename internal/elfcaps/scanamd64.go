@@ -2,7 +2,10 @@ package elfcaps
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 
+	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -10,13 +13,13 @@ import (
 // stand: what it finds is checked when the function is decoded. Looking for one
 // byte at a time is several times as fast as looking at each byte.
 type scannerAMD64 struct {
-	f *File
+	p *program
 	// leads are the bytes to look for.
 	leads []byte
 }
 
-func newScannerAMD64(f *File, q *query) *scannerAMD64 {
-	s := &scannerAMD64{f: f}
+func newScannerAMD64(p *program, q *query) *scannerAMD64 {
+	s := &scannerAMD64{p: p}
 	if q.transfers() {
 		s.leads = append(s.leads, 0xe8, 0xe9)
 	}
@@ -35,7 +38,9 @@ func newScannerAMD64(f *File, q *query) *scannerAMD64 {
 // candidate looks at bytes that begin with one of the leads.
 func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 	_ = b[scanPadding-8]
-	relative := func(k int) uint64 { return at + uint64(k) + 4 + uint64(int64(int32(le.Uint32(b[k:])))) }
+	relative := func(k int) uint64 {
+		return at + uint64(k) + 4 + uint64(int64(int32(binary.LittleEndian.Uint32(b[k:]))))
+	}
 	switch second := b[1]; b[0] {
 	case 0xe8, 0xe9:
 		out.transfer(q, at, relative(1), b[0] == 0xe8)
@@ -59,7 +64,7 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 			out.slots = append(out.slots, hit{pc: at, target: slot})
 			return
 		}
-		if !q.imports || s.f.dyn.imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
+		if !q.imports || s.p.f.GOT().Imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
 			return
 		}
 		out.slots = append(out.slots, hit{pc: at, target: slot})
@@ -70,44 +75,27 @@ func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
 // a landing pad and a bound prefix, or around the load at at of one that returns to
 // where it goes.
 func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
-	in := false
-	for _, sec := range s.f.c.sections {
-		if len(sec.name) >= 4 && sec.name[:4] == ".plt" && at >= sec.addr && at-sec.addr < sec.size {
-			in = true
-		}
-	}
-	if !in && len(s.f.c.sections) > 0 {
+	in := slices.ContainsFunc(s.p.f.PLT, func(r elffile.Span) bool { return r.Holds(at) })
+	if !in && s.p.f.HasSections() {
 		return false
 	}
 	// Without sections a jump tells by where it stands, a load by what it loads.
-	b := s.f.mem.bytes(at, 1)
+	b := s.p.f.Bytes(at, 1)
 	load := len(b) == 1 && b[0] == 0x8b
-	if !in && (load && s.f.dyn.loadable[slot] || !load && at%8 > 5) {
+	if !in && (load && s.p.f.GOT().EagerlyBound[slot] || !load && at%8 > 5) {
 		return false
 	}
-	for _, pc := range s.f.stubStarts(at) {
+	for _, pc := range s.p.entryStarts(at) {
 		out.stubs = append(out.stubs, hit{pc: pc, target: slot})
 	}
 	return true
 }
 
-// stubStarts is where the amd64 stub may begin whose jump is at at: a landing pad
-// and a prefix may come before, and a move to r11 as the linker mold makes it. A
-// place that is none is never called.
-func (f *File) stubStarts(at uint64) []uint64 {
-	starts := []uint64{at, at - 1, at - 4, at - 5}
-	if b := f.mem.bytes(at-6, 2); len(b) == 2 && b[0] == 0x41 && b[1] == 0xbb {
-		starts = append(starts, at-6, at-10)
-	}
-	return starts
-}
-
-// shortJumps looks for the two-byte jumps of amd64 around each target, which
-// the pass over all code leaves out.
-func (f *File) shortJumps(q *query, out *findings) {
+// finish looks for the two-byte jumps around each target, which chunk leaves out.
+func (s *scannerAMD64) finish(q *query, out *findings) {
 	for t := range q.targets {
 		first := t - min(t, 130)
-		b := f.mem.bytes(first, 260)
+		b := s.p.f.Bytes(first, 260)
 		for i := 0; i+1 < len(b); i++ {
 			pc := first + uint64(i)
 			if (b[i] == 0xeb || b[i]&0xf0 == 0x70) && pc+2+uint64(int64(int8(b[i+1]))) == t {
@@ -128,7 +116,7 @@ func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			s.candidate(q, out, b[i:], pc+uint64(i))
 		}
 	}
-	if s.f.c.kind == typeExec {
+	if s.p.f.FixedAddress() {
 		// An address that does not move may stand in an instruction as it is.
 		for target := range q.takings {
 			s.each(b, n, uint32(target), func(i int) { out.taking(q, pc+uint64(i), target) })
@@ -146,7 +134,7 @@ func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 // bytes of v begin.
 func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
 	var want [4]byte
-	le.PutUint32(want[:], v)
+	binary.LittleEndian.PutUint32(want[:], v)
 	for i := 0; i < n; i++ {
 		k := bytes.Index(b[i:n+3], want[:])
 		if k < 0 {

@@ -1,23 +1,27 @@
 package elfcaps
 
-import "github.com/capvet/capvet/internal/report"
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+	"github.com/capvet/capvet/internal/report"
+)
 
 // scannerARM64 keeps what it saw before a chunk's start.
 type scannerARM64 struct {
-	f *File
+	p *program
 	// classes are of the top byte of an instruction; 0 where this query wants
 	// nothing of it.
 	classes [256]uint8
 	pages   [32]struct {
 		pc, page uint64
-		bti      bool
 	}
 	last struct {
-		pc, start, slot uint64
-		reg             uint32
-		listed          bool // among the findings' slots
+		pc, page, slot uint64 // of the load, of the page's computation
+		reg            uint32
+		listed         bool // among the findings' slots
 	}
-	previous uint32
 	// halves are what moves of 16 bits have put into each register.
 	halves [32]struct {
 		pc    uint64
@@ -45,8 +49,8 @@ const (
 
 // newScannerARM64 returns a scanner that looks at what the query wants only:
 // most of its time goes into telling instructions apart.
-func newScannerARM64(f *File, q *query) *scannerARM64 {
-	s := &scannerARM64{f: f}
+func newScannerARM64(p *program, q *query) *scannerARM64 {
+	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {
 		for _, t := range tops {
 			s.classes[t] = c
@@ -85,22 +89,22 @@ func versionHalf(imm uint32) bool {
 	return false
 }
 
-// keeps says that no arm64 instruction from start to end writes r: what was put
-// in it before is still there, as far as a straight look tells.
-func (f *File) keeps(start, end uint64, r reg) bool {
-	if end-start > maxHoist || !f.spend(int(end-start)/4) {
+// keeps reports whether no instruction from start to end writes r.
+func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
+	if end-start > maxHoist || !s.p.f.Spend(int(end-start)/4) {
 		return false
 	}
-	var in insn
+	var in isa.Insn
 	for pc := start; pc < end; pc += 4 {
-		if !decodeARM64(f.mem.bytes(pc, 4), pc, &in) {
+		if !s.p.m.Decode(s.p.f.Bytes(pc, 4), pc, &in) {
 			return false
 		}
-		if in.flow == flowCall && r < 19 {
+		if in.Flow == isa.FlowCall && !slices.Contains(s.p.m.CalleeSaved, r) {
 			return false
 		}
-		for i := range in.ops[:in.n] {
-			if o := &in.ops[i]; o.dst == r && o.code != opStore {
+		ops := in.Ops()
+		for i := range ops {
+			if o := &ops[i]; o.Dst == r && o.Code != isa.OpStore {
 				return false
 			}
 		}
@@ -108,27 +112,30 @@ func (f *File) keeps(start, end uint64, r reg) bool {
 	return true
 }
 
+// finish adds nothing: chunk sees every instruction.
+func (s *scannerARM64) finish(*query, *findings) {}
+
 // maxHoist is how far, in bytes, an import slot's page may be computed ahead.
 const maxHoist = 32 << 10
 
 func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
 	n &^= 3
 	for i := 0; i < n; i += 4 {
-		w := le.Uint32(b[i:])
+		w := binary.LittleEndian.Uint32(b[i:])
 		at := pc + uint64(i)
 		switch s.classes[w>>24] {
 		case classCall:
-			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), true)
+			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), true)
 		case classJump:
-			out.transfer(q, at, at+uint64(signExtend(uint64(w&0x3ffffff), 26)<<2), false)
+			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), false)
 		case classCond:
-			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
+			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
 		case classTest:
-			out.transfer(q, at, at+uint64(signExtend(uint64(w>>5&0x3fff), 14)<<2), false)
+			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x3fff), 14)<<2), false)
 		case classAdrp:
-			imm := signExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
+			imm := isa.SignExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
 			p := &s.pages[w&31]
-			p.pc, p.bti = at, s.previous == 0xd503245f
+			p.pc = at
 			if w>>31 == 1 {
 				p.page = at&^0xfff + uint64(imm<<12)
 			} else {
@@ -142,16 +149,12 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			p := &s.pages[w>>5&31]
 			slot := p.page + uint64(w>>10&0xfff)<<3
 			if _, wanted := q.slots[slot]; wanted {
-				if at-p.pc <= 8 || s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+				if at-p.pc <= 8 || s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 				}
-			} else if _, ok := s.f.dyn.imports[slot]; ok && q.imports {
-				start := p.pc
-				if p.bti {
-					start -= 4
-				}
-				s.last.pc, s.last.start, s.last.slot, s.last.reg, s.last.listed = at, start, slot, w&31, false
-				if s.f.dyn.loadable[slot] && s.f.keeps(p.pc+4, at, reg(w>>5&31)) {
+			} else if _, ok := s.p.f.GOT().Imports[slot]; ok && q.imports {
+				s.last.pc, s.last.page, s.last.slot, s.last.reg, s.last.listed = at, p.pc, slot, w&31, false
+				if s.p.f.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.slots = append(out.slots, hit{at, slot, p.pc})
 					s.last.listed = true
 				}
@@ -162,15 +165,17 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				out.taking(q, at, p.page+uint64(w>>10&0xfff))
 			}
 		case classLiteral:
-			if v, ok := s.f.pointerAt(at + uint64(signExtend(uint64(w>>5&0x7ffff), 19)<<2)); ok {
+			if v, ok := s.p.f.PointerAt(at + uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2)); ok {
 				out.taking(q, at, v)
 			}
 		case classBr:
-			if q.imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.start <= 16 {
+			if q.imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.page <= maxPLTEntry*4 {
 				if s.last.listed {
 					out.slots = out.slots[:len(out.slots)-1]
 				}
-				out.stubs = append(out.stubs, hit{pc: s.last.start, target: s.last.slot}, hit{pc: s.last.start + 4, target: s.last.slot})
+				for _, pc := range s.p.entryStarts(s.last.page) {
+					out.stubs = append(out.stubs, hit{pc: pc, target: s.last.slot})
+				}
 			}
 		case classSvc:
 			if w&0xffe0001f == 0xd4000001 {
@@ -191,6 +196,5 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				h.pc = at
 			}
 		}
-		s.previous = w
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/capvet/capvet/internal/elftest"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -28,7 +29,7 @@ func TestMayCall(t *testing.T) {
 			out++
 		}
 	}
-	for name, data := range fixtures(t) {
+	for name, data := range elftest.Fixtures(t) {
 		check(name, data)
 		bare := bytes.Clone(data)
 		clear(bare[40:48]) // e_shoff
@@ -71,33 +72,10 @@ const (
 	maxScreenedBytes = 1 << 20
 )
 
-// TestKernelEntries: whatever follows and wherever it stands.
-func TestKernelEntries(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		entry func([]byte) bool
-		code  []byte
-		want  bool
-	}{
-		{"svc #0", entryARM64, []byte{0x01, 0x00, 0x00, 0xd4}, true},
-		{"svc #0xffff", entryARM64, []byte{0, 0, 0xe1, 0xff, 0x1f, 0xd4}, true},
-		{"behind another d4", entryARM64, []byte{0xd4, 0xd4, 0, 0xd4, 0x01, 0x00, 0x00, 0xd4}, true},
-		{"hvc", entryARM64, []byte{0x02, 0x00, 0x00, 0xd4}, false},
-		{"brk", entryARM64, []byte{0x01, 0x00, 0x20, 0xd4}, false},
-		{"too short", entryARM64, []byte{0, 0, 0xd4}, false},
-		{"syscall", entryAMD64, []byte{0x90, 0x0f, 0x05}, true},
-		{"ud2", entryAMD64, []byte{0x0f, 0x0b, 0x05}, false},
-	} {
-		if got := tt.entry(tt.code); got != tt.want {
-			t.Errorf("%s: got %v", tt.name, got)
-		}
-	}
-}
-
 // BenchmarkMayCall measures the screening beside the judging of one file.
 func BenchmarkMayCall(b *testing.B) {
 	name := os.Getenv("CAPVET_BENCH_FILE")
-	data := fixtures(b)["arm64_two_levels_v1_O2"]
+	data := elftest.Fixtures(b)["arm64_two_levels_v1_O2"]
 	if name != "" {
 		var err error
 		if data, err = os.ReadFile(name); err != nil {

@@ -1,6 +1,10 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 // cell is a piece of memory that the function has written.
 type cell struct {
@@ -19,11 +23,11 @@ const maxCells = 512
 
 // state is what is known at one point of a function.
 type state struct {
-	regs [numRegs]value
+	regs [isa.NumRegs]value
 	// cells are sorted by space, id and offset and do not overlap.
 	cells []cell
 	// trails are how the registers came to be; nil where that is not kept.
-	trails *[numRegs]trail
+	trails *[isa.NumRegs]trail
 }
 
 func (s *state) clone() *state {

@@ -1,41 +1,44 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 // trace finds every capability call of the file.
 func (a *analysis) trace() {
-	if !a.f.complete {
+	if !a.f.CodeComplete {
 		a.overflow = "more code than the limit"
 	}
 	// Linkage stubs come first, so that the pass over the rest can look for
 	// calls of them as well.
-	stubs, rest := a.f.stubRanges()
+	stubs, rest := a.p.pltRanges()
 	if len(stubs) > 0 {
-		q := newQuery(a.limits.Sites)
+		q := a.p.newQuery()
 		q.first, q.imports = true, true
-		hits := a.f.scan(a.m, q, stubs)
+		hits := a.p.scan(q, stubs)
 		a.addStubs(hits)
 		a.note(hits)
 	}
-	for _, target := range a.goTable.threadCalls() {
-		k := a.primitive("syscall", a.register(a.m.goArgs[0]), [3]reg{a.m.goArgs[1], a.m.goArgs[2]})
+	for _, target := range a.fns.GoFunctions(goThreadCalls[:]...) {
+		k := a.primitive("syscall", a.register(a.m.GoArgs[0]), [3]isa.Reg{a.m.GoArgs[1], a.m.GoArgs[2]})
 		k.target = target
 		a.sinksAt[target] = append(a.sinksAt[target], k)
 	}
-	q := newQuery(a.limits.Sites)
+	q := a.p.newQuery()
 	q.first, q.imports = true, a.usesSlots(len(stubs) > 0)
-	if a.unwind.count == 0 && a.goTable == nil {
-		q.marks = newCallMarks(a.m, a.f.code)
+	if !a.fns.Indexed() {
+		q.marks = newCallMarks(a.m, a.f.Code)
 	}
 	early := a.sinkTargets()
 	if len(early) == 0 {
-		q.list = newTransfers(a.f.code) // a static program: its callers are looked for in rounds
+		q.list = newTransfers(a.f.Code) // a static program: its callers are looked for in rounds
 	}
 	for _, t := range early {
 		q.want(t)
 	}
-	hits := a.f.scan(a.m, q, rest)
-	a.marks, a.list = q.marks, q.list
+	hits := a.p.scan(q, rest)
 	a.noteUses(hits)
 	a.note(hits)
 	a.addStubs(hits)
@@ -50,12 +53,12 @@ func (a *analysis) trace() {
 	}
 	var forced []uint64
 	for _, h := range hits.slots {
-		if a.imports[a.f.dyn.imports[h.target]] != nil && a.together(h) {
+		if a.imports[a.f.GOT().Imports[h.target]] != nil && a.together(h) {
 			forced = append(forced, h.pc)
 		}
 	}
 	a.possible = len(sites)+len(a.sinksAt) > 0
-	for _, name := range a.f.dyn.imports {
+	for _, name := range a.f.GOT().Imports {
 		a.possible = a.possible || a.imports[name] != nil || name == "dlsym"
 	}
 	a.visit(sites, false)
@@ -87,8 +90,8 @@ func (a *analysis) together(h hit) bool {
 	if h.from == 0 || h.pc-h.from < nearby {
 		return true
 	}
-	where, _ := a.functionOf(h.pc)
-	return where.end == 0 || where.holds(h.from)
+	where, _ := a.fns.At(h.pc)
+	return where.End == 0 || where.Holds(h.from)
 }
 
 // nearby is a distance in bytes that needs no further look.
@@ -98,7 +101,7 @@ const nearby = 16
 // where a sink has no callers, computes its address. Each sink is looked at once.
 func (a *analysis) throughPointers() {
 	orphans := a.orphans()
-	if a.f.c.kind == typeExec { // an address that does not move may be used beside direct calls
+	if a.f.FixedAddress() { // an address that does not move may be used beside direct calls
 		for t, name := range a.stubs {
 			orphans[t] = orphans[t] || a.imports[name] != nil
 		}
@@ -110,14 +113,14 @@ func (a *analysis) throughPointers() {
 			continue
 		}
 		a.taken[t] = false
-		if _, stub := a.stubs[t]; !stub || a.f.c.kind == typeExec {
+		if _, stub := a.stubs[t]; !stub || a.f.FixedAddress() {
 			wanted[t] = true
 		}
 	}
-	if slots := a.f.pointersTo(wanted); len(slots)+len(orphans) > 0 {
-		q := newQuery(a.limits.Sites)
+	if slots := a.f.PointersTo(wanted); len(slots)+len(orphans) > 0 {
+		q := a.p.newQuery()
 		q.slots, q.takings = slots, orphans
-		hits := a.f.scan(a.m, q, a.f.code)
+		hits := a.p.scan(q, a.f.Code)
 		var sites []uint64
 		for _, h := range hits.slots {
 			if a.together(h) {
@@ -141,7 +144,7 @@ func (a *analysis) aroundVersions() {
 	if a.possible {
 		var sites []uint64
 		for _, pc := range a.consts[:min(len(a.consts), maxConstSites)] {
-			if where, _ := a.functionOf(pc); where.end == 0 || !a.entered[where.start] {
+			if where, _ := a.fns.At(pc); where.End == 0 || !a.entered[where.Start] {
 				sites = append(sites, pc)
 			}
 		}
@@ -198,32 +201,22 @@ func (a *analysis) newTargets() []uint64 {
 	return out
 }
 
-// transfers looks for calls and jumps.
-func (a *analysis) transfers(q *query) findings {
-	if !a.list.whole() {
-		return a.f.scan(a.m, q, a.f.code)
-	}
-	out := a.list.replay(q)
-	a.f.finish(a.m, q, &out)
-	return out
-}
-
 // round looks for the callers of the targets and interprets them.
 func (a *analysis) round(targets []uint64) {
-	q := newQuery(a.limits.Sites)
+	q := a.p.newQuery()
 	for _, t := range targets {
 		q.want(t)
 		for _, k := range a.sinksAt[t] {
-			if !k.looked && k.at.span.end != 0 {
+			if !k.looked && k.at.span.End != 0 {
 				q.fragments = append(q.fragments, k.at.span)
 			}
 			k.looked = true
 		}
 	}
-	for _, stub := range a.stubsOf(targets) {
+	for _, stub := range a.p.entriesOf(targets) {
 		q.want(stub)
 	}
-	hits := a.transfers(q)
+	hits := a.p.branches(q)
 	a.noteUses(hits)
 	if hits.overflow {
 		a.overflow = "too many calls that may enter the kernel"
@@ -237,10 +230,10 @@ func (a *analysis) round(targets []uint64) {
 	for _, h := range hits.jumps {
 		for _, t := range targets {
 			for _, k := range a.sinksAt[t] {
-				if !a.f.spend(1) {
+				if !a.f.Spend(1) {
 					return
 				}
-				if h.target > k.at.span.start && k.at.span.holds(h.target) {
+				if h.target > k.at.span.Start && k.at.span.Holds(h.target) {
 					a.enter(k.at.span, h.target, []uint64{k.at.pc})
 				}
 			}
@@ -248,41 +241,17 @@ func (a *analysis) round(targets []uint64) {
 	}
 }
 
-// group is a function and the sites in it.
-type group struct {
-	span  span
-	exact bool
-	sites []uint64
-}
-
 // visit interprets the functions that hold the sites; forced, without asking
 // whether the sites themselves need it.
 func (a *analysis) visit(sites []uint64, forced bool) {
-	slices.Sort(sites)
-	sites = slices.Compact(sites)
-	var groups []group
-	var lost []uint64
-	for _, pc := range sites {
-		if n := len(groups); n > 0 && groups[n-1].span.holds(pc) && groups[n-1].exact {
-			groups[n-1].sites = append(groups[n-1].sites, pc)
-			continue
-		}
-		s, exact := a.functionOf(pc)
-		if s.end == 0 {
-			lost = append(lost, pc)
-			continue
-		}
-		groups = append(groups, group{s, exact, []uint64{pc}})
-	}
-	groups = append(groups, a.locate(lost)...)
-	for _, g := range groups {
+	for _, g := range a.p.functionsOf(sites) {
 		switch {
 		case a.exhausted():
 			return
 		case forced:
-			a.enter(g.span, g.span.start, nil)
-		case a.relevant(g):
-			a.enter(g.span, g.span.start, g.sites)
+			a.enter(g.span, g.span.Start, nil)
+		case a.p.prefilter(g, a.mayCall):
+			a.enter(g.span, g.span.Start, g.sites)
 		}
 	}
 }

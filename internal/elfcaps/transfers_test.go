@@ -7,34 +7,36 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/capvet/capvet/internal/elftest"
 )
 
 // TestTransfers: the list of calls and jumps answers as another pass over the
 // code does.
 func TestTransfers(t *testing.T) {
-	for name, data := range fixtures(t) {
+	for name, data := range elftest.Fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			f, err := Open(bytes.NewReader(data), int64(len(data)), Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := machineFor(f.c.machine)
-			first := newQuery(DefaultSites)
-			first.first, first.list = true, newTransfers(f.code)
-			f.scan(m, first, f.code)
+			p := newProgram(f.File, DefaultSites)
+			first := p.newQuery()
+			first.first, first.list = true, newTransfers(f.Code)
+			p.scan(first, f.Code)
 			if first.list.count == 0 {
 				t.Fatal("no calls or jumps")
 			}
-			ask := newQuery(DefaultSites)
+			ask := p.newQuery()
 			for _, e := range first.list.blocks[0] {
 				if e.target&1 == 1 {
 					ask.want(first.list.base + uint64(e.target>>1))
 				}
 			}
-			ask.fragments = f.code[:1]
-			ask.points = []uint64{f.code[0].start + 16, f.code[len(f.code)-1].end}
-			want, got := f.scan(m, ask, f.code), first.list.replay(ask)
-			f.finish(m, ask, &got)
+			ask.fragments = f.Code[:1]
+			ask.points = []uint64{f.Code[0].Start + 16, f.Code[len(f.Code)-1].End}
+			want, got := p.scan(ask, f.Code), first.list.replay(ask)
+			p.finish(ask, &got)
 			byPlace := func(a, b hit) int { return cmp.Or(cmp.Compare(a.pc, b.pc), cmp.Compare(a.target, b.target)) }
 			for _, hits := range [][]hit{want.calls, got.calls, want.jumps, got.jumps} {
 				slices.SortFunc(hits, byPlace)

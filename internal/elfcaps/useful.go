@@ -1,6 +1,10 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/elffile"
+)
 
 // outlineBlocks is what one pass over a function's instructions tells of its
 // blocks.
@@ -18,7 +22,7 @@ type blockEnd struct {
 
 // useful returns the starts of those blocks from which some watched place can be
 // reached: the rest needs no interpretation.
-func (o *outlineBlocks) useful(where span, watched []uint64) map[uint64]bool {
+func (o *outlineBlocks) useful(where elffile.Span, watched []uint64) map[uint64]bool {
 	slices.Sort(o.starts)
 	o.starts = slices.Compact(o.starts)
 	blockOf := func(pc uint64) int {
@@ -52,7 +56,7 @@ func (o *outlineBlocks) useful(where span, watched []uint64) map[uint64]bool {
 		if e.goesOn {
 			edge(i, blockOf(e.next))
 		}
-		if where.holds(e.target) {
+		if where.Holds(e.target) {
 			edge(i, blockOf(e.target))
 		}
 		if e.away {

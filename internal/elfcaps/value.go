@@ -1,6 +1,10 @@
 package elfcaps
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 // kind is what is known of a value.
 type kind uint8
@@ -47,7 +51,7 @@ const (
 // share one symbol.
 type origin struct {
 	kind  symbolKind
-	reg   reg
+	reg   isa.Reg
 	base  value
 	width uint8
 	depth uint8
@@ -203,24 +207,24 @@ func plus(v value, n int64) value {
 }
 
 // arith computes code on a and b, both without alternatives.
-func arith(code opcode, a, b value, width uint8) value {
+func arith(code isa.Opcode, a, b value, width uint8) value {
 	if a.kind == kindConst && b.kind == kindConst {
 		x, y := uint64(a.off), uint64(b.off)
 		var r uint64
 		switch code {
-		case opAdd:
+		case isa.OpAdd:
 			r = x + y
-		case opSub:
+		case isa.OpSub:
 			r = x - y
-		case opAnd:
+		case isa.OpAnd:
 			r = x & y
-		case opOr:
+		case isa.OpOr:
 			r = x | y
-		case opXor:
+		case isa.OpXor:
 			r = x ^ y
-		case opAndNot:
+		case isa.OpAndNot:
 			r = x &^ y
-		case opOrNot:
+		case isa.OpOrNot:
 			r = x | ^y
 		default:
 			return top
@@ -232,19 +236,19 @@ func arith(code opcode, a, b value, width uint8) value {
 		return cut(low(uint64(r.off)), width)
 	}
 	switch {
-	case code == opAdd && b.kind == kindConst, code == opOr && b.isZero(), code == opXor && b.isZero():
+	case code == isa.OpAdd && b.kind == kindConst, code == isa.OpOr && b.isZero(), code == isa.OpXor && b.isZero():
 		return plus(a, b.off)
-	case code == opSub && b.kind == kindConst:
+	case code == isa.OpSub && b.kind == kindConst:
 		return plus(a, -b.off)
-	case (code == opAdd || code == opOr || code == opXor) && a.kind == kindConst && (code == opAdd || a.off == 0):
+	case (code == isa.OpAdd || code == isa.OpOr || code == isa.OpXor) && a.kind == kindConst && (code == isa.OpAdd || a.off == 0):
 		return plus(b, a.off)
-	case code == opOrNot && a.isZero():
+	case code == isa.OpOrNot && a.isZero():
 		return top
-	case code == opAnd && b.kind == kindConst && (a.kind == kindStack || a.kind == kindSymbol && uint64(b.off) >= ^uint64(maxAlignment)):
+	case code == isa.OpAnd && b.kind == kindConst && (a.kind == kindStack || a.kind == kindSymbol && uint64(b.off) >= ^uint64(maxAlignment)):
 		return a // aligning a pointer: close enough, as it is used alike throughout
-	case code == opAnd && (b.isZero() || a.isZero()):
+	case code == isa.OpAnd && (b.isZero() || a.isZero()):
 		return constant(0)
-	case code == opAnd && b.kind == kindConst && uint64(b.off) >= 0xffffffff && uint64(b.off)&0xffffffff == 0xffffffff && a.kind == kindSymbol:
+	case code == isa.OpAnd && b.kind == kindConst && uint64(b.off) >= 0xffffffff && uint64(b.off)&0xffffffff == 0xffffffff && a.kind == kindSymbol:
 		return a
 	}
 	return top

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/capvet/capvet/internal/elfcaps"
+	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -112,7 +112,7 @@ func TestOtherMachine(t *testing.T) {
 
 func TestNotELF(t *testing.T) {
 	script := bytes.Repeat([]byte("#!/bin/sh\n"), 10)
-	if _, err := File(bytes.NewReader(script), int64(len(script)), "/entrypoint.sh"); !errors.Is(err, elfcaps.ErrNotELF) || !strings.Contains(err.Error(), "/entrypoint.sh") {
+	if _, err := File(bytes.NewReader(script), int64(len(script)), "/entrypoint.sh"); !errors.Is(err, elffile.ErrNotELF) || !strings.Contains(err.Error(), "/entrypoint.sh") {
 		t.Errorf("got %v", err)
 	}
 }

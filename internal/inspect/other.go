@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/capvet/capvet/internal/elfcaps"
+	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -15,7 +16,7 @@ import (
 // at their linkage and code, at a fraction of what File costs.
 func Other(r io.ReaderAt, size int64, path string) (report.Binary, bool, error) {
 	f, err := elfcaps.Open(r, size, elfcaps.Limits{})
-	if errors.Is(err, elfcaps.ErrNotELF) || errors.Is(err, elfcaps.ErrNotExecutable) {
+	if errors.Is(err, elffile.ErrNotELF) || errors.Is(err, elffile.ErrNotExecutable) {
 		return report.Binary{}, false, nil
 	}
 	if err != nil {

@@ -1,0 +1,14 @@
+package elfcaps
+
+import "math/bits"
+
+// bloom is a small filter that answers "certainly not in the set" fast.
+type bloom [1024]uint64
+
+func (b *bloom) add(v uint64) { i := bloomHash(v); b[i>>6] |= 1 << (i & 63) }
+func (b *bloom) may(v uint64) bool {
+	i := bloomHash(v)
+	return b[i>>6]>>(i&63)&1 != 0
+}
+
+func bloomHash(v uint64) uint64 { return bits.RotateLeft64(v*0x9e3779b97f4a7c15, 16) & 0xffff }

@@ -1,0 +1,66 @@
+package elfcaps
+
+import (
+	"math/bits"
+
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// callMarks is the set of call targets within the code, a bit each. It stands
+// in for tables of functions where a file has none.
+type callMarks struct {
+	base, size uint64 // of the addresses
+	shift      uint   // bytes per bit, as a power of two
+	words      []uint64
+}
+
+// maxMarks is the most bytes that the set may take.
+const maxMarks = 16 << 20
+
+// newCallMarks returns an empty set for the code's ranges, nil when it would
+// be too large.
+func newCallMarks(m *isa.Machine, code []elffile.Span) *callMarks {
+	if len(code) == 0 {
+		return nil
+	}
+	c := &callMarks{base: code[0].Start}
+	end := code[0].End
+	for _, r := range code {
+		c.base, end = min(c.base, r.Start), max(end, r.End)
+	}
+	c.size = end - c.base
+	c.shift = uint(bits.TrailingZeros(uint(m.Alignment)))
+	n := c.size>>c.shift/64 + 1
+	if n > maxMarks/8 {
+		return nil
+	}
+	c.words = make([]uint64, n)
+	return c
+}
+
+func (c *callMarks) set(target uint64) {
+	if c == nil || target-c.base >= c.size {
+		return
+	}
+	i := (target - c.base) >> c.shift
+	c.words[i/64] |= 1 << (i % 64)
+}
+
+// last returns the highest call target not above pc, 0 if there is none.
+func (c *callMarks) last(pc uint64) uint64 {
+	if pc-c.base >= c.size {
+		return 0
+	}
+	i := (pc - c.base) >> c.shift
+	w := c.words[i/64] & (^uint64(0) >> (63 - i%64))
+	for k := i / 64; ; k-- {
+		if w != 0 {
+			return c.base + (k*64+uint64(63-bits.LeadingZeros64(w)))<<c.shift
+		}
+		if k == 0 {
+			return 0
+		}
+		w = c.words[k-1]
+	}
+}

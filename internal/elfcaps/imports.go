@@ -1,0 +1,50 @@
+package elfcaps
+
+// usesSlots says that code outside of linkage stubs may use the import slot of a
+// sink: one that the loader fills before the program runs, or any where stubs
+// are not told apart.
+func (a *analysis) usesSlots(stubs bool) bool {
+	for slot, name := range a.f.GOT().Imports {
+		if !stubs || a.f.GOT().EagerlyBound[slot] && a.imports[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// addStubs takes up linkage stubs. Each has a sink of its own, so that calls of
+// it are looked for once.
+func (a *analysis) addStubs(hits findings) {
+	for _, h := range hits.stubs {
+		name := a.f.GOT().Imports[h.target]
+		a.stubs[h.pc] = name
+		if k := a.imports[name]; k != nil && len(a.sinksAt[h.pc]) == 0 {
+			own := *k
+			own.target = h.pc
+			a.sinksAt[h.pc] = []*sink{&own}
+		}
+	}
+}
+
+// noteUses takes down which imports are called or otherwise used somewhere.
+func (a *analysis) noteUses(hits findings) {
+	for _, h := range hits.calls {
+		a.used[a.stubs[h.target]] = true
+	}
+	for _, h := range hits.slots {
+		a.used[a.f.GOT().Imports[h.target]] = true
+	}
+}
+
+// unused returns an import that makes a capability call of which no use was seen:
+// a linker puts none in a file that is not used.
+func (a *analysis) unused() string {
+	for _, name := range []string{"capget", "capset", "syscall"} {
+		for _, imported := range a.f.GOT().Imports {
+			if imported == name && !a.used[name] {
+				return name
+			}
+		}
+	}
+	return ""
+}

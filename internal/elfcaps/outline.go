@@ -1,0 +1,144 @@
+package elfcaps
+
+import (
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// locate finds the functions of places that no table covers: by symbols, then
+// by the nearest call target below.
+func (p *program) locate(lost []uint64) []group {
+	if len(lost) == 0 {
+		return nil
+	}
+	var groups []group
+	covered := p.f.FunctionSymbols(lost)
+	var rest []uint64
+	for i, pc := range lost {
+		if s := covered[i]; s.End != 0 {
+			groups = addSite(groups, s, pc)
+			continue
+		}
+		rest = append(rest, pc)
+	}
+	if len(rest) == 0 {
+		return groups
+	}
+	starts := make([]uint64, len(rest))
+	if p.marks != nil {
+		for i, pc := range rest {
+			starts[i] = p.marks.last(pc)
+		}
+	} else {
+		q := p.newQuery()
+		q.points = rest
+		starts = p.branches(q).starts
+	}
+	for i, pc := range rest {
+		s, ok := p.outline(pc, starts[i])
+		if !ok {
+			continue // data, or nothing that is called
+		}
+		groups = addSite(groups, s, pc)
+	}
+	return groups
+}
+
+// addSite adds a place to the last group if that is its function's, else to one
+// of its own.
+func addSite(groups []group, s elffile.Span, pc uint64) []group {
+	if n := len(groups); n > 0 && groups[n-1].span == s {
+		groups[n-1].sites = append(groups[n-1].sites, pc)
+		return groups
+	}
+	return append(groups, group{s, true, []uint64{pc}})
+}
+
+// outline finds the bounds of the function that holds pc by decoding from from,
+// a call target below it: a function ends at an instruction that does not go
+// on and that no jump so far passes over.
+func (p *program) outline(pc, from uint64) (elffile.Span, bool) {
+	// A call target begins a function, even with an instruction that fills.
+	padding := false
+	if from == 0 || pc-from > uint64(p.f.Limits.FunctionBytes) {
+		if !p.m.FixedLength() {
+			return elffile.Span{}, false
+		}
+		from, padding = pc-min(pc, outlineBack), true
+		for _, r := range p.f.Code {
+			if r.Holds(pc) {
+				from = max(from, r.Start)
+			}
+		}
+	}
+	code := p.f.FunctionCode(elffile.Span{Start: from, End: p.rangeEnd(pc)})
+	var in isa.Insn
+	start, furthest := from, from
+	called := false // the instruction before is a call
+	for at := 0; at < len(code) && p.f.Spend(1); {
+		here := from + uint64(at)
+		if here > pc && start > pc {
+			return elffile.Span{}, false
+		}
+		if !p.m.Decode(code[at:], here, &in) {
+			if here >= pc {
+				return elffile.Span{Start: start, End: here}, start <= pc
+			}
+			at += p.m.Alignment
+			start, furthest, padding = from+uint64(at), from+uint64(at), true
+			continue
+		}
+		at += in.Length
+		next := from + uint64(at)
+		if padding {
+			if len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.m.IsLandingPad(code[at-in.Length:at]) {
+				start = next // nothing but filling between functions
+				continue
+			}
+			padding = false
+		} else if called && here >= furthest && len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.m.IsLandingPad(code[at-in.Length:at]) {
+			// Filling after a call that does not return.
+			if here > pc {
+				return elffile.Span{Start: start, End: here}, true
+			}
+			start, furthest, padding = next, next, true
+			continue
+		}
+		called = in.Flow == isa.FlowCall
+		switch in.Flow {
+		case isa.FlowBranch, isa.FlowJump:
+			if in.Target > furthest && in.Target >= start && in.Target-start < uint64(p.f.Limits.FunctionBytes) {
+				if in.Flow == isa.FlowBranch || in.Target < next+jumpNear {
+					furthest = in.Target
+				}
+			}
+		}
+		switch in.Flow {
+		case isa.FlowJump, isa.FlowReturn, isa.FlowStop:
+			if next > furthest {
+				if next > pc {
+					return elffile.Span{Start: start, End: next}, true
+				}
+				start, furthest, padding = next, next, true
+			}
+		}
+	}
+	return elffile.Span{Start: start, End: from + uint64(len(code))}, start <= pc
+}
+
+const (
+	outlineBack = 4096 // bytes before a place to begin where no call target is near
+	jumpNear    = 256  // bytes that a jump forward within a function spans at most
+)
+
+// rangeEnd is where code that may belong to the function at pc ends.
+func (p *program) rangeEnd(pc uint64) uint64 {
+	for _, r := range p.f.Code {
+		if r.Holds(pc) {
+			return min(pc+outlineOn, r.End)
+		}
+	}
+	return pc + uint64(p.m.MaxLength)
+}
+
+const outlineOn = 64 << 10

@@ -3,6 +3,7 @@ package elfcaps
 import (
 	"slices"
 
+	"github.com/capvet/capvet/internal/codescan"
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
@@ -35,7 +36,7 @@ type analysis struct {
 	m      *isa.Machine
 	limits Limits
 	names  *interner
-	p      *program
+	p      *codescan.Program
 	fns    *elffile.Functions
 	steps  int
 	// explain keeps trails.
@@ -89,9 +90,9 @@ type finding struct {
 }
 
 func newAnalysis(f *File) *analysis {
-	m, p := f.Machine, newProgram(f.File, f.limits.Sites)
+	m, p := f.Machine, codescan.NewProgram(f.File, f.limits.Sites)
 	a := &analysis{
-		f: f.File, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps, p: p, fns: p.fns,
+		f: f.File, m: m, limits: f.limits, names: newInterner(), steps: f.limits.Steps, p: p, fns: p.Functions,
 		imports: map[string]*sink{}, sinksAt: map[uint64][]*sink{}, stubs: map[uint64]string{},
 		used:    map[string]bool{},
 		handled: map[handledKey]bool{}, entered: map[uint64]bool{}, taken: map[uint64]bool{}, summaries: map[uint64]*summary{}, globals: map[value]global{},

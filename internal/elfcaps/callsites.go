@@ -22,7 +22,7 @@ func (a *analysis) sinksHere(in *isa.Insn) []*sink {
 	if in.Flow == isa.FlowSyscall {
 		return []*sink{a.inline}
 	}
-	return a.sinksAt[a.p.localTarget(in.Target)]
+	return a.sinksAt[a.p.LocalTarget(in.Target)]
 }
 
 // numberRegister returns the register that a sink takes its number from.

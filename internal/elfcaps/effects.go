@@ -29,7 +29,7 @@ func (a *analysis) summarise(target uint64) *summary {
 	a.summaries[target] = nil
 	where, _ := a.fns.At(target)
 	if where.End == 0 {
-		where, _ = a.p.outline(target, target)
+		where, _ = a.p.Outline(target, target)
 	}
 	if where.Start != target || where.End-where.Start > maxSummaryBytes {
 		return nil

@@ -1,5 +1,9 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/codescan"
+)
+
 // usesSlots says that code outside of linkage stubs may use the import slot of a
 // sink: one that the loader fills before the program runs, or any where stubs
 // are not told apart.
@@ -14,25 +18,25 @@ func (a *analysis) usesSlots(stubs bool) bool {
 
 // addStubs takes up linkage stubs. Each has a sink of its own, so that calls of
 // it are looked for once.
-func (a *analysis) addStubs(hits findings) {
-	for _, h := range hits.stubs {
-		name := a.f.GOT().Imports[h.target]
-		a.stubs[h.pc] = name
-		if k := a.imports[name]; k != nil && len(a.sinksAt[h.pc]) == 0 {
+func (a *analysis) addStubs(hits codescan.Findings) {
+	for _, h := range hits.PLT {
+		name := a.f.GOT().Imports[h.Target]
+		a.stubs[h.PC] = name
+		if k := a.imports[name]; k != nil && len(a.sinksAt[h.PC]) == 0 {
 			own := *k
-			own.target = h.pc
-			a.sinksAt[h.pc] = []*sink{&own}
+			own.target = h.PC
+			a.sinksAt[h.PC] = []*sink{&own}
 		}
 	}
 }
 
 // noteUses takes down which imports are called or otherwise used somewhere.
-func (a *analysis) noteUses(hits findings) {
-	for _, h := range hits.calls {
-		a.used[a.stubs[h.target]] = true
+func (a *analysis) noteUses(hits codescan.Findings) {
+	for _, h := range hits.Calls {
+		a.used[a.stubs[h.Target]] = true
 	}
-	for _, h := range hits.slots {
-		a.used[a.f.GOT().Imports[h.target]] = true
+	for _, h := range hits.Slots {
+		a.used[a.f.GOT().Imports[h.Target]] = true
 	}
 }
 

@@ -262,7 +262,7 @@ func (r *run) block(addr uint64, s *state) bool {
 		for i := range ops {
 			a.step(s, &ops[i], pc)
 		}
-		in.Target = a.p.localTarget(in.Target)
+		in.Target = a.p.LocalTarget(in.Target)
 		switch in.Flow {
 		case isa.FlowJump:
 			if !r.leave(s, in.Target, pc) {
@@ -330,7 +330,7 @@ func (r *run) follow(target uint64, s *state) {
 func (r *run) instruction(pc uint64) bool {
 	var in isa.Insn
 	found := false
-	r.a.p.sweep(r.span, r.code, &in, func(at uint64) bool {
+	r.a.p.Sweep(r.span, r.code, &in, func(at uint64) bool {
 		found = at == pc
 		return at < pc
 	})

@@ -1,5 +1,9 @@
 package elfcaps
 
+import (
+	"github.com/capvet/capvet/internal/codescan"
+)
+
 // MayCall reports whether the file has any way at all to a capability call: a
 // linkage to what makes one or finds one by name, a library that does, or code
 // that enters the kernel itself. Where it has none, Capset is ABINone. It costs
@@ -20,5 +24,5 @@ func (f *File) MayCall() bool {
 			return true
 		}
 	}
-	return (&program{f: f.File, m: f.Machine}).entersKernel()
+	return codescan.EntersKernel(f.File)
 }

@@ -3,6 +3,7 @@ package elfcaps
 import (
 	"slices"
 
+	"github.com/capvet/capvet/internal/codescan"
 	"github.com/capvet/capvet/internal/isa"
 )
 
@@ -13,11 +14,11 @@ func (a *analysis) trace() {
 	}
 	// Linkage stubs come first, so that the pass over the rest can look for
 	// calls of them as well.
-	stubs, rest := a.p.pltRanges()
+	stubs, rest := a.p.PLTRanges()
 	if len(stubs) > 0 {
-		q := a.p.newQuery()
-		q.first, q.imports = true, true
-		hits := a.p.scan(q, stubs)
+		q := a.p.NewQuery()
+		q.Entries, q.Imports = true, true
+		hits := a.p.Scan(q, stubs)
 		a.addStubs(hits)
 		a.note(hits)
 	}
@@ -26,19 +27,19 @@ func (a *analysis) trace() {
 		k.target = target
 		a.sinksAt[target] = append(a.sinksAt[target], k)
 	}
-	q := a.p.newQuery()
-	q.first, q.imports = true, a.usesSlots(len(stubs) > 0)
+	q := a.p.NewQuery()
+	q.Entries, q.Imports = true, a.usesSlots(len(stubs) > 0)
 	if !a.fns.Indexed() {
-		q.marks = newCallMarks(a.m, a.f.Code)
+		q.CallTargets = codescan.NewCallTargets(a.m, a.f.Code)
 	}
 	early := a.sinkTargets()
 	if len(early) == 0 {
-		q.list = newTransfers(a.f.Code) // a static program: its callers are looked for in rounds
+		q.Branches = codescan.NewBranchIndex(a.f.Code) // a static program: its callers are looked for in rounds
 	}
 	for _, t := range early {
-		q.want(t)
+		q.Want(t)
 	}
-	hits := a.p.scan(q, rest)
+	hits := a.p.Scan(q, rest)
 	a.noteUses(hits)
 	a.note(hits)
 	a.addStubs(hits)
@@ -47,14 +48,14 @@ func (a *analysis) trace() {
 			k.looked = true
 		}
 	}
-	sites := hits.kernel
-	for _, h := range hits.calls {
-		sites = append(sites, h.pc)
+	sites := hits.Entries
+	for _, h := range hits.Calls {
+		sites = append(sites, h.PC)
 	}
 	var forced []uint64
-	for _, h := range hits.slots {
-		if a.imports[a.f.GOT().Imports[h.target]] != nil && a.together(h) {
-			forced = append(forced, h.pc)
+	for _, h := range hits.Slots {
+		if a.imports[a.f.GOT().Imports[h.Target]] != nil && a.together(h) {
+			forced = append(forced, h.PC)
 		}
 	}
 	a.possible = len(sites)+len(a.sinksAt) > 0
@@ -86,12 +87,12 @@ func (a *analysis) trace() {
 }
 
 // together says that an address is computed in the function that uses it.
-func (a *analysis) together(h hit) bool {
-	if h.from == 0 || h.pc-h.from < nearby {
+func (a *analysis) together(h codescan.Hit) bool {
+	if h.From == 0 || h.PC-h.From < nearby {
 		return true
 	}
-	where, _ := a.fns.At(h.pc)
-	return where.End == 0 || where.Holds(h.from)
+	where, _ := a.fns.At(h.PC)
+	return where.End == 0 || where.Holds(h.From)
 }
 
 // nearby is a distance in bytes that needs no further look.
@@ -118,18 +119,18 @@ func (a *analysis) throughPointers() {
 		}
 	}
 	if slots := a.f.PointersTo(wanted); len(slots)+len(orphans) > 0 {
-		q := a.p.newQuery()
-		q.slots, q.takings = slots, orphans
-		hits := a.p.scan(q, a.f.Code)
+		q := a.p.NewQuery()
+		q.Slots, q.AddressTaken = slots, orphans
+		hits := a.p.Scan(q, a.f.Code)
 		var sites []uint64
-		for _, h := range hits.slots {
+		for _, h := range hits.Slots {
 			if a.together(h) {
-				sites = append(sites, h.pc)
+				sites = append(sites, h.PC)
 			}
 		}
-		for _, h := range hits.takings {
-			a.taken[h.target], a.used[a.stubs[h.target]] = true, true
-			sites = append(sites, h.pc)
+		for _, h := range hits.AddressTaken {
+			a.taken[h.Target], a.used[a.stubs[h.Target]] = true, true
+			sites = append(sites, h.PC)
 		}
 		for _, t := range slots {
 			a.taken[t] = true
@@ -172,9 +173,9 @@ func (a *analysis) orphans() map[uint64]bool {
 // for their own sake.
 const maxConstSites = 64
 
-func (a *analysis) note(hits findings) {
-	a.consts = append(a.consts, hits.consts...)
-	if hits.overflow {
+func (a *analysis) note(hits codescan.Findings) {
+	a.consts = append(a.consts, hits.HeaderConstants...)
+	if hits.Overflow {
 		a.overflow = "too many places that may enter the kernel"
 	}
 }
@@ -203,38 +204,38 @@ func (a *analysis) newTargets() []uint64 {
 
 // round looks for the callers of the targets and interprets them.
 func (a *analysis) round(targets []uint64) {
-	q := a.p.newQuery()
+	q := a.p.NewQuery()
 	for _, t := range targets {
-		q.want(t)
+		q.Want(t)
 		for _, k := range a.sinksAt[t] {
 			if !k.looked && k.at.span.End != 0 {
-				q.fragments = append(q.fragments, k.at.span)
+				q.Fragments = append(q.Fragments, k.at.span)
 			}
 			k.looked = true
 		}
 	}
-	for _, stub := range a.p.entriesOf(targets) {
-		q.want(stub)
+	for _, stub := range a.p.PLTEntriesOf(targets) {
+		q.Want(stub)
 	}
-	hits := a.p.branches(q)
+	hits := a.p.Branches(q)
 	a.noteUses(hits)
-	if hits.overflow {
+	if hits.Overflow {
 		a.overflow = "too many calls that may enter the kernel"
 	}
 	var sites []uint64
-	for _, h := range hits.calls {
-		sites = append(sites, h.pc)
+	for _, h := range hits.Calls {
+		sites = append(sites, h.PC)
 	}
 	a.visit(sites, false)
 	// A jump into the middle of a fragment is another entry of it.
-	for _, h := range hits.jumps {
+	for _, h := range hits.Jumps {
 		for _, t := range targets {
 			for _, k := range a.sinksAt[t] {
 				if !a.f.Spend(1) {
 					return
 				}
-				if h.target > k.at.span.Start && k.at.span.Holds(h.target) {
-					a.enter(k.at.span, h.target, []uint64{k.at.pc})
+				if h.Target > k.at.span.Start && k.at.span.Holds(h.Target) {
+					a.enter(k.at.span, h.Target, []uint64{k.at.pc})
 				}
 			}
 		}
@@ -244,14 +245,14 @@ func (a *analysis) round(targets []uint64) {
 // visit interprets the functions that hold the sites; forced, without asking
 // whether the sites themselves need it.
 func (a *analysis) visit(sites []uint64, forced bool) {
-	for _, g := range a.p.functionsOf(sites) {
+	for _, g := range a.p.GroupSites(sites) {
 		switch {
 		case a.exhausted():
 			return
 		case forced:
-			a.enter(g.span, g.span.Start, nil)
-		case a.p.prefilter(g, a.mayCall):
-			a.enter(g.span, g.span.Start, g.sites)
+			a.enter(g.Span, g.Span.Start, nil)
+		case a.p.Prefilter(g, a.mayCall):
+			a.enter(g.Span, g.Span.Start, g.Sites)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"bytes"
@@ -13,99 +13,99 @@ import (
 // stand: what it finds is checked when the function is decoded. Looking for one
 // byte at a time is several times as fast as looking at each byte.
 type scannerAMD64 struct {
-	p *program
+	p *Program
 	// leads are the bytes to look for.
 	leads []byte
 }
 
-func newScannerAMD64(p *program, q *query) *scannerAMD64 {
+func newScannerAMD64(p *Program, q *Query) *scannerAMD64 {
 	s := &scannerAMD64{p: p}
-	if q.transfers() {
+	if q.branches() {
 		s.leads = append(s.leads, 0xe8, 0xe9)
 	}
-	if len(q.targets)+len(q.fragments) > 0 || q.first {
+	if len(q.targets)+len(q.Fragments) > 0 || q.Entries {
 		s.leads = append(s.leads, 0x0f)
 	}
-	if len(q.takings) > 0 {
+	if len(q.AddressTaken) > 0 {
 		s.leads = append(s.leads, 0x8d)
 	}
-	if q.imports || q.slots != nil {
+	if q.Imports || q.Slots != nil {
 		s.leads = append(s.leads, 0xff, 0x8b)
 	}
 	return s
 }
 
 // candidate looks at bytes that begin with one of the leads.
-func (s *scannerAMD64) candidate(q *query, out *findings, b []byte, at uint64) {
+func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 	_ = b[scanPadding-8]
 	relative := func(k int) uint64 {
 		return at + uint64(k) + 4 + uint64(int64(int32(binary.LittleEndian.Uint32(b[k:]))))
 	}
 	switch second := b[1]; b[0] {
 	case 0xe8, 0xe9:
-		out.transfer(q, at, relative(1), b[0] == 0xe8)
+		out.branch(q, at, relative(1), b[0] == 0xe8)
 	case 0x0f:
 		switch {
-		case second == 0x05 && q.first:
-			out.kernel = append(out.kernel, at)
+		case second == 0x05 && q.Entries:
+			out.Entries = append(out.Entries, at)
 		case second&0xf0 == 0x80:
-			out.transfer(q, at, relative(2), false)
+			out.branch(q, at, relative(2), false)
 		}
 	case 0x8d:
 		if second&0xc7 == 0x05 {
-			out.taking(q, at, relative(2))
+			out.addressTaken(q, at, relative(2))
 		}
 	case 0xff, 0x8b:
 		if b[0] == 0xff && second != 0x15 && second != 0x25 || b[0] == 0x8b && second&0xc7 != 0x05 {
 			return
 		}
 		slot := relative(2)
-		if _, wanted := q.slots[slot]; wanted {
-			out.slots = append(out.slots, hit{pc: at, target: slot})
+		if _, wanted := q.Slots[slot]; wanted {
+			out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 			return
 		}
-		if !q.imports || s.p.f.GOT().Imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
+		if !q.Imports || s.p.file.GOT().Imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
 			return
 		}
-		out.slots = append(out.slots, hit{pc: at, target: slot})
+		out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 	}
 }
 
 // stub recognises a procedure linkage stub around the jump at at, with or without
 // a landing pad and a bound prefix, or around the load at at of one that returns to
 // where it goes.
-func (s *scannerAMD64) stub(out *findings, at, slot uint64) bool {
-	in := slices.ContainsFunc(s.p.f.PLT, func(r elffile.Span) bool { return r.Holds(at) })
-	if !in && s.p.f.HasSections() {
+func (s *scannerAMD64) stub(out *Findings, at, slot uint64) bool {
+	in := slices.ContainsFunc(s.p.file.PLT, func(r elffile.Span) bool { return r.Holds(at) })
+	if !in && s.p.file.HasSections() {
 		return false
 	}
 	// Without sections a jump tells by where it stands, a load by what it loads.
-	b := s.p.f.Bytes(at, 1)
+	b := s.p.file.Bytes(at, 1)
 	load := len(b) == 1 && b[0] == 0x8b
-	if !in && (load && s.p.f.GOT().EagerlyBound[slot] || !load && at%8 > 5) {
+	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && at%8 > 5) {
 		return false
 	}
 	for _, pc := range s.p.entryStarts(at) {
-		out.stubs = append(out.stubs, hit{pc: pc, target: slot})
+		out.PLT = append(out.PLT, Hit{PC: pc, Target: slot})
 	}
 	return true
 }
 
 // finish looks for the two-byte jumps around each target, which chunk leaves out.
-func (s *scannerAMD64) finish(q *query, out *findings) {
+func (s *scannerAMD64) finish(q *Query, out *Findings) {
 	for t := range q.targets {
 		first := t - min(t, 130)
-		b := s.p.f.Bytes(first, 260)
+		b := s.p.file.Bytes(first, 260)
 		for i := 0; i+1 < len(b); i++ {
 			pc := first + uint64(i)
 			if (b[i] == 0xeb || b[i]&0xf0 == 0x70) && pc+2+uint64(int64(int8(b[i+1]))) == t {
-				out.calls = append(out.calls, hit{pc: pc, target: t})
+				out.Calls = append(out.Calls, Hit{PC: pc, Target: t})
 			}
 		}
 	}
 }
 
-func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64) {
 	for _, lead := range s.leads {
 		for i := 0; i < n; i++ {
 			k := bytes.IndexByte(b[i:n], lead)
@@ -116,17 +116,17 @@ func (s *scannerAMD64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			s.candidate(q, out, b[i:], pc+uint64(i))
 		}
 	}
-	if s.p.f.FixedAddress() {
+	if s.p.file.FixedAddress() {
 		// An address that does not move may stand in an instruction as it is.
-		for target := range q.takings {
-			s.each(b, n, uint32(target), func(i int) { out.taking(q, pc+uint64(i), target) })
+		for target := range q.AddressTaken {
+			s.each(b, n, uint32(target), func(i int) { out.addressTaken(q, pc+uint64(i), target) })
 		}
 	}
-	if !q.first {
+	if !q.Entries {
 		return
 	}
 	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
-		s.each(b, n, version, func(i int) { out.consts = append(out.consts, pc+uint64(i)) })
+		s.each(b, n, version, func(i int) { out.HeaderConstants = append(out.HeaderConstants, pc+uint64(i)) })
 	}
 }
 

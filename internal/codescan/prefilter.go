@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"slices"
@@ -7,15 +7,15 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// prefilter decodes a function without interpreting it and reports whether one of
+// Prefilter decodes a function without interpreting it and reports whether one of
 // the sites may matter: may decides, given the registers that the same basic
 // block sets to constants. An indirect call or jump always may.
-func (p *program) prefilter(g group, may func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
-	code := p.f.FunctionCode(g.span)
+func (p *Program) Prefilter(g Group, may func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
+	code := p.file.FunctionCode(g.Span)
 	var in isa.Insn
 	leaders := map[uint64]bool{}
-	p.sweep(g.span, code, &in, func(uint64) bool {
-		if (in.Flow == isa.FlowJump || in.Flow == isa.FlowBranch) && g.span.Holds(in.Target) {
+	p.Sweep(g.Span, code, &in, func(uint64) bool {
+		if (in.Flow == isa.FlowJump || in.Flow == isa.FlowBranch) && g.Span.Holds(in.Target) {
 			leaders[in.Target] = true
 		}
 		return true
@@ -23,11 +23,11 @@ func (p *program) prefilter(g group, may func(in *isa.Insn, constant func(isa.Re
 	last := map[isa.Reg]uint64{}
 	constant := func(r isa.Reg) (uint64, bool) { v, ok := last[r]; return v, ok }
 	open := false
-	p.sweep(g.span, code, &in, func(pc uint64) bool {
+	p.Sweep(g.Span, code, &in, func(pc uint64) bool {
 		if leaders[pc] {
 			clear(last)
 		}
-		if _, ok := slices.BinarySearch(g.sites, pc); ok {
+		if _, ok := slices.BinarySearch(g.Sites, pc); ok {
 			direct := in.Flow == isa.FlowSyscall || in.Flow == isa.FlowCall || in.Flow == isa.FlowJump || in.Flow == isa.FlowBranch
 			open = open || !direct || may(&in, constant)
 		}
@@ -46,14 +46,14 @@ func (p *program) prefilter(g group, may func(in *isa.Insn, constant func(isa.Re
 		}
 		return !open
 	})
-	return open || p.f.Exhausted()
+	return open || p.file.Exhausted()
 }
 
-// sweep decodes a span from start to end.
-func (p *program) sweep(s elffile.Span, code []byte, in *isa.Insn, visit func(pc uint64) bool) {
-	for at := 0; at < len(code) && p.f.Spend(1); {
-		if !p.m.Decode(code[at:], s.Start+uint64(at), in) {
-			at += p.m.Alignment
+// Sweep decodes a span from start to end.
+func (p *Program) Sweep(s elffile.Span, code []byte, in *isa.Insn, visit func(pc uint64) bool) {
+	for at := 0; at < len(code) && p.file.Spend(1); {
+		if !p.machine.Decode(code[at:], s.Start+uint64(at), in) {
+			at += p.machine.Alignment
 			continue
 		}
 		if !visit(s.Start + uint64(at)) {

@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"debug/elf"
@@ -8,34 +8,34 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// program is the code of one file. It is not safe for concurrent use.
-type program struct {
-	f   *elffile.File
-	m   *isa.Machine
-	fns *elffile.Functions
-	// marks and list are those of the last pass that recorded them.
-	marks *callMarks
-	list  *transfers
+// Program is the code of one file. It is not safe for concurrent use.
+type Program struct {
+	file      *elffile.File
+	machine   *isa.Machine
+	Functions *elffile.Functions
+	// callTargets and list are those of the last pass that recorded them.
+	callTargets *CallTargets
+	index       *BranchIndex
 	// local holds the results of localTarget.
 	local map[uint64]uint64
 	buf   []byte
 	sites int // the most places that one pass collects
 }
 
-// newProgram returns the code of a file whose machine is read. sites is the most
+// NewProgram returns the code of a file whose machine is read. sites is the most
 // places that one pass collects.
-func newProgram(f *elffile.File, sites int) *program {
-	return &program{f: f, m: f.Machine, fns: elffile.NewFunctions(f), local: map[uint64]uint64{}, sites: sites}
+func NewProgram(f *elffile.File, sites int) *Program {
+	return &Program{file: f, machine: f.Machine, Functions: elffile.NewFunctions(f), local: map[uint64]uint64{}, sites: sites}
 }
 
-// scan makes one pass over the ranges of code.
-func (p *program) scan(q *query, ranges []elffile.Span) findings {
-	out := findings{starts: make([]uint64, len(q.points))}
+// Scan makes one pass over the ranges of code.
+func (p *Program) Scan(q *Query, ranges []elffile.Span) Findings {
+	out := Findings{starts: make([]uint64, len(q.Points))}
 	if p.buf == nil {
 		p.buf = make([]byte, scanChunk+scanOverlap+scanPadding)
 	}
 	for _, r := range ranges {
-		off, room := p.f.InFile(r.Start)
+		off, room := p.file.InFile(r.Start)
 		size := min(r.End-r.Start, room)
 		s := newScanner(p, q)
 		for done := uint64(0); done < size && !out.full(q); {
@@ -43,7 +43,7 @@ func (p *program) scan(q *query, ranges []elffile.Span) findings {
 			total := min(size-done, n+scanOverlap)
 			b := p.buf[:total+scanPadding]
 			clear(b[total:])
-			if p.f.ReadAt(b[:total], off+done) != nil {
+			if p.file.ReadAt(b[:total], off+done) != nil {
 				break
 			}
 			s.chunk(q, &out, b, int(n), r.Start+done)
@@ -51,28 +51,28 @@ func (p *program) scan(q *query, ranges []elffile.Span) findings {
 		}
 	}
 	p.finish(q, &out)
-	if q.marks != nil {
-		p.marks = q.marks
+	if q.CallTargets != nil {
+		p.callTargets = q.CallTargets
 	}
-	if q.list != nil {
-		p.list = q.list
+	if q.Branches != nil {
+		p.index = q.Branches
 	}
 	return out
 }
 
-// branches answers a query for calls and jumps, from the list of an earlier pass
+// Branches answers a query for calls and jumps, from the list of an earlier pass
 // if it is complete.
-func (p *program) branches(q *query) findings {
-	if !p.list.whole() {
-		return p.scan(q, p.f.Code)
+func (p *Program) Branches(q *Query) Findings {
+	if !p.index.whole() {
+		return p.Scan(q, p.file.Code)
 	}
-	out := p.list.replay(q)
+	out := p.index.replay(q)
 	p.finish(q, &out)
 	return out
 }
 
 // finish adds the results that need all chunks.
-func (p *program) finish(q *query, out *findings) {
+func (p *Program) finish(q *Query, out *Findings) {
 	newScanner(p, q).finish(q, out)
 	for i := 1; i < len(out.starts); i++ {
 		out.starts[i] = max(out.starts[i], out.starts[i-1])
@@ -92,15 +92,15 @@ const (
 // scanner looks at the code of one machine.
 type scanner interface {
 	// chunk looks at n bytes at pc. b holds what follows as well.
-	chunk(q *query, out *findings, b []byte, n int, pc uint64)
+	chunk(q *Query, out *Findings, b []byte, n int, pc uint64)
 	// finish adds what chunk leaves out.
-	finish(q *query, out *findings)
+	finish(q *Query, out *Findings)
 }
 
 // newScanner returns the scanner of the program's machine, nil without one. A test
 // demands one for each machine of package isa.
-func newScanner(p *program, q *query) scanner {
-	switch p.m.ELF {
+func newScanner(p *Program, q *Query) scanner {
+	switch p.machine.ELF {
 	case elf.EM_X86_64:
 		return newScannerAMD64(p, q)
 	case elf.EM_AARCH64:
@@ -109,31 +109,31 @@ func newScanner(p *program, q *query) scanner {
 	return nil
 }
 
-// group is a function and places in it, sorted.
-type group struct {
-	span  elffile.Span
+// Group is a function and places in it, sorted.
+type Group struct {
+	Span  elffile.Span
 	exact bool // the bounds are from a table
-	sites []uint64
+	Sites []uint64
 }
 
-// functionsOf groups places by the functions that hold them. A place outside of any
+// GroupSites groups places by the functions that hold them. A place outside of any
 // function is left out.
-func (p *program) functionsOf(sites []uint64) []group {
+func (p *Program) GroupSites(sites []uint64) []Group {
 	slices.Sort(sites)
 	sites = slices.Compact(sites)
-	var groups []group
+	var groups []Group
 	var lost []uint64
 	for _, pc := range sites {
-		if n := len(groups); n > 0 && groups[n-1].span.Holds(pc) && groups[n-1].exact {
-			groups[n-1].sites = append(groups[n-1].sites, pc)
+		if n := len(groups); n > 0 && groups[n-1].Span.Holds(pc) && groups[n-1].exact {
+			groups[n-1].Sites = append(groups[n-1].Sites, pc)
 			continue
 		}
-		s, exact := p.fns.At(pc)
+		s, exact := p.Functions.At(pc)
 		if s.End == 0 {
 			lost = append(lost, pc)
 			continue
 		}
-		groups = append(groups, group{s, exact, []uint64{pc}})
+		groups = append(groups, Group{s, exact, []uint64{pc}})
 	}
 	return append(groups, p.locate(lost)...)
 }

@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import "math/bits"
 

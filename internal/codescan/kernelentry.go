@@ -1,20 +1,19 @@
-package elfcaps
+package codescan
 
 import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// entersKernel reports whether an instruction that enters the kernel stands in
+// EntersKernel reports whether an instruction that enters the kernel stands in
 // the code, or bytes in it that read as one.
-func (p *program) entersKernel() bool {
-	f := p.f
+func EntersKernel(f *elffile.File) bool {
 	found := false
 	for _, r := range f.Code {
 		off, room := f.InFile(r.Start)
 		for size := min(r.End-r.Start, room); size > 0 && !found; {
 			n := min(size, elffile.MaxSearch) // of one search
 			f.Search(off, n, entryOverlap, func(_ uint64, b []byte) bool {
-				found = p.m.EntersKernel(b)
+				found = f.Machine.EntersKernel(b)
 				return !found
 			})
 			off, size = off+n, size-n

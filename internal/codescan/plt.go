@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"slices"
@@ -7,11 +7,11 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// pltRanges splits the code into PLT entries, where sections tell them apart, and
+// PLTRanges splits the code into PLT entries, where sections tell them apart, and
 // the rest.
-func (p *program) pltRanges() (plt, rest []elffile.Span) {
-	for _, r := range p.f.Code {
-		if slices.ContainsFunc(p.f.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
+func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
+	for _, r := range p.file.Code {
+		if slices.ContainsFunc(p.file.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
 			plt = append(plt, r)
 		} else {
 			rest = append(rest, r)
@@ -22,19 +22,19 @@ func (p *program) pltRanges() (plt, rest []elffile.Span) {
 
 // entryStarts returns the possible starts of the PLT entry whose jump or address
 // computation is at pc. A place that is no start is never called.
-func (p *program) entryStarts(pc uint64) (starts []uint64) {
-	for _, s := range p.m.PLT {
-		if s.Lead == "" || string(p.f.Bytes(pc-s.LeadSize, len(s.Lead))) == s.Lead {
+func (p *Program) entryStarts(pc uint64) (starts []uint64) {
+	for _, s := range p.machine.PLT {
+		if s.Lead == "" || string(p.file.Bytes(pc-s.LeadSize, len(s.Lead))) == s.Lead {
 			starts = append(starts, pc-s.Size)
 		}
 	}
 	return starts
 }
 
-// localTarget returns the end of a call or jump to target: the function of this
+// LocalTarget returns the end of a call or jump to target: the function of this
 // file behind a PLT entry, else target.
-func (p *program) localTarget(target uint64) uint64 {
-	slots := p.f.GOT().LocalPLT
+func (p *Program) LocalTarget(target uint64) uint64 {
+	slots := p.file.GOT().LocalPLT
 	if len(slots) == 0 || target == 0 {
 		return target
 	}
@@ -51,12 +51,12 @@ func (p *program) localTarget(target uint64) uint64 {
 
 // slotOf returns the GOT slot that the PLT entry at pc jumps through, 0 without an
 // entry.
-func (p *program) slotOf(pc uint64) uint64 {
+func (p *Program) slotOf(pc uint64) uint64 {
 	var in isa.Insn
 	known := map[isa.Reg]uint64{}  // addresses
 	loaded := map[isa.Reg]uint64{} // slots
 	for range maxPLTEntry {
-		if !p.m.Decode(p.f.Bytes(pc, p.m.MaxLength), pc, &in) {
+		if !p.machine.Decode(p.file.Bytes(pc, p.machine.MaxLength), pc, &in) {
 			return 0
 		}
 		for _, o := range in.Ops() {
@@ -83,27 +83,27 @@ func (p *program) slotOf(pc uint64) uint64 {
 // maxPLTEntry is the number of instructions in the longest PLT entry.
 const maxPLTEntry = 5
 
-// entriesOf returns the possible starts of the PLT entries of functions of this
+// PLTEntriesOf returns the possible starts of the PLT entries of functions of this
 // file.
-func (p *program) entriesOf(functions []uint64) (starts []uint64) {
-	q := p.newQuery()
-	q.slots = map[uint64]uint64{}
-	for slot, f := range p.f.GOT().LocalPLT {
+func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
+	q := p.NewQuery()
+	q.Slots = map[uint64]uint64{}
+	for slot, f := range p.file.GOT().LocalPLT {
 		if slices.Contains(functions, f) {
-			q.slots[slot] = f
+			q.Slots[slot] = f
 		}
 	}
-	if len(q.slots) == 0 {
+	if len(q.Slots) == 0 {
 		return nil
 	}
-	ranges, _ := p.pltRanges()
+	ranges, _ := p.PLTRanges()
 	if len(ranges) == 0 {
-		ranges = p.f.Code
+		ranges = p.file.Code
 	}
-	for _, h := range p.scan(q, ranges).slots {
-		pc := h.pc
-		if h.from != 0 {
-			pc = h.from
+	for _, h := range p.Scan(q, ranges).Slots {
+		pc := h.PC
+		if h.From != 0 {
+			pc = h.From
 		}
 		starts = append(starts, p.entryStarts(pc)...)
 	}

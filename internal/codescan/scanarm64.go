@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"encoding/binary"
@@ -10,7 +10,7 @@ import (
 
 // scannerARM64 keeps what it saw before a chunk's start.
 type scannerARM64 struct {
-	p *program
+	p *Program
 	// classes are of the top byte of an instruction; 0 where this query wants
 	// nothing of it.
 	classes [256]uint8
@@ -49,31 +49,31 @@ const (
 
 // newScannerARM64 returns a scanner that looks at what the query wants only:
 // most of its time goes into telling instructions apart.
-func newScannerARM64(p *program, q *query) *scannerARM64 {
+func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {
 		for _, t := range tops {
 			s.classes[t] = c
 		}
 	}
-	if q.transfers() {
+	if q.branches() {
 		class(classCall, 0x94, 0x95, 0x96, 0x97)
 		class(classJump, 0x14, 0x15, 0x16, 0x17)
 	}
-	if len(q.targets)+len(q.fragments) > 0 || q.list != nil {
+	if len(q.targets)+len(q.Fragments) > 0 || q.Branches != nil {
 		class(classCond, 0x54, 0x34, 0x35, 0xb4, 0xb5)
 		class(classTest, 0x36, 0x37, 0xb6, 0xb7)
 	}
-	if len(q.takings) > 0 {
+	if len(q.AddressTaken) > 0 {
 		class(classAdd, 0x91)
 		class(classLiteral, 0x58)
 	}
-	if q.imports || q.slots != nil || len(q.takings) > 0 {
+	if q.Imports || q.Slots != nil || len(q.AddressTaken) > 0 {
 		class(classAdrp, 0x90, 0xb0, 0xd0, 0xf0, 0x10, 0x30, 0x50, 0x70)
 		class(classLoad, 0xf9)
 		class(classBr, 0xd6)
 	}
-	if q.first {
+	if q.Entries {
 		class(classSvc, 0xd4)
 		class(classMovk, 0x72, 0xf2, 0x52, 0xd2)
 	}
@@ -91,15 +91,15 @@ func versionHalf(imm uint32) bool {
 
 // keeps reports whether no instruction from start to end writes r.
 func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
-	if end-start > maxHoist || !s.p.f.Spend(int(end-start)/4) {
+	if end-start > maxHoist || !s.p.file.Spend(int(end-start)/4) {
 		return false
 	}
 	var in isa.Insn
 	for pc := start; pc < end; pc += 4 {
-		if !s.p.m.Decode(s.p.f.Bytes(pc, 4), pc, &in) {
+		if !s.p.machine.Decode(s.p.file.Bytes(pc, 4), pc, &in) {
 			return false
 		}
-		if in.Flow == isa.FlowCall && !slices.Contains(s.p.m.CalleeSaved, r) {
+		if in.Flow == isa.FlowCall && !slices.Contains(s.p.machine.CalleeSaved, r) {
 			return false
 		}
 		ops := in.Ops()
@@ -113,25 +113,25 @@ func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 }
 
 // finish adds nothing: chunk sees every instruction.
-func (s *scannerARM64) finish(*query, *findings) {}
+func (s *scannerARM64) finish(*Query, *Findings) {}
 
 // maxHoist is how far, in bytes, an import slot's page may be computed ahead.
 const maxHoist = 32 << 10
 
-func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64) {
+func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64) {
 	n &^= 3
 	for i := 0; i < n; i += 4 {
 		w := binary.LittleEndian.Uint32(b[i:])
 		at := pc + uint64(i)
 		switch s.classes[w>>24] {
 		case classCall:
-			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), true)
+			out.branch(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), true)
 		case classJump:
-			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), false)
+			out.branch(q, at, at+uint64(isa.SignExtend(uint64(w&0x3ffffff), 26)<<2), false)
 		case classCond:
-			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
+			out.branch(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2), false)
 		case classTest:
-			out.transfer(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x3fff), 14)<<2), false)
+			out.branch(q, at, at+uint64(isa.SignExtend(uint64(w>>5&0x3fff), 14)<<2), false)
 		case classAdrp:
 			imm := isa.SignExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
 			p := &s.pages[w&31]
@@ -140,7 +140,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				p.page = at&^0xfff + uint64(imm<<12)
 			} else {
 				p.page = at + uint64(imm)
-				out.taking(q, at, p.page)
+				out.addressTaken(q, at, p.page)
 			}
 		case classLoad:
 			if w>>22&3 != 1 {
@@ -148,38 +148,38 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 			}
 			p := &s.pages[w>>5&31]
 			slot := p.page + uint64(w>>10&0xfff)<<3
-			if _, wanted := q.slots[slot]; wanted {
+			if _, wanted := q.Slots[slot]; wanted {
 				if at-p.pc <= 8 || s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
-					out.slots = append(out.slots, hit{at, slot, p.pc})
+					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 				}
-			} else if _, ok := s.p.f.GOT().Imports[slot]; ok && q.imports {
+			} else if _, ok := s.p.file.GOT().Imports[slot]; ok && q.Imports {
 				s.last.pc, s.last.page, s.last.slot, s.last.reg, s.last.listed = at, p.pc, slot, w&31, false
-				if s.p.f.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
-					out.slots = append(out.slots, hit{at, slot, p.pc})
+				if s.p.file.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
+					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 					s.last.listed = true
 				}
 			}
 		case classAdd:
 			p := &s.pages[w>>5&31]
 			if at-p.pc <= maxHoist {
-				out.taking(q, at, p.page+uint64(w>>10&0xfff))
+				out.addressTaken(q, at, p.page+uint64(w>>10&0xfff))
 			}
 		case classLiteral:
-			if v, ok := s.p.f.PointerAt(at + uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2)); ok {
-				out.taking(q, at, v)
+			if v, ok := s.p.file.PointerAt(at + uint64(isa.SignExtend(uint64(w>>5&0x7ffff), 19)<<2)); ok {
+				out.addressTaken(q, at, v)
 			}
 		case classBr:
-			if q.imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.page <= maxPLTEntry*4 {
+			if q.Imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.page <= maxPLTEntry*4 {
 				if s.last.listed {
-					out.slots = out.slots[:len(out.slots)-1]
+					out.Slots = out.Slots[:len(out.Slots)-1]
 				}
 				for _, pc := range s.p.entryStarts(s.last.page) {
-					out.stubs = append(out.stubs, hit{pc: pc, target: s.last.slot})
+					out.PLT = append(out.PLT, Hit{PC: pc, Target: s.last.slot})
 				}
 			}
 		case classSvc:
 			if w&0xffe0001f == 0xd4000001 {
-				out.kernel = append(out.kernel, at)
+				out.Entries = append(out.Entries, at)
 			}
 		case classMovk:
 			// The two halves of a header version, in either order.
@@ -191,7 +191,7 @@ func (s *scannerARM64) chunk(q *query, out *findings, b []byte, n int, pc uint64
 				shift := 16 * hw
 				h.value = h.value&^(0xffff<<shift) | w>>5&0xffff<<shift
 				if w>>29&3 == 3 && report.ABIOfHeader(h.value) != report.ABIUnknown && at-h.pc <= maxHalves {
-					out.consts = append(out.consts, at)
+					out.HeaderConstants = append(out.HeaderConstants, at)
 				}
 				h.pc = at
 			}

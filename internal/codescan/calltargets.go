@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"math/bits"
@@ -7,24 +7,24 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// callMarks is the set of call targets within the code, a bit each. It stands
+// CallTargets is the set of call targets within the code, a bit each. It stands
 // in for tables of functions where a file has none.
-type callMarks struct {
+type CallTargets struct {
 	base, size uint64 // of the addresses
 	shift      uint   // bytes per bit, as a power of two
 	words      []uint64
 }
 
-// maxMarks is the most bytes that the set may take.
-const maxMarks = 16 << 20
+// maxCallTargets is the most bytes that the set may take.
+const maxCallTargets = 16 << 20
 
-// newCallMarks returns an empty set for the code's ranges, nil when it would
+// NewCallTargets returns an empty set for the code's ranges, nil when it would
 // be too large.
-func newCallMarks(m *isa.Machine, code []elffile.Span) *callMarks {
+func NewCallTargets(m *isa.Machine, code []elffile.Span) *CallTargets {
 	if len(code) == 0 {
 		return nil
 	}
-	c := &callMarks{base: code[0].Start}
+	c := &CallTargets{base: code[0].Start}
 	end := code[0].End
 	for _, r := range code {
 		c.base, end = min(c.base, r.Start), max(end, r.End)
@@ -32,14 +32,14 @@ func newCallMarks(m *isa.Machine, code []elffile.Span) *callMarks {
 	c.size = end - c.base
 	c.shift = uint(bits.TrailingZeros(uint(m.Alignment)))
 	n := c.size>>c.shift/64 + 1
-	if n > maxMarks/8 {
+	if n > maxCallTargets/8 {
 		return nil
 	}
 	c.words = make([]uint64, n)
 	return c
 }
 
-func (c *callMarks) set(target uint64) {
+func (c *CallTargets) set(target uint64) {
 	if c == nil || target-c.base >= c.size {
 		return
 	}
@@ -48,7 +48,7 @@ func (c *callMarks) set(target uint64) {
 }
 
 // last returns the highest call target not above pc, 0 if there is none.
-func (c *callMarks) last(pc uint64) uint64 {
+func (c *CallTargets) last(pc uint64) uint64 {
 	if pc-c.base >= c.size {
 		return 0
 	}

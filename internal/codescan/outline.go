@@ -1,4 +1,4 @@
-package elfcaps
+package codescan
 
 import (
 	"github.com/capvet/capvet/internal/elffile"
@@ -7,12 +7,12 @@ import (
 
 // locate finds the functions of places that no table covers: by symbols, then
 // by the nearest call target below.
-func (p *program) locate(lost []uint64) []group {
+func (p *Program) locate(lost []uint64) []Group {
 	if len(lost) == 0 {
 		return nil
 	}
-	var groups []group
-	covered := p.f.FunctionSymbols(lost)
+	var groups []Group
+	covered := p.file.FunctionSymbols(lost)
 	var rest []uint64
 	for i, pc := range lost {
 		if s := covered[i]; s.End != 0 {
@@ -25,17 +25,17 @@ func (p *program) locate(lost []uint64) []group {
 		return groups
 	}
 	starts := make([]uint64, len(rest))
-	if p.marks != nil {
+	if p.callTargets != nil {
 		for i, pc := range rest {
-			starts[i] = p.marks.last(pc)
+			starts[i] = p.callTargets.last(pc)
 		}
 	} else {
-		q := p.newQuery()
-		q.points = rest
-		starts = p.branches(q).starts
+		q := p.NewQuery()
+		q.Points = rest
+		starts = p.Branches(q).starts
 	}
 	for i, pc := range rest {
-		s, ok := p.outline(pc, starts[i])
+		s, ok := p.Outline(pc, starts[i])
 		if !ok {
 			continue // data, or nothing that is called
 		}
@@ -46,57 +46,57 @@ func (p *program) locate(lost []uint64) []group {
 
 // addSite adds a place to the last group if that is its function's, else to one
 // of its own.
-func addSite(groups []group, s elffile.Span, pc uint64) []group {
-	if n := len(groups); n > 0 && groups[n-1].span == s {
-		groups[n-1].sites = append(groups[n-1].sites, pc)
+func addSite(groups []Group, s elffile.Span, pc uint64) []Group {
+	if n := len(groups); n > 0 && groups[n-1].Span == s {
+		groups[n-1].Sites = append(groups[n-1].Sites, pc)
 		return groups
 	}
-	return append(groups, group{s, true, []uint64{pc}})
+	return append(groups, Group{s, true, []uint64{pc}})
 }
 
-// outline finds the bounds of the function that holds pc by decoding from from,
+// Outline finds the bounds of the function that holds pc by decoding from from,
 // a call target below it: a function ends at an instruction that does not go
 // on and that no jump so far passes over.
-func (p *program) outline(pc, from uint64) (elffile.Span, bool) {
+func (p *Program) Outline(pc, from uint64) (elffile.Span, bool) {
 	// A call target begins a function, even with an instruction that fills.
 	padding := false
-	if from == 0 || pc-from > uint64(p.f.Limits.FunctionBytes) {
-		if !p.m.FixedLength() {
+	if from == 0 || pc-from > uint64(p.file.Limits.FunctionBytes) {
+		if !p.machine.FixedLength() {
 			return elffile.Span{}, false
 		}
 		from, padding = pc-min(pc, outlineBack), true
-		for _, r := range p.f.Code {
+		for _, r := range p.file.Code {
 			if r.Holds(pc) {
 				from = max(from, r.Start)
 			}
 		}
 	}
-	code := p.f.FunctionCode(elffile.Span{Start: from, End: p.rangeEnd(pc)})
+	code := p.file.FunctionCode(elffile.Span{Start: from, End: p.rangeEnd(pc)})
 	var in isa.Insn
 	start, furthest := from, from
 	called := false // the instruction before is a call
-	for at := 0; at < len(code) && p.f.Spend(1); {
+	for at := 0; at < len(code) && p.file.Spend(1); {
 		here := from + uint64(at)
 		if here > pc && start > pc {
 			return elffile.Span{}, false
 		}
-		if !p.m.Decode(code[at:], here, &in) {
+		if !p.machine.Decode(code[at:], here, &in) {
 			if here >= pc {
 				return elffile.Span{Start: start, End: here}, start <= pc
 			}
-			at += p.m.Alignment
+			at += p.machine.Alignment
 			start, furthest, padding = from+uint64(at), from+uint64(at), true
 			continue
 		}
 		at += in.Length
 		next := from + uint64(at)
 		if padding {
-			if len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.m.IsLandingPad(code[at-in.Length:at]) {
+			if len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.machine.IsLandingPad(code[at-in.Length:at]) {
 				start = next // nothing but filling between functions
 				continue
 			}
 			padding = false
-		} else if called && here >= furthest && len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.m.IsLandingPad(code[at-in.Length:at]) {
+		} else if called && here >= furthest && len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.machine.IsLandingPad(code[at-in.Length:at]) {
 			// Filling after a call that does not return.
 			if here > pc {
 				return elffile.Span{Start: start, End: here}, true
@@ -107,7 +107,7 @@ func (p *program) outline(pc, from uint64) (elffile.Span, bool) {
 		called = in.Flow == isa.FlowCall
 		switch in.Flow {
 		case isa.FlowBranch, isa.FlowJump:
-			if in.Target > furthest && in.Target >= start && in.Target-start < uint64(p.f.Limits.FunctionBytes) {
+			if in.Target > furthest && in.Target >= start && in.Target-start < uint64(p.file.Limits.FunctionBytes) {
 				if in.Flow == isa.FlowBranch || in.Target < next+jumpNear {
 					furthest = in.Target
 				}
@@ -132,13 +132,13 @@ const (
 )
 
 // rangeEnd is where code that may belong to the function at pc ends.
-func (p *program) rangeEnd(pc uint64) uint64 {
-	for _, r := range p.f.Code {
+func (p *Program) rangeEnd(pc uint64) uint64 {
+	for _, r := range p.file.Code {
 		if r.Holds(pc) {
 			return min(pc+outlineOn, r.End)
 		}
 	}
-	return pc + uint64(p.m.MaxLength)
+	return pc + uint64(p.machine.MaxLength)
 }
 
 const outlineOn = 64 << 10

@@ -1,0 +1,50 @@
+package codescan
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/elftest"
+)
+
+// TestTransfers: the list of calls and jumps answers as another pass over the
+// code does.
+func TestTransfers(t *testing.T) {
+	for name, data := range elftest.Fixtures(t) {
+		t.Run(name, func(t *testing.T) {
+			f, err := elffile.Open(bytes.NewReader(data), int64(len(data)), elffile.Limits{}, func(string) bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := NewProgram(f, 1<<13)
+			first := p.NewQuery()
+			first.Entries, first.Branches = true, NewBranchIndex(f.Code)
+			p.Scan(first, f.Code)
+			if first.Branches.count == 0 {
+				t.Fatal("no calls or jumps")
+			}
+			ask := p.NewQuery()
+			for _, e := range first.Branches.blocks[0] {
+				if e.target&1 == 1 {
+					ask.Want(first.Branches.base + uint64(e.target>>1))
+				}
+			}
+			ask.Fragments = f.Code[:1]
+			ask.Points = []uint64{f.Code[0].Start + 16, f.Code[len(f.Code)-1].End}
+			want, got := p.Scan(ask, f.Code), first.Branches.replay(ask)
+			p.finish(ask, &got)
+			byPlace := func(a, b Hit) int { return cmp.Or(cmp.Compare(a.PC, b.PC), cmp.Compare(a.Target, b.Target)) }
+			for _, hits := range [][]Hit{want.Calls, got.Calls, want.Jumps, got.Jumps} {
+				slices.SortFunc(hits, byPlace)
+			}
+			if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(Findings{}, Hit{})); diff != "" {
+				t.Errorf("the list answers otherwise (-pass +list):\n%s", diff)
+			}
+		})
+	}
+}

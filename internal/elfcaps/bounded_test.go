@@ -19,7 +19,7 @@ func TestExhausted(t *testing.T) {
 	f.Spend(1 << 40)
 	a := newAnalysis(f)
 	a.enter(f.Code[0], f.Code[0].Start, []uint64{f.Code[0].Start})
-	if len(a.entered) != 0 || len(a.opaques) != 0 {
+	if len(a.entered) != 0 || len(a.unresolved) != 0 {
 		t.Errorf("went on with %d functions", len(a.entered))
 	}
 }

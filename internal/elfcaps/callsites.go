@@ -1,6 +1,7 @@
 package elfcaps
 
 import (
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/isa"
 )
 
@@ -10,7 +11,7 @@ func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) 
 	for _, k := range a.sinksHere(in) {
 		r, ok := a.numberRegister(k)
 		v, known := constant(r)
-		if !ok || !known || a.m.IsCapability(v) {
+		if !ok || !known || a.Machine.IsCapability(v) {
 			return true
 		}
 	}
@@ -18,18 +19,18 @@ func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) 
 }
 
 // sinksHere are the sinks that an instruction reaches directly.
-func (a *analysis) sinksHere(in *isa.Insn) []*sink {
+func (a *analysis) sinksHere(in *isa.Insn) []*absint.Sink {
 	if in.Flow == isa.FlowSyscall {
-		return []*sink{a.inline}
+		return []*absint.Sink{a.Inline}
 	}
-	return a.sinksAt[a.p.LocalTarget(in.Target)]
+	return a.SinksAt[a.p.LocalTarget(in.Target)]
 }
 
 // numberRegister returns the register that a sink takes its number from.
-func (a *analysis) numberRegister(k *sink) (isa.Reg, bool) {
-	if k.number.kind == kindSymbol && k.number.off == 0 {
-		if o := a.names.origins[k.number.id]; o.kind == symbolRegister {
-			return o.reg, true
+func (a *analysis) numberRegister(k *absint.Sink) (isa.Reg, bool) {
+	if k.Number.Kind == absint.KindSymbol && k.Number.Off == 0 {
+		if o := a.Values.Origin(k.Number); o.Kind == absint.SymbolRegister {
+			return o.Reg, true
 		}
 	}
 	return isa.RegNone, false

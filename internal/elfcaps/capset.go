@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -32,21 +33,21 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 		return out, nil
 	}
 	a := newAnalysis(f)
-	a.explain = explain
+	a.Explain = explain
 	a.trace()
 	a.conclude()
 	slices.SortFunc(a.found, func(x, y finding) int {
-		return cmp.Or(cmp.Compare(x.pc, y.pc), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
+		return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
 	})
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
-		return x.pc == y.pc && x.syscall == y.syscall && x.abi == y.abi
+		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
 	functions, data := a.symbolNames()
 	for _, x := range a.found {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: functions[x.pc], Address: fmt.Sprintf("%#x", x.pc),
-			Via: x.sink.via, Header: a.describe(x.header, data),
+			Syscall: x.syscall, ABI: x.abi, Function: functions[x.PC], Address: fmt.Sprintf("%#x", x.PC),
+			Via: x.Sink.Via, Header: a.describe(x.Header, data),
 		})
 	}
 	a.reason(&out)
@@ -57,17 +58,17 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]elffile.Symbol) {
 	data = map[uint64]elffile.Symbol{}
 	for _, x := range a.found {
-		data[x.pc] = elffile.Symbol{}
-		if x.header.kind == kindConst {
-			data[uint64(x.header.off)] = elffile.Symbol{}
+		data[x.PC] = elffile.Symbol{}
+		if x.Header.Kind == absint.KindConst {
+			data[uint64(x.Header.Off)] = elffile.Symbol{}
 		}
 	}
-	a.f.NameOf(data)
+	a.File.NameOf(data)
 	functions = map[uint64]string{}
 	for _, x := range a.found {
-		functions[x.pc] = data[x.pc].Name
-		if functions[x.pc] == "" {
-			functions[x.pc] = a.fns.GoName(x.pc)
+		functions[x.PC] = data[x.PC].Name
+		if functions[x.PC] == "" {
+			functions[x.PC] = a.Functions.GoName(x.PC)
 		}
 	}
 	return functions, data
@@ -75,21 +76,21 @@ func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]e
 
 // conclude settles what the rounds left open.
 func (a *analysis) conclude() {
-	a.uncalled()
+	a.reportUncalled()
 	// A header in a global that other code fills.
 	for i := range a.found {
 		x := &a.found[i]
 		if x.abi != report.ABIUnknown {
 			continue
 		}
-		places := a.headersIn(x.header)
-		if x.header.kind == kindConst || a.isThread(x.header) {
-			places = []value{x.header}
+		places := a.HeadersIn(x.Header)
+		if x.Header.Kind == absint.KindConst || a.IsThreadLocal(x.Header) {
+			places = []absint.Value{x.Header}
 		}
 		abi := report.ABINone
 		for _, at := range places {
 			this, how := a.versionAt(at)
-			abi, x.how[2] = report.WorseABI(abi, this), a.names.both(x.how[2], how)
+			abi, x.How[2] = report.WorseABI(abi, this), a.Values.JoinTrails(x.How[2], how)
 		}
 		if abi != report.ABINone {
 			x.abi = abi
@@ -111,53 +112,53 @@ func (a *analysis) conclude() {
 
 // versionAt is the version that the header at a place in data holds: what code
 // stores there, or what the file has.
-func (a *analysis) versionAt(addr value) (report.ABI, trail) {
+func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	abi := report.ABINone
-	g, stored := a.globals[addr]
+	g, stored := a.Globals[addr]
 	if !stored {
-		v := a.initial(addr, 4)
-		if !knownHeader(v) {
+		v := a.Initial(addr, 4)
+		if !absint.KnownHeader(v) {
 			return report.ABIUnknown, 0
 		}
-		data := uint64(addr.off)
-		if at, ok := a.threadData(addr, 4); ok {
+		data := uint64(addr.Off)
+		if at, ok := a.InitialTLS(addr, 4); ok {
 			data = at
 		}
-		g = global{v, a.names.trail(trailStep{data: data}, v)}
+		g = absint.Global{Value: v, By: a.Values.Trail(absint.TrailStep{Data: data}, v)}
 	}
-	for _, v := range a.names.alternatives(g.value) {
-		if v = cut(v, 4); !knownHeader(v) {
-			return report.ABIUnknown, g.by
+	for _, v := range a.Values.Alternatives(g.Value) {
+		if v = absint.Truncate(v, 4); !absint.KnownHeader(v) {
+			return report.ABIUnknown, g.By
 		}
-		abi = report.WorseABI(abi, report.ABIOfHeader(uint32(v.off)))
+		abi = report.WorseABI(abi, report.ABIOfHeader(uint32(v.Off)))
 	}
-	return abi, g.by
+	return abi, g.By
 }
 
-// uncalled reports the functions that make a capability call with a header of
+// reportUncalled reports the functions that make a capability call with a header of
 // their callers, of whom none was seen though there may be some: the function's
 // address is taken, or other files may call it.
-func (a *analysis) uncalled() {
+func (a *analysis) reportUncalled() {
 	open := map[uint64]bool{}
-	for t, sinks := range a.sinksAt {
+	for t, sinks := range a.SinksAt {
 		for _, k := range sinks {
-			if !k.reached && k.at.sink != nil && a.isCapabilityCall(k.number) {
-				open[t] = open[t] || a.taken[t]
+			if !k.Called && k.Site.Sink != nil && a.IsCapabilityCall(k.Number) {
+				open[t] = open[t] || a.addressTaken[t]
 			}
 		}
 	}
 	if len(open) == 0 {
 		return
 	}
-	a.f.DynamicFunctions(func(addr uint64) {
+	a.File.DynamicFunctions(func(addr uint64) {
 		if _, ok := open[addr]; ok {
 			open[addr] = true
 		}
 	})
 	for t, may := range open {
-		for _, k := range a.sinksAt[t] {
-			if may && !k.reached && a.isCapabilityCall(k.number) {
-				a.resolveTo(k.at, report.ABIUnknown)
+		for _, k := range a.SinksAt[t] {
+			if may && !k.Called && a.IsCapabilityCall(k.Number) {
+				a.resolveTo(k.Site, report.ABIUnknown)
 			}
 		}
 	}
@@ -165,7 +166,7 @@ func (a *analysis) uncalled() {
 
 // reason adds what calls alone do not say.
 func (a *analysis) reason(out *report.Capset) {
-	if a.overflow == "" && a.exhausted() {
+	if a.overflow == "" && a.Exhausted() {
 		a.overflow = "more work than the limits allow"
 	}
 	if a.overflow != "" {
@@ -197,7 +198,7 @@ func (a *analysis) reason(out *report.Capset) {
 		return
 	}
 	if len(out.Calls) == 0 {
-		for _, n := range a.f.Facts().Needed {
+		for _, n := range a.File.Facts().Needed {
 			if lib := LibraryOf(n); lib != "" {
 				out.Libraries = append(out.Libraries, report.Library{Name: n})
 				if out.ABI != report.ABILibrary {
@@ -212,13 +213,13 @@ func (a *analysis) reason(out *report.Capset) {
 // in a file that can ask the loader for a function by name, and where.
 func (a *analysis) looksUp() (name string, addr uint64) {
 	asks := false
-	for _, imported := range a.f.GOT().Imports {
+	for _, imported := range a.File.GOT().Imports {
 		asks = asks || imported == "dlsym"
 	}
 	if !asks {
 		return "", 0
 	}
-	a.f.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {
+	a.File.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {
 		for _, n := range []string{"capget", "capset"} {
 			if i := textIn(b, n); i >= 0 && name == "" {
 				name, addr = n, at+uint64(i)
@@ -249,24 +250,24 @@ func textIn(b []byte, text string) int {
 // a worse version than those that were: they pass what may be a legacy header,
 // or the file has a legacy version for one, or, where nothing else was found, any.
 func (a *analysis) unsettled(alone bool) string {
-	for _, o := range a.opaques {
-		for _, v := range a.names.alternatives(o.version) {
-			if v = cut(v, 4); knownHeader(v) && report.ABIOfHeader(uint32(v.off)).Legacy() {
-				return fmt.Sprintf("at %#x %s, and it passes what may be a header of %s", o.pc, o.why, report.ABIOfHeader(uint32(v.off)))
+	for _, o := range a.unresolved {
+		for _, v := range a.Values.Alternatives(o.Version) {
+			if v = absint.Truncate(v, 4); absint.KnownHeader(v) && report.ABIOfHeader(uint32(v.Off)).Legacy() {
+				return fmt.Sprintf("at %#x %s, and it passes what may be a header of %s", o.PC, o.why, report.ABIOfHeader(uint32(v.Off)))
 			}
 		}
 	}
-	if len(a.opaques) == 0 {
+	if len(a.unresolved) == 0 {
 		return ""
 	}
-	o := a.opaques[0]
+	o := a.unresolved[0]
 	switch {
-	case alone && len(a.consts) > 0:
-		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.pc, o.why, a.consts[0])
+	case alone && len(a.headerConstants) > 0:
+		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.PC, o.why, a.headerConstants[0])
 	case alone && a.offersVersion():
-		return fmt.Sprintf("at %#x %s, and the data has a header version", o.pc, o.why)
+		return fmt.Sprintf("at %#x %s, and the data has a header version", o.PC, o.why)
 	case !alone && a.offersLegacy():
-		return fmt.Sprintf("at %#x %s, and the file has a legacy header version", o.pc, o.why)
+		return fmt.Sprintf("at %#x %s, and the file has a legacy header version", o.PC, o.why)
 	}
 	return ""
 }

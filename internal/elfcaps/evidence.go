@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
@@ -82,11 +83,11 @@ func (f *File) Explain() (report.Capset, []Evidence) {
 	}
 	var all []Evidence
 	for i, x := range a.found[:min(len(a.found), maxEvidence)] {
-		all = append(all, a.evidence(x.sighting, out.Calls[i], ""))
+		all = append(all, a.evidence(x.CallSite, out.Calls[i], ""))
 	}
 	if out.ABI == report.ABIUnknown {
-		for _, o := range a.opaques[:min(len(a.opaques), maxEvidence-len(all))] {
-			all = append(all, a.evidence(o.sighting, report.Call{Address: fmt.Sprintf("%#x", o.pc)}, o.why))
+		for _, o := range a.unresolved[:min(len(a.unresolved), maxEvidence-len(all))] {
+			all = append(all, a.evidence(o.CallSite, report.Call{Address: fmt.Sprintf("%#x", o.PC)}, o.why))
 		}
 	}
 	return out, all
@@ -97,43 +98,43 @@ type exhibit struct {
 	a     *analysis
 	notes map[uint64][]Note
 	data  map[uint64][]Note
-	seen  map[trail]bool
+	seen  map[absint.Trail]bool
 }
 
-func (a *analysis) evidence(g sighting, call report.Call, reason string) Evidence {
+func (a *analysis) evidence(g absint.CallSite, call report.Call, reason string) Evidence {
 	x := &exhibit{a: a, notes: map[uint64][]Note{}, data: map[uint64][]Note{}}
 	for i, role := range []Role{RoleNumber, RoleHeader, RoleVersion} {
-		x.seen = map[trail]bool{}
-		x.follow(g.how[i], role)
+		x.seen = map[absint.Trail]bool{}
+		x.follow(g.How[i], role)
 	}
-	spans := []elffile.Span{g.span}
-	x.call(g.pc, g.sink)
-	for k := g.sink; k != nil && k.at.sink != nil; k = k.at.sink {
-		spans = append(spans, k.at.span)
-		x.call(k.at.pc, k.at.sink)
+	spans := []elffile.Span{g.Span}
+	x.call(g.PC, g.Sink)
+	for k := g.Sink; k != nil && k.Site.Sink != nil; k = k.Site.Sink {
+		spans = append(spans, k.Site.Span)
+		x.call(k.Site.PC, k.Site.Sink)
 	}
 	return Evidence{Call: call, Reason: reason, Functions: x.functions(spans), Data: x.datums()}
 }
 
 // follow notes every step of a trail.
-func (x *exhibit) follow(t trail, role Role) {
+func (x *exhibit) follow(t absint.Trail, role Role) {
 	if t == 0 || x.seen[t] {
 		return
 	}
 	x.seen[t] = true
-	n := x.a.names
-	s, made := n.steps[t], n.made[t]
+	n := x.a.Values
+	s, made := n.Step(t)
 	switch {
-	case s.data != 0:
-		x.data[s.data] = addNote(x.data[s.data], Note{role, x.a.words(role, made)})
-	case s.pc != 0:
+	case s.Data != 0:
+		x.data[s.Data] = addNote(x.data[s.Data], Note{role, x.a.words(role, made)})
+	case s.PC != 0:
 		text := x.a.words(role, made)
-		if s.place.kind != kindTop {
-			text += " to " + x.a.words(RoleHeader, s.place)
+		if s.Place.Kind != absint.KindTop {
+			text += " to " + x.a.words(RoleHeader, s.Place)
 		}
-		x.notes[s.pc] = addNote(x.notes[s.pc], Note{role, text})
+		x.notes[s.PC] = addNote(x.notes[s.PC], Note{role, text})
 	}
-	for _, from := range s.from {
+	for _, from := range s.From {
 		x.follow(from, role)
 	}
 }
@@ -145,59 +146,59 @@ func addNote(notes []Note, n Note) []Note {
 	return append(notes, n)
 }
 
-func (x *exhibit) call(pc uint64, k *sink) {
+func (x *exhibit) call(pc uint64, k *absint.Sink) {
 	if k == nil { // nothing led there, so that it is not known what it calls
 		x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, "not followed"})
 		return
 	}
-	text := k.via
+	text := k.Via
 	switch {
-	case k.at.sink != nil && k.via == "inline":
-		text = fmt.Sprintf("the function at %#x", k.target)
-	case k.at.sink != nil:
-		text = fmt.Sprintf("%s, the function at %#x", k.via, k.target)
-	case k.via == "inline":
+	case k.Site.Sink != nil && k.Via == "inline":
+		text = fmt.Sprintf("the function at %#x", k.Target)
+	case k.Site.Sink != nil:
+		text = fmt.Sprintf("%s, the function at %#x", k.Via, k.Target)
+	case k.Via == "inline":
 		text = "enters the kernel"
 	}
 	x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, text})
 }
 
 // words describes a value by its part in the call.
-func (a *analysis) words(role Role, v value) string {
-	switch v.kind {
-	case kindConst:
-		n := uint64(v.off)
+func (a *analysis) words(role Role, v absint.Value) string {
+	switch v.Kind {
+	case absint.KindConst:
+		n := uint64(v.Off)
 		switch {
-		case role == RoleNumber && a.m.IsCapability(n):
-			return fmt.Sprintf("%d, %s", n, a.m.SyscallName(n))
+		case role == RoleNumber && a.Machine.IsCapability(n):
+			return fmt.Sprintf("%d, %s", n, a.Machine.SyscallName(n))
 		case role == RoleNumber:
 			return fmt.Sprint(n)
-		case role == RoleVersion && knownHeader(cut(v, 4)):
+		case role == RoleVersion && absint.KnownHeader(absint.Truncate(v, 4)):
 			return fmt.Sprintf("%#x, %s", uint32(n), report.ABIOfHeader(uint32(n)))
 		}
 		return fmt.Sprintf("%#x", n)
-	case kindLow:
-		return a.words(role, cut(v, 4))
-	case kindStack:
-		return fmt.Sprintf("stack%+#x", v.off)
-	case kindKernel:
+	case absint.KindLow:
+		return a.words(role, absint.Truncate(v, 4))
+	case absint.KindStack:
+		return fmt.Sprintf("stack%+#x", v.Off)
+	case absint.KindKernel:
 		return "what the kernel prefers"
-	case kindSymbol:
-		switch o := a.names.origins[v.id]; o.kind {
-		case symbolResult:
-			return fmt.Sprintf("the result of the call at %#x%s", o.pc, offset(v.off))
-		case symbolThread:
-			return "thread" + offset(v.off)
-		case symbolImport:
-			return "the address of " + o.name
-		case symbolRegister:
-			return "the caller's" + offset(v.off)
+	case absint.KindSymbol:
+		switch o := a.Values.Origin(v); o.Kind {
+		case absint.SymbolResult:
+			return fmt.Sprintf("the result of the call at %#x%s", o.PC, offset(v.Off))
+		case absint.SymbolThread:
+			return "thread" + offset(v.Off)
+		case absint.SymbolImport:
+			return "the address of " + o.Name
+		case absint.SymbolRegister:
+			return "the caller's" + offset(v.Off)
 		default:
-			return "read from " + a.words(RoleHeader, o.base)
+			return "read from " + a.words(RoleHeader, o.Base)
 		}
-	case kindSet:
+	case absint.KindSet:
 		text := ""
-		for i, alt := range a.names.sets[v.id] {
+		for i, alt := range a.Values.Alternatives(v) {
 			if i > 0 {
 				text += " or "
 			}
@@ -245,12 +246,12 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	}
 	for len(left) > 0 {
 		pc := left[0]
-		s, _ := x.a.fns.At(pc)
+		s, _ := x.a.Functions.At(pc)
 		if s.End == 0 {
-			s = x.a.f.FunctionSymbols(left[:1])[0]
+			s = x.a.File.FunctionSymbols(left[:1])[0]
 		}
 		if !s.Holds(pc) {
-			s = elffile.Span{Start: pc, End: pc + uint64(x.a.m.MaxLength)}
+			s = elffile.Span{Start: pc, End: pc + uint64(x.a.Machine.MaxLength)}
 		}
 		take(s)
 	}
@@ -258,10 +259,10 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	for _, f := range out {
 		names[f.Start] = elffile.Symbol{}
 	}
-	x.a.f.NameOf(names)
+	x.a.File.NameOf(names)
 	for i, f := range out {
 		if out[i].Name = names[f.Start].Name; out[i].Name == "" {
-			out[i].Name = x.a.fns.GoName(f.Start)
+			out[i].Name = x.a.Functions.GoName(f.Start)
 		}
 	}
 	return out
@@ -269,14 +270,14 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 
 // lines returns the instructions at the places, with some around them.
 func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
-	code := slices.Clone(x.a.f.FunctionCode(s))
+	code := slices.Clone(x.a.File.FunctionCode(s))
 	var all []Line
 	at := uint64(0)
 	var in isa.Insn
-	for i := 0; at < uint64(len(code)) && x.a.f.Spend(1); {
+	for i := 0; at < uint64(len(code)) && x.a.File.Spend(1); {
 		pc := s.Start + at
-		n := uint64(x.a.m.Alignment)
-		if x.a.m.Decode(code[at:], pc, &in) {
+		n := uint64(x.a.Machine.Alignment)
+		if x.a.Machine.Decode(code[at:], pc, &in) {
 			n = uint64(in.Length)
 		}
 		for i < len(places) && places[i] < pc {
@@ -318,9 +319,9 @@ func (x *exhibit) datums() []Datum {
 	for addr := range x.data {
 		names[addr] = elffile.Symbol{}
 	}
-	x.a.f.NameOf(names)
+	x.a.File.NameOf(names)
 	for addr, notes := range x.data {
-		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.f.Bytes(addr, 8)), notes})
+		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.File.Bytes(addr, 8)), notes})
 	}
 	slices.SortFunc(out, func(p, q Datum) int { return cmp.Compare(p.Address, q.Address) })
 	return out

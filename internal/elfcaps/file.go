@@ -3,6 +3,7 @@ package elfcaps
 import (
 	"io"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
 )
 
@@ -16,9 +17,14 @@ type File struct {
 // Open reads the headers of the ELF file of size bytes in r. Errors wrap
 // ErrNotELF, ErrNotExecutable, ErrMalformed, ErrTooLarge or the error of r.
 func Open(r io.ReaderAt, size int64, limits Limits) (*File, error) {
-	f, err := elffile.Open(r, size, limits.Limits, modelled)
+	f, err := elffile.Open(r, size, limits.Limits, wanted)
 	if err != nil {
 		return nil, err
 	}
 	return &File{f, limits.withDefaults()}, nil
+}
+
+// wanted reports whether calls of an imported function have a meaning here.
+func wanted(name string) bool {
+	return name == "syscall" || name == "capget" || name == "capset" || absint.Models(name)
 }

@@ -1,6 +1,7 @@
 package elfcaps
 
 import (
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
 )
 
@@ -8,8 +9,8 @@ import (
 // sink: one that the loader fills before the program runs, or any where stubs
 // are not told apart.
 func (a *analysis) usesSlots(stubs bool) bool {
-	for slot, name := range a.f.GOT().Imports {
-		if !stubs || a.f.GOT().EagerlyBound[slot] && a.imports[name] != nil {
+	for slot, name := range a.File.GOT().Imports {
+		if !stubs || a.File.GOT().EagerlyBound[slot] && a.Imports[name] != nil {
 			return true
 		}
 	}
@@ -20,12 +21,12 @@ func (a *analysis) usesSlots(stubs bool) bool {
 // it are looked for once.
 func (a *analysis) addStubs(hits codescan.Findings) {
 	for _, h := range hits.PLT {
-		name := a.f.GOT().Imports[h.Target]
-		a.stubs[h.PC] = name
-		if k := a.imports[name]; k != nil && len(a.sinksAt[h.PC]) == 0 {
+		name := a.File.GOT().Imports[h.Target]
+		a.PLT[h.PC] = name
+		if k := a.Imports[name]; k != nil && len(a.SinksAt[h.PC]) == 0 {
 			own := *k
-			own.target = h.PC
-			a.sinksAt[h.PC] = []*sink{&own}
+			own.Target = h.PC
+			a.SinksAt[h.PC] = []*absint.Sink{&own}
 		}
 	}
 }
@@ -33,10 +34,10 @@ func (a *analysis) addStubs(hits codescan.Findings) {
 // noteUses takes down which imports are called or otherwise used somewhere.
 func (a *analysis) noteUses(hits codescan.Findings) {
 	for _, h := range hits.Calls {
-		a.used[a.stubs[h.Target]] = true
+		a.used[a.PLT[h.Target]] = true
 	}
 	for _, h := range hits.Slots {
-		a.used[a.f.GOT().Imports[h.Target]] = true
+		a.used[a.File.GOT().Imports[h.Target]] = true
 	}
 }
 
@@ -44,7 +45,7 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 // a linker puts none in a file that is not used.
 func (a *analysis) unused() string {
 	for _, name := range []string{"capget", "capset", "syscall"} {
-		for _, imported := range a.f.GOT().Imports {
+		for _, imported := range a.File.GOT().Imports {
 			if imported == name && !a.used[name] {
 				return name
 			}

@@ -4,30 +4,32 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // enter interprets a function and takes up what its calls pass.
 func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
-	if a.exhausted() {
+	if a.Exhausted() {
 		return
 	}
 	a.entered[s.Start] = true
-	r, ok := a.follow(s, entry, sites, sites == nil)
+	r, ok := a.Run(s, entry, sites, sites == nil)
 	if !ok {
 		for _, pc := range sites {
-			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "the function of a call is too long to follow"})
+			a.unresolved = append(a.unresolved, unresolvedCall{absint.CallSite{PC: pc, Span: s}, "the function of a call is too long to follow"})
 		}
 		return
 	}
 	for _, pc := range sites {
-		if !r.visited[pc] && r.instruction(pc) {
-			a.opaques = append(a.opaques, opaque{sighting{pc: pc, span: s}, "a call is reached in no way that was followed"})
+		if !r.Visited[pc] && a.instruction(s, pc) {
+			a.unresolved = append(a.unresolved, unresolvedCall{absint.CallSite{PC: pc, Span: s}, "a call is reached in no way that was followed"})
 		}
 	}
-	for _, g := range r.seen {
-		key := handledKey{g.pc, entry, g.sink}
+	for _, g := range r.Seen {
+		key := handledKey{g.PC, entry, g.Sink}
 		if a.handled[key] {
 			continue
 		}
@@ -36,47 +38,59 @@ func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	}
 }
 
+// instruction reports whether an instruction begins at pc when the function is
+// decoded from its start.
+func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
+	var in isa.Insn
+	found := false
+	a.p.Sweep(s, a.File.FunctionCode(s), &in, func(at uint64) bool {
+		found = at == pc
+		return at < pc
+	})
+	return found
+}
+
 // resolve judges one sighting: a capability call, none, or something that the
 // callers decide.
-func (a *analysis) resolve(g sighting) {
-	g.sink.reached = true
-	numbers := a.names.alternatives(g.number)
-	if !a.isCapabilityCall(g.number) {
+func (a *analysis) resolve(g absint.CallSite) {
+	g.Sink.Called = true
+	numbers := a.Values.Alternatives(g.Number)
+	if !a.IsCapabilityCall(g.Number) {
 		switch {
-		case g.number.kind == kindConst:
-		case a.fromEntry(g.number):
+		case g.Number.Kind == absint.KindConst:
+		case a.FromEntry(g.Number):
 			a.addSink(g)
-		case !slices.ContainsFunc(numbers, func(v value) bool { return v.kind != kindConst }):
-		case !a.effects:
-			if a.fns.GoName(g.pc) != goPerThread {
+		case !slices.ContainsFunc(numbers, func(v absint.Value) bool { return v.Kind != absint.KindConst }):
+		case !a.FollowCallees:
+			if a.Functions.GoName(g.PC) != goPerThread {
 				a.retry = append(a.retry, g)
 			}
 		default:
-			a.opaques = append(a.opaques, opaque{g, "the system call's number was not read"})
+			a.unresolved = append(a.unresolved, unresolvedCall{g, "the system call's number was not read"})
 		}
 		return
 	}
-	probe := g.data.isZero()
+	probe := g.Data.IsZero()
 	abi := report.ABINone
 	passed := false
-	for _, v := range a.names.alternatives(g.version) {
+	for _, v := range a.Values.Alternatives(g.Version) {
 		switch {
-		case knownHeader(cut(v, 4)):
-			this := report.ABIOfHeader(uint32(v.off))
+		case absint.KnownHeader(absint.Truncate(v, 4)):
+			this := report.ABIOfHeader(uint32(v.Off))
 			if probe && this == report.ABIV3 {
 				this = report.ABINegotiated
 			}
 			abi = report.WorseABI(abi, this)
-		case v.kind == kindKernel, v.kind == kindConst, v.kind == kindSmall:
+		case v.Kind == absint.KindKernel, v.Kind == absint.KindConst, v.Kind == absint.KindSmall:
 			abi = report.WorseABI(abi, report.ABINegotiated)
-		case a.fromEntry(v):
+		case a.FromEntry(v):
 			passed = true
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		default:
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
-	if abi == report.ABIUnknown && !a.effects && !probe && !a.fromEntry(g.version) {
+	if abi == report.ABIUnknown && !a.FollowCallees && !probe && !a.FromEntry(g.Version) {
 		// Look again, following what callees write.
 		a.retry = append(a.retry, g)
 		return
@@ -89,11 +103,11 @@ func (a *analysis) resolve(g sighting) {
 }
 
 // resolveTo takes up a capability call's verdict.
-func (a *analysis) resolveTo(g sighting, abi report.ABI) {
-	out := finding{sighting: g, abi: abi}
-	for _, v := range a.names.alternatives(g.number) {
-		if v.kind == kindConst && a.m.IsCapability(uint64(uint32(v.off))) {
-			out.syscall = a.m.SyscallName(uint64(uint32(v.off)))
+func (a *analysis) resolveTo(g absint.CallSite, abi report.ABI) {
+	out := finding{CallSite: g, abi: abi}
+	for _, v := range a.Values.Alternatives(g.Number) {
+		if v.Kind == absint.KindConst && a.Machine.IsCapability(uint64(uint32(v.Off))) {
+			out.syscall = a.Machine.SyscallName(uint64(uint32(v.Off)))
 		}
 	}
 	a.found = append(a.found, out)
@@ -106,100 +120,100 @@ func (a *analysis) again() {
 	a.retry = nil
 	if slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIV1 }) {
 		// Nothing is worse: calls whose number is not known can add nothing.
-		pending = slices.DeleteFunc(pending, func(g sighting) bool { return !a.isCapabilityCall(g.number) })
+		pending = slices.DeleteFunc(pending, func(g absint.CallSite) bool { return !a.IsCapabilityCall(g.Number) })
 	}
-	a.effects = true
+	a.FollowCallees = true
 	for len(pending) > 0 {
 		// All sightings of one function at once.
 		first := pending[0]
-		var same, rest []sighting
+		var same, rest []absint.CallSite
 		var watched []uint64
 		for _, g := range pending {
-			if g.entry == first.entry && g.span == first.span {
+			if g.Entry == first.Entry && g.Span == first.Span {
 				same = append(same, g)
-				watched = append(watched, g.pc)
+				watched = append(watched, g.PC)
 			} else {
 				rest = append(rest, g)
 			}
 		}
 		pending = rest
 		slices.Sort(watched)
-		seen, ok := a.interpret(first.span, first.entry, slices.Compact(watched))
+		r, ok := a.Run(first.Span, first.Entry, slices.Compact(watched), false)
 		for _, g := range same {
 			if !ok {
 				a.resolve(g)
 				continue
 			}
-			for _, n := range seen {
+			for _, n := range r.Seen {
 				// A pointer that was not read may be known now.
-				if n.pc == g.pc && (n.sink == g.sink || g.sink.target == 0 && n.sink.via == g.sink.via) {
+				if n.PC == g.PC && (n.Sink == g.Sink || g.Sink.Target == 0 && n.Sink.Via == g.Sink.Via) {
 					a.resolve(n)
 				}
 			}
 		}
 	}
-	a.effects = false
+	a.FollowCallees = false
 }
 
 // addSink makes the function that holds g a sink for its callers.
-func (a *analysis) addSink(g sighting) {
-	k := &sink{
-		target: g.entry, number: g.number, header: g.header, version: g.version, data: g.data,
-		via: g.sink.via, at: g,
+func (a *analysis) addSink(g absint.CallSite) {
+	k := &absint.Sink{
+		Target: g.Entry, Number: g.Number, Header: g.Header, Version: g.Version, Data: g.Data,
+		Via: g.Sink.Via, Site: g,
 	}
-	for _, o := range a.sinksAt[k.target] {
-		if o.number == k.number && o.header == k.header && o.version == k.version && o.data == k.data {
+	for _, o := range a.SinksAt[k.Target] {
+		if o.Number == k.Number && o.Header == k.Header && o.Version == k.Version && o.Data == k.Data {
 			return
 		}
 	}
-	if k.via == "inline" {
+	if k.Via == "inline" {
 		if n := a.wrapperName(k); n != "" {
-			k.via = n
+			k.Via = n
 		}
 	}
 	if a.sinks++; a.sinks > a.limits.Sinks {
 		a.overflow = "too many functions whose callers decide"
 		return
 	}
-	a.sinksAt[k.target] = append(a.sinksAt[k.target], k)
+	a.SinksAt[k.Target] = append(a.SinksAt[k.Target], k)
 }
 
 // wrapperName names a kernel entry that is a function of the C library.
-func (a *analysis) wrapperName(k *sink) string {
-	if a.f.Facts().Go || a.f.Facts().Linkage != report.LinkageStatic {
+func (a *analysis) wrapperName(k *absint.Sink) string {
+	if a.File.Facts().Go || a.File.Facts().Linkage != report.LinkageStatic {
 		return ""
 	}
-	c := a.m.CallArgs
+	c := a.Machine.CallArgs
 	switch {
-	case k.number == a.register(c[0]) && k.header == a.register(c[1]):
+	case k.Number == a.Register(c[0]) && k.Header == a.Register(c[1]):
 		return "syscall"
-	case k.number.kind == kindConst && k.header == a.register(c[0]) && k.data == a.register(c[1]):
-		return a.m.SyscallName(uint64(k.number.off))
+	case k.Number.Kind == absint.KindConst && k.Header == a.Register(c[0]) && k.Data == a.Register(c[1]):
+		return a.Machine.SyscallName(uint64(k.Number.Off))
 	}
 	return ""
 }
 
 // describe says where a header is; names are of addresses in data.
-func (a *analysis) describe(h value, names map[uint64]elffile.Symbol) string {
-	switch h.kind {
-	case kindStack:
+func (a *analysis) describe(h absint.Value, names map[uint64]elffile.Symbol) string {
+	switch h.Kind {
+	case absint.KindStack:
 		return "stack"
-	case kindConst:
-		if n := names[uint64(h.off)].Name; n != "" {
+	case absint.KindConst:
+		if n := names[uint64(h.Off)].Name; n != "" {
 			return "data " + n
 		}
-		return fmt.Sprintf("data %#x", uint64(h.off))
-	case kindSymbol:
-		switch o := a.names.origins[h.id]; o.kind {
-		case symbolResult:
+		return fmt.Sprintf("data %#x", uint64(h.Off))
+	case absint.KindSymbol:
+		switch o := a.Values.Origin(h); o.Kind {
+		case absint.SymbolResult:
 			return "memory from a call"
-		case symbolThread:
+		case absint.SymbolThread:
 			return "thread-local data"
-		case symbolLoad:
+		case absint.SymbolLoad:
 			return "memory behind a pointer"
 		}
 		return "caller's memory"
-	case kindSet:
+	case absint.KindSet:
 		return "one of several places"
 	}
 	return "address not read"

@@ -3,13 +3,14 @@ package elfcaps
 import (
 	"slices"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
 	"github.com/capvet/capvet/internal/isa"
 )
 
 // trace finds every capability call of the file.
 func (a *analysis) trace() {
-	if !a.f.CodeComplete {
+	if !a.File.CodeComplete {
 		a.overflow = "more code than the limit"
 	}
 	// Linkage stubs come first, so that the pass over the rest can look for
@@ -22,19 +23,19 @@ func (a *analysis) trace() {
 		a.addStubs(hits)
 		a.note(hits)
 	}
-	for _, target := range a.fns.GoFunctions(goThreadCalls[:]...) {
-		k := a.primitive("syscall", a.register(a.m.GoArgs[0]), [3]isa.Reg{a.m.GoArgs[1], a.m.GoArgs[2]})
-		k.target = target
-		a.sinksAt[target] = append(a.sinksAt[target], k)
+	for _, target := range a.Functions.GoFunctions(goThreadCalls[:]...) {
+		k := a.NewSink("syscall", a.Register(a.Machine.GoArgs[0]), [3]isa.Reg{a.Machine.GoArgs[1], a.Machine.GoArgs[2]})
+		k.Target = target
+		a.SinksAt[target] = append(a.SinksAt[target], k)
 	}
 	q := a.p.NewQuery()
 	q.Entries, q.Imports = true, a.usesSlots(len(stubs) > 0)
-	if !a.fns.Indexed() {
-		q.CallTargets = codescan.NewCallTargets(a.m, a.f.Code)
+	if !a.Functions.Indexed() {
+		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
 	early := a.sinkTargets()
 	if len(early) == 0 {
-		q.Branches = codescan.NewBranchIndex(a.f.Code) // a static program: its callers are looked for in rounds
+		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: its callers are looked for in rounds
 	}
 	for _, t := range early {
 		q.Want(t)
@@ -44,8 +45,8 @@ func (a *analysis) trace() {
 	a.note(hits)
 	a.addStubs(hits)
 	for _, t := range early {
-		for _, k := range a.sinksAt[t] {
-			k.looked = true
+		for _, k := range a.SinksAt[t] {
+			k.CallersSought = true
 		}
 	}
 	sites := hits.Entries
@@ -54,13 +55,13 @@ func (a *analysis) trace() {
 	}
 	var forced []uint64
 	for _, h := range hits.Slots {
-		if a.imports[a.f.GOT().Imports[h.Target]] != nil && a.together(h) {
+		if a.Imports[a.File.GOT().Imports[h.Target]] != nil && a.together(h) {
 			forced = append(forced, h.PC)
 		}
 	}
-	a.possible = len(sites)+len(a.sinksAt) > 0
-	for _, name := range a.f.GOT().Imports {
-		a.possible = a.possible || a.imports[name] != nil || name == "dlsym"
+	a.possible = len(sites)+len(a.SinksAt) > 0
+	for _, name := range a.File.GOT().Imports {
+		a.possible = a.possible || a.Imports[name] != nil || name == "dlsym"
 	}
 	a.visit(sites, false)
 	a.visit(forced, true)
@@ -75,13 +76,13 @@ func (a *analysis) trace() {
 		}
 		a.round(targets)
 	}
-	a.throughPointers()
+	a.viaPointers()
 	a.aroundVersions()
 	for level := 0; level < a.limits.Rounds && len(a.retry)+len(a.newTargets()) > 0; level++ {
 		a.again()
 		if targets := a.newTargets(); len(targets) > 0 {
 			a.round(targets)
-			a.throughPointers()
+			a.viaPointers()
 		}
 	}
 }
@@ -91,37 +92,37 @@ func (a *analysis) together(h codescan.Hit) bool {
 	if h.From == 0 || h.PC-h.From < nearby {
 		return true
 	}
-	where, _ := a.fns.At(h.PC)
+	where, _ := a.Functions.At(h.PC)
 	return where.End == 0 || where.Holds(h.From)
 }
 
 // nearby is a distance in bytes that needs no further look.
 const nearby = 16
 
-// throughPointers looks at the code that loads a pointer to a sink from data or,
+// viaPointers looks at the code that loads a pointer to a sink from data or,
 // where a sink has no callers, computes its address. Each sink is looked at once.
-func (a *analysis) throughPointers() {
-	orphans := a.orphans()
-	if a.f.FixedAddress() { // an address that does not move may be used beside direct calls
-		for t, name := range a.stubs {
-			orphans[t] = orphans[t] || a.imports[name] != nil
+func (a *analysis) viaPointers() {
+	orphans := a.uncalledSinks()
+	if a.File.FixedAddress() { // an address that does not move may be used beside direct calls
+		for t, name := range a.PLT {
+			orphans[t] = orphans[t] || a.Imports[name] != nil
 		}
 	}
 	wanted := map[uint64]bool{}
-	for t := range a.sinksAt {
-		if _, done := a.taken[t]; done {
+	for t := range a.SinksAt {
+		if _, done := a.addressTaken[t]; done {
 			delete(orphans, t)
 			continue
 		}
-		a.taken[t] = false
-		if _, stub := a.stubs[t]; !stub || a.f.FixedAddress() {
+		a.addressTaken[t] = false
+		if _, stub := a.PLT[t]; !stub || a.File.FixedAddress() {
 			wanted[t] = true
 		}
 	}
-	if slots := a.f.PointersTo(wanted); len(slots)+len(orphans) > 0 {
+	if slots := a.File.PointersTo(wanted); len(slots)+len(orphans) > 0 {
 		q := a.p.NewQuery()
 		q.Slots, q.AddressTaken = slots, orphans
-		hits := a.p.Scan(q, a.f.Code)
+		hits := a.p.Scan(q, a.File.Code)
 		var sites []uint64
 		for _, h := range hits.Slots {
 			if a.together(h) {
@@ -129,11 +130,11 @@ func (a *analysis) throughPointers() {
 			}
 		}
 		for _, h := range hits.AddressTaken {
-			a.taken[h.Target], a.used[a.stubs[h.Target]] = true, true
+			a.addressTaken[h.Target], a.used[a.PLT[h.Target]] = true, true
 			sites = append(sites, h.PC)
 		}
 		for _, t := range slots {
-			a.taken[t] = true
+			a.addressTaken[t] = true
 		}
 		a.visit(sites, true)
 	}
@@ -144,8 +145,8 @@ func (a *analysis) throughPointers() {
 func (a *analysis) aroundVersions() {
 	if a.possible {
 		var sites []uint64
-		for _, pc := range a.consts[:min(len(a.consts), maxConstSites)] {
-			if where, _ := a.fns.At(pc); where.End == 0 || !a.entered[where.Start] {
+		for _, pc := range a.headerConstants[:min(len(a.headerConstants), maxConstSites)] {
+			if where, _ := a.Functions.At(pc); where.End == 0 || !a.entered[where.Start] {
 				sites = append(sites, pc)
 			}
 		}
@@ -153,16 +154,16 @@ func (a *analysis) aroundVersions() {
 	}
 }
 
-// orphans are the sinks that no caller was seen of: their address may be taken.
-func (a *analysis) orphans() map[uint64]bool {
+// uncalledSinks are the sinks that no caller was seen of: their address may be taken.
+func (a *analysis) uncalledSinks() map[uint64]bool {
 	// A stub has several ways in, of which one is used.
 	used := map[string]bool{}
-	for t, name := range a.stubs {
-		used[name] = used[name] || slices.ContainsFunc(a.sinksAt[t], func(k *sink) bool { return k.reached })
+	for t, name := range a.PLT {
+		used[name] = used[name] || slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return k.Called })
 	}
 	out := map[uint64]bool{}
-	for t, sinks := range a.sinksAt {
-		if !used[a.stubs[t]] && slices.ContainsFunc(sinks, func(k *sink) bool { return !k.reached }) {
+	for t, sinks := range a.SinksAt {
+		if !used[a.PLT[t]] && slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.Called }) {
 			out[t] = true
 		}
 	}
@@ -174,7 +175,7 @@ func (a *analysis) orphans() map[uint64]bool {
 const maxConstSites = 64
 
 func (a *analysis) note(hits codescan.Findings) {
-	a.consts = append(a.consts, hits.HeaderConstants...)
+	a.headerConstants = append(a.headerConstants, hits.HeaderConstants...)
 	if hits.Overflow {
 		a.overflow = "too many places that may enter the kernel"
 	}
@@ -183,7 +184,7 @@ func (a *analysis) note(hits codescan.Findings) {
 // sinkTargets are the addresses of all sinks so far.
 func (a *analysis) sinkTargets() []uint64 {
 	var out []uint64
-	for t := range a.sinksAt {
+	for t := range a.SinksAt {
 		out = append(out, t)
 	}
 	slices.Sort(out)
@@ -193,8 +194,8 @@ func (a *analysis) sinkTargets() []uint64 {
 // newTargets are those whose callers have not been looked for.
 func (a *analysis) newTargets() []uint64 {
 	var out []uint64
-	for t, sinks := range a.sinksAt {
-		if slices.ContainsFunc(sinks, func(k *sink) bool { return !k.looked }) {
+	for t, sinks := range a.SinksAt {
+		if slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.CallersSought }) {
 			out = append(out, t)
 		}
 	}
@@ -207,11 +208,11 @@ func (a *analysis) round(targets []uint64) {
 	q := a.p.NewQuery()
 	for _, t := range targets {
 		q.Want(t)
-		for _, k := range a.sinksAt[t] {
-			if !k.looked && k.at.span.End != 0 {
-				q.Fragments = append(q.Fragments, k.at.span)
+		for _, k := range a.SinksAt[t] {
+			if !k.CallersSought && k.Site.Span.End != 0 {
+				q.Fragments = append(q.Fragments, k.Site.Span)
 			}
-			k.looked = true
+			k.CallersSought = true
 		}
 	}
 	for _, stub := range a.p.PLTEntriesOf(targets) {
@@ -230,12 +231,12 @@ func (a *analysis) round(targets []uint64) {
 	// A jump into the middle of a fragment is another entry of it.
 	for _, h := range hits.Jumps {
 		for _, t := range targets {
-			for _, k := range a.sinksAt[t] {
-				if !a.f.Spend(1) {
+			for _, k := range a.SinksAt[t] {
+				if !a.File.Spend(1) {
 					return
 				}
-				if h.Target > k.at.span.Start && k.at.span.Holds(h.Target) {
-					a.enter(k.at.span, h.Target, []uint64{k.at.pc})
+				if h.Target > k.Site.Span.Start && k.Site.Span.Holds(h.Target) {
+					a.enter(k.Site.Span, h.Target, []uint64{k.Site.PC})
 				}
 			}
 		}
@@ -247,7 +248,7 @@ func (a *analysis) round(targets []uint64) {
 func (a *analysis) visit(sites []uint64, forced bool) {
 	for _, g := range a.p.GroupSites(sites) {
 		switch {
-		case a.exhausted():
+		case a.Exhausted():
 			return
 		case forced:
 			a.enter(g.Span, g.Span.Start, nil)

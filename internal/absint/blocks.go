@@ -1,4 +1,4 @@
-package elfcaps
+package absint
 
 import (
 	"slices"
@@ -6,9 +6,9 @@ import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// outlineBlocks is what one pass over a function's instructions tells of its
+// blocks is what one pass over a function's instructions tells of its
 // blocks.
-type outlineBlocks struct {
+type blocks struct {
 	starts []uint64 // where blocks begin, sorted at the end
 	// ends are the instructions that end blocks, in order of address.
 	ends []blockEnd
@@ -20,9 +20,9 @@ type blockEnd struct {
 	goesOn, away bool   // to the next instruction; to a place that is not known
 }
 
-// useful returns the starts of those blocks from which some watched place can be
+// reachesSink returns the starts of those blocks from which some watched place can be
 // reached: the rest needs no interpretation.
-func (o *outlineBlocks) useful(where elffile.Span, watched []uint64) map[uint64]bool {
+func (o *blocks) reachesSink(where elffile.Span, watched []uint64) map[uint64]bool {
 	slices.Sort(o.starts)
 	o.starts = slices.Compact(o.starts)
 	blockOf := func(pc uint64) int {

@@ -1,4 +1,4 @@
-package elfcaps
+package absint
 
 import (
 	"slices"
@@ -10,24 +10,24 @@ import (
 type cell struct {
 	// space is kindStack, kindConst (a global, off its address) or kindSymbol
 	// (what symbol id points at).
-	space kind
+	space Kind
 	id    uint32
 	off   int64
 	width uint8
-	val   value
+	val   Value
 	// by is how it was written, where that is kept.
-	by trail
+	by Trail
 }
 
 const maxCells = 512
 
 // state is what is known at one point of a function.
 type state struct {
-	regs [isa.NumRegs]value
+	regs [isa.NumRegs]Value
 	// cells are sorted by space, id and offset and do not overlap.
 	cells []cell
 	// trails are how the registers came to be; nil where that is not kept.
-	trails *[isa.NumRegs]trail
+	trails *[isa.NumRegs]Trail
 }
 
 func (s *state) clone() *state {
@@ -39,7 +39,7 @@ func (s *state) clone() *state {
 	return c
 }
 
-func cellLess(c *cell, space kind, id uint32, off int64) bool {
+func cellLess(c *cell, space Kind, id uint32, off int64) bool {
 	if c.space != space {
 		return c.space < space
 	}
@@ -50,7 +50,7 @@ func cellLess(c *cell, space kind, id uint32, off int64) bool {
 }
 
 // firstCell returns the index of the first cell not before the place.
-func (s *state) firstCell(space kind, id uint32, off int64) int {
+func (s *state) firstCell(space Kind, id uint32, off int64) int {
 	lo, hi := 0, len(s.cells)
 	for lo < hi {
 		mid := (lo + hi) / 2
@@ -64,10 +64,10 @@ func (s *state) firstCell(space kind, id uint32, off int64) int {
 }
 
 // place splits an address into where cells are kept.
-func place(addr value) (space kind, id uint32, off int64, ok bool) {
-	switch addr.kind {
-	case kindConst, kindStack, kindSymbol:
-		return addr.kind, addr.id, addr.off, true
+func place(addr Value) (space Kind, id uint32, off int64, ok bool) {
+	switch addr.Kind {
+	case KindConst, KindStack, KindSymbol:
+		return addr.Kind, addr.id, addr.Off, true
 	}
 	return 0, 0, 0, false
 }
@@ -75,7 +75,7 @@ func place(addr value) (space kind, id uint32, off int64, ok bool) {
 // store writes width bytes. Addresses that are not known are ignored: an
 // object whose address is lost is not the header that a call passes by a known
 // one.
-func (s *state) store(addr value, width uint8, v value, by trail) {
+func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 	space, id, off, ok := place(addr)
 	if !ok || width == 0 {
 		return
@@ -107,7 +107,7 @@ func (s *state) store(addr value, width uint8, v value, by trail) {
 		put[n] = *before
 		n++
 	}
-	put[n] = cell{space, id, off, width, cut(v, width), by}
+	put[n] = cell{space, id, off, width, Truncate(v, width), by}
 	n++
 	if after != nil {
 		put[n] = *after
@@ -120,17 +120,17 @@ func (s *state) store(addr value, width uint8, v value, by trail) {
 }
 
 // piece is n bytes of a cell from offset from.
-func piece(c cell, from, n uint8) value {
-	if c.val.kind == kindConst {
-		return cut(constant(uint64(c.val.off)>>(8*from)), n)
+func piece(c cell, from, n uint8) Value {
+	if c.val.Kind == KindConst {
+		return Truncate(Const(uint64(c.val.Off)>>(8*from)), n)
 	}
 	if from == 0 && c.width == n {
 		return c.val
 	}
-	if from == 0 && n <= 4 && c.val.kind == kindLow {
-		return cut(c.val, n)
+	if from == 0 && n <= 4 && c.val.Kind == KindLow {
+		return Truncate(c.val, n)
 	}
-	if c.val.kind == kindKernel {
+	if c.val.Kind == KindKernel {
 		return c.val
 	}
 	return top
@@ -138,7 +138,7 @@ func piece(c cell, from, n uint8) value {
 
 // load reads width bytes that the function wrote. It returns false when it
 // wrote none of them.
-func (s *state) load(addr value, width uint8, initial func(value, uint8) value) (v value, found bool) {
+func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) (v Value, found bool) {
 	space, id, off, ok := place(addr)
 	if !ok {
 		return top, false
@@ -147,7 +147,7 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 	covered := uint8(0)
 	var bits uint64
 	// partly is what is known when the rest is not.
-	partly := func() value {
+	partly := func() Value {
 		if width == 8 && covered >= 4 {
 			return low(bits)
 		}
@@ -163,11 +163,11 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 		}
 		found = true
 		if c.off <= off && c.off+int64(c.width) >= off+int64(width) {
-			if c.off == off && c.val.kind != kindConst && c.width >= width {
-				if c.val.kind == kindLow && width <= 4 {
-					return cut(c.val, width), true
+			if c.off == off && c.val.Kind != KindConst && c.width >= width {
+				if c.val.Kind == KindLow && width <= 4 {
+					return Truncate(c.val, width), true
 				}
-				if c.width == width || c.val.kind == kindKernel || width == 4 && c.width == 8 && c.val.kind == kindSymbol {
+				if c.width == width || c.val.Kind == KindKernel || width == 4 && c.width == 8 && c.val.Kind == KindSymbol {
 					return c.val, true
 				}
 				return top, true
@@ -178,42 +178,42 @@ func (s *state) load(addr value, width uint8, initial func(value, uint8) value) 
 		if c.off != at { // a gap: what was there before
 			if c.off < off {
 				p := piece(*c, uint8(off-c.off), uint8(c.off+int64(c.width)-off))
-				if p.kind != kindConst {
+				if p.Kind != KindConst {
 					return top, true
 				}
-				bits |= uint64(p.off)
+				bits |= uint64(p.Off)
 				covered = uint8(c.off + int64(c.width) - off)
 				continue
 			}
 			gap := uint8(c.off - at)
-			was := initial(value{space, id, at}, gap)
-			if was.kind != kindConst {
+			was := initial(Value{space, id, at}, gap)
+			if was.Kind != KindConst {
 				return partly(), true
 			}
-			bits |= uint64(cut(was, gap).off) << (8 * covered)
+			bits |= uint64(Truncate(was, gap).Off) << (8 * covered)
 			covered += gap
 		}
-		if c.val.kind != kindConst {
+		if c.val.Kind != KindConst {
 			return partly(), true
 		}
-		bits |= uint64(c.val.off) << (8 * covered)
+		bits |= uint64(c.val.Off) << (8 * covered)
 		covered += c.width
 	}
 	if !found {
 		return top, false
 	}
 	if covered < width {
-		rest := initial(value{space, id, off + int64(covered)}, width-covered)
-		if rest.kind != kindConst {
+		rest := initial(Value{space, id, off + int64(covered)}, width-covered)
+		if rest.Kind != KindConst {
 			return partly(), true
 		}
-		bits |= uint64(cut(rest, width-covered).off) << (8 * covered)
+		bits |= uint64(Truncate(rest, width-covered).Off) << (8 * covered)
 	}
-	return cut(constant(bits), width), true
+	return Truncate(Const(bits), width), true
 }
 
 // join makes s stand for itself and o; it says whether s changed.
-func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bool {
+func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool {
 	changed := false
 	if s.regs != o.regs {
 		changed = s.joinRegisters(n, o)
@@ -241,14 +241,14 @@ func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bo
 				// Written in different pieces: keep the narrower width.
 				w := min(a.width, b.width)
 				pa, pb := piece(a, 0, w), piece(b, 0, w)
-				c := cell{a.space, a.id, a.off, w, n.either(pa, pb), n.both(a.by, b.by)}
+				c := cell{a.space, a.id, a.off, w, n.Join(pa, pb), n.JoinTrails(a.by, b.by)}
 				if a.width > w || c.val != a.val {
 					changed = true
 				}
 				out = append(out, c)
 			} else {
-				if v := n.either(a.val, b.val); v != a.val {
-					a.val, a.by, changed = v, n.both(a.by, b.by), true
+				if v := n.Join(a.val, b.val); v != a.val {
+					a.val, a.by, changed = v, n.JoinTrails(a.by, b.by), true
 				}
 				out = append(out, a)
 			}
@@ -269,13 +269,13 @@ func (s *state) join(n *interner, o *state, initial func(value, uint8) value) bo
 }
 
 // joinRegisters does join's part for the registers.
-func (s *state) joinRegisters(n *interner, o *state) (changed bool) {
+func (s *state) joinRegisters(n *Values, o *state) (changed bool) {
 	for i := range s.regs {
 		if s.regs[i] != o.regs[i] {
-			if v := n.either(s.regs[i], o.regs[i]); v != s.regs[i] {
+			if v := n.Join(s.regs[i], o.regs[i]); v != s.regs[i] {
 				s.regs[i], changed = v, true
 				if s.trails != nil {
-					s.trails[i] = n.both(s.trails[i], o.trails[i])
+					s.trails[i] = n.JoinTrails(s.trails[i], o.trails[i])
 				}
 			}
 		}
@@ -287,12 +287,12 @@ func cellBefore(a, b *cell) bool { return cellLess(a, b.space, b.id, b.off) }
 
 // unwritten joins a cell with the memory that the other way left as it was. On
 // the stack that is memory not yet written, which no program reads.
-func unwritten(n *interner, c cell, initial func(value, uint8) value) (cell, bool) {
-	if c.space == kindStack && c.off < 0 {
+func unwritten(n *Values, c cell, initial func(Value, uint8) Value) (cell, bool) {
+	if c.space == KindStack && c.off < 0 {
 		return c, true
 	}
-	was := initial(value{c.space, c.id, c.off}, c.width)
-	v := n.either(c.val, was)
+	was := initial(Value{c.space, c.id, c.off}, c.width)
+	v := n.Join(c.val, was)
 	same := v == c.val
 	c.val = v
 	return c, same

@@ -1,4 +1,4 @@
-package elfcaps
+package absint
 
 import (
 	"slices"
@@ -16,84 +16,63 @@ const (
 	cellsPerStep = 16
 )
 
-// sighting is what a call passes, as seen at one place.
-type sighting struct {
-	pc   uint64
-	sink *sink
-	// span is the function, entered at entry.
-	span  elffile.Span
-	entry uint64
-	// The values are in terms of the function's own entry.
-	number, header, version, data value
-	// how number, header and version came to be.
-	how [3]trail
-}
-
-// run is the interpretation of one function.
-type run struct {
-	a      *analysis
-	span   elffile.Span
-	entry  uint64
-	code   []byte
-	blocks map[uint64]*block
-	queue  []uint64
+// Run is the interpretation of one function.
+type Run struct {
+	a        *Interpreter
+	span     elffile.Span
+	entry    uint64
+	code     []byte
+	blocks   map[uint64]*basicBlock
+	worklist []uint64
 	// watched are the places that must be reached.
 	watched []uint64
 	// all asks for everything to be reached.
 	all bool
 	// isGo says that the function was compiled by Go's own compiler.
 	isGo    bool
-	visited map[uint64]bool
-	// useful are the blocks to interpret, nil for all.
-	useful map[uint64]bool
+	Visited map[uint64]bool
+	// reachesSink are the blocks to interpret, nil for all.
+	reachesSink map[uint64]bool
 	// pass is how far unreached has come.
 	pass int
 	// switches is the join of the states at indirect jumps, calls of those at
 	// calls.
 	switches, calls *state
 	observe         bool
-	seen            []sighting
+	Seen            []CallSite
 	// exit is the join of the states at returns.
 	exit *state
 	// leaves says that some way goes on in another function.
 	leaves bool
 }
 
-type block struct {
+type basicBlock struct {
 	in     *state
 	visits int
 }
 
-// interpret follows every path of the function from entry and returns what the
-// calls of known sinks pass. It gives up, returning false, when a limit is met.
-func (a *analysis) interpret(where elffile.Span, entry uint64, watched []uint64) ([]sighting, bool) {
-	r, ok := a.follow(where, entry, watched, watched == nil)
-	if !ok {
+// Run interprets every path of the function from entry to the watched places, or
+// to its end. It returns false when a limit is met.
+func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, all bool) (*Run, bool) {
+	if where.End-where.Start > uint64(a.File.Limits.FunctionBytes) {
 		return nil, false
 	}
-	return r.seen, true
-}
-
-func (a *analysis) follow(where elffile.Span, entry uint64, watched []uint64, all bool) (*run, bool) {
-	if where.End-where.Start > uint64(a.f.Limits.FunctionBytes) {
-		return nil, false
-	}
-	r := &run{a: a, span: where, entry: entry, blocks: map[uint64]*block{}, watched: watched, all: all, visited: map[uint64]bool{}}
-	r.isGo = a.fns.IsGo(entry)
-	r.code = slices.Clone(a.f.FunctionCode(where))
+	r := &Run{a: a, span: where, entry: entry, blocks: map[uint64]*basicBlock{}, watched: watched, all: all, Visited: map[uint64]bool{}}
+	r.isGo = a.Functions.IsGo(entry)
+	r.code = slices.Clone(a.File.FunctionCode(where))
 	after := r.leaders()
 	start := &state{}
 	for i := range start.regs {
-		start.regs[i] = a.names.symbol(origin{kind: symbolRegister, reg: isa.Reg(i)})
+		start.regs[i] = a.Values.symbol(Origin{Kind: SymbolRegister, Reg: isa.Reg(i)})
 	}
-	start.regs[a.m.SP] = value{kind: kindStack}
-	if a.explain {
-		start.trails = new([isa.NumRegs]trail)
+	start.regs[a.Machine.SP] = Value{Kind: KindStack}
+	if a.Explain {
+		start.trails = new([isa.NumRegs]Trail)
 	}
 	r.goState(start)
-	r.arrive(entry, start)
+	r.enqueue(entry, start)
 	for {
-		if !r.drain() {
+		if !r.runWorklist() {
 			return nil, false
 		}
 		// Cases of a switch and exception handlers are entered from nowhere
@@ -109,7 +88,7 @@ func (a *analysis) follow(where elffile.Span, entry uint64, watched []uint64, al
 		if s == nil {
 			s = start
 		}
-		r.arrive(next, s)
+		r.enqueue(next, s)
 	}
 	r.observe = true
 	addrs := make([]uint64, 0, len(r.blocks))
@@ -128,23 +107,23 @@ func (a *analysis) follow(where elffile.Span, entry uint64, watched []uint64, al
 }
 
 // goState puts Go's zero register in place.
-func (r *run) goState(s *state) {
-	if z := r.a.m.GoZero; r.isGo && z != isa.RegNone {
-		s.regs[z], s.regs[z+1] = constant(0), constant(0)
+func (r *Run) goState(s *state) {
+	if z := r.a.Machine.GoZero; r.isGo && z != isa.RegNone {
+		s.regs[z], s.regs[z+1] = Const(0), Const(0)
 	}
 }
 
 // leaders decodes the function from start to end to find where blocks begin,
 // and returns the addresses that follow an instruction which does not go on.
-func (r *run) leaders() (after []uint64) {
+func (r *Run) leaders() (after []uint64) {
 	code := r.code
 	var in isa.Insn
-	var o outlineBlocks
+	var o blocks
 	o.starts = append(o.starts, r.span.Start, r.entry)
-	for at := 0; at < len(code) && r.a.f.Spend(1); {
+	for at := 0; at < len(code) && r.a.File.Spend(1); {
 		pc := r.span.Start + uint64(at)
-		if !r.a.m.Decode(code[at:], pc, &in) {
-			at += r.a.m.Alignment
+		if !r.a.Machine.Decode(code[at:], pc, &in) {
+			at += r.a.Machine.Alignment
 			continue
 		}
 		at += in.Length
@@ -153,7 +132,7 @@ func (r *run) leaders() (after []uint64) {
 		switch in.Flow {
 		case isa.FlowJump, isa.FlowBranch:
 			if r.span.Holds(in.Target) && len(r.blocks) < maxBlocksOfOne {
-				r.blocks[in.Target] = &block{}
+				r.blocks[in.Target] = &basicBlock{}
 				o.starts = append(o.starts, in.Target)
 			}
 			end.goesOn = in.Flow == isa.FlowBranch
@@ -170,16 +149,16 @@ func (r *run) leaders() (after []uint64) {
 		o.ends = append(o.ends, end)
 	}
 	if len(r.watched) > 0 && !r.all {
-		r.useful = o.useful(r.span, r.watched)
+		r.reachesSink = o.reachesSink(r.span, r.watched)
 	}
-	r.blocks[r.entry] = &block{}
+	r.blocks[r.entry] = &basicBlock{}
 	return after
 }
 
 // unreached returns the first address that control does not seem to reach,
 // while a watched place has not been reached.
-func (r *run) unreached(after []uint64) (uint64, bool) {
-	for len(r.watched) > 0 && r.visited[r.watched[0]] {
+func (r *Run) unreached(after []uint64) (uint64, bool) {
+	for len(r.watched) > 0 && r.Visited[r.watched[0]] {
 		r.watched = r.watched[1:]
 	}
 	if !r.all && len(r.watched) == 0 {
@@ -192,16 +171,16 @@ func (r *run) unreached(after []uint64) (uint64, bool) {
 		addr := after[r.pass%len(after)]
 		direct := r.pass >= len(after)
 		b := r.blocks[addr]
-		if r.span.Holds(addr) && !r.visited[addr] && (r.useful == nil || r.useful[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
+		if r.span.Holds(addr) && !r.Visited[addr] && (r.reachesSink == nil || r.reachesSink[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
 			return addr, true
 		}
 	}
 	return 0, false
 }
 
-// arrive joins s into the block at addr and queues it if that changed it.
-func (r *run) arrive(addr uint64, s *state) {
-	if r.useful != nil && !r.useful[addr] {
+// enqueue joins s into the block at addr and queues it if that changed it.
+func (r *Run) enqueue(addr uint64, s *state) {
+	if r.reachesSink != nil && !r.reachesSink[addr] {
 		return
 	}
 	b := r.blocks[addr]
@@ -209,26 +188,26 @@ func (r *run) arrive(addr uint64, s *state) {
 		if len(r.blocks) >= maxBlocksOfOne {
 			return
 		}
-		b = &block{}
+		b = &basicBlock{}
 		r.blocks[addr] = b
 	}
 	r.a.steps -= len(s.cells) / cellsPerStep
 	if b.in == nil {
 		b.in = s.clone()
-	} else if was, is := b.in.regs[r.a.m.SP], s.regs[r.a.m.SP]; was != is && was.kind == kindStack && is.kind == kindStack {
+	} else if was, is := b.in.regs[r.a.Machine.SP], s.regs[r.a.Machine.SP]; was != is && was.Kind == KindStack && is.Kind == KindStack {
 		return // no program comes to one place with two depths of stack: this way goes past a call that does not return
-	} else if b.visits >= maxVisits || !b.in.join(r.a.names, s, r.a.initial) {
+	} else if b.visits >= maxVisits || !b.in.join(r.a.Values, s, r.a.Initial) {
 		return
 	}
-	if i, queued := slices.BinarySearch(r.queue, addr); !queued {
-		r.queue = slices.Insert(r.queue, i, addr)
+	if i, queued := slices.BinarySearch(r.worklist, addr); !queued {
+		r.worklist = slices.Insert(r.worklist, i, addr)
 	}
 }
 
-func (r *run) drain() bool {
-	for len(r.queue) > 0 {
-		addr := r.queue[0]
-		r.queue = r.queue[1:]
+func (r *Run) runWorklist() bool {
+	for len(r.worklist) > 0 {
+		addr := r.worklist[0]
+		r.worklist = r.worklist[1:]
 		b := r.blocks[addr]
 		b.visits++
 		if !r.block(addr, b.in.clone()) {
@@ -239,14 +218,14 @@ func (r *run) drain() bool {
 }
 
 // block interprets from addr to the end of the block.
-func (r *run) block(addr uint64, s *state) bool {
+func (r *Run) block(addr uint64, s *state) bool {
 	a := r.a
 	var in isa.Insn
 	for pc := addr; r.span.Holds(pc); {
 		if pc != addr {
 			if _, leader := r.blocks[pc]; leader {
 				if !r.observe {
-					r.arrive(pc, s)
+					r.enqueue(pc, s)
 				}
 				return true
 			}
@@ -254,28 +233,28 @@ func (r *run) block(addr uint64, s *state) bool {
 		if a.steps--; a.steps < 0 {
 			return false
 		}
-		r.visited[pc] = true
-		if !a.m.Decode(r.code[min(pc-r.span.Start, uint64(len(r.code))):], pc, &in) {
+		r.Visited[pc] = true
+		if !a.Machine.Decode(r.code[min(pc-r.span.Start, uint64(len(r.code))):], pc, &in) {
 			return true
 		}
 		ops := in.Ops()
 		for i := range ops {
 			a.step(s, &ops[i], pc)
 		}
-		in.Target = a.p.LocalTarget(in.Target)
+		in.Target = a.code.LocalTarget(in.Target)
 		switch in.Flow {
 		case isa.FlowJump:
-			if !r.leave(s, in.Target, pc) {
-				r.follow(in.Target, s)
+			if !r.tailCall(s, in.Target, pc) {
+				r.branchTo(in.Target, s)
 			}
 			return true
 		case isa.FlowBranch:
-			if !r.leave(s, in.Target, pc) {
-				r.follow(in.Target, s)
+			if !r.tailCall(s, in.Target, pc) {
+				r.branchTo(in.Target, s)
 			}
 		case isa.FlowCall:
-			r.call(s, constant(in.Target), pc, a.m.CallPush)
-			if !a.returns(constant(in.Target)) {
+			r.call(s, Const(in.Target), pc, a.Machine.CallPush)
+			if !a.returns(Const(in.Target)) {
 				return true
 			}
 		case isa.FlowCallIndirect, isa.FlowJumpIndirect:
@@ -287,15 +266,15 @@ func (r *run) block(addr uint64, s *state) bool {
 				} else if r.switches == nil {
 					r.switches = s.clone()
 				} else if !r.observe {
-					r.switches.join(a.names, s, a.initial)
+					r.switches.join(a.Values, s, a.Initial)
 				}
 				return true
 			}
-			r.call(s, v, pc, a.m.CallPush)
+			r.call(s, v, pc, a.Machine.CallPush)
 		case isa.FlowSyscall:
 			r.kernel(s, pc)
 		case isa.FlowReturn:
-			r.leaveWith(s)
+			r.recordExit(s)
 			return true
 		case isa.FlowStop:
 			return true
@@ -305,8 +284,8 @@ func (r *run) block(addr uint64, s *state) bool {
 	return true
 }
 
-// leaveWith notes the state at a return, and header versions left in globals.
-func (r *run) leaveWith(s *state) {
+// recordExit notes the state at a return, and header versions left in globals.
+func (r *Run) recordExit(s *state) {
 	if !r.observe {
 		return
 	}
@@ -314,25 +293,13 @@ func (r *run) leaveWith(s *state) {
 		r.exit = s.clone()
 		return
 	}
-	r.exit.join(r.a.names, s, r.a.initial)
+	r.exit.join(r.a.Values, s, r.a.Initial)
 }
 
-func (r *run) follow(target uint64, s *state) {
+func (r *Run) branchTo(target uint64, s *state) {
 	if !r.span.Holds(target) {
 		r.leaves = true
 	} else if !r.observe {
-		r.arrive(target, s)
+		r.enqueue(target, s)
 	}
-}
-
-// instruction says that an instruction begins at pc when the function is decoded
-// from its start.
-func (r *run) instruction(pc uint64) bool {
-	var in isa.Insn
-	found := false
-	r.a.p.Sweep(r.span, r.code, &in, func(at uint64) bool {
-		found = at == pc
-		return at < pc
-	})
-	return found
 }

@@ -1,4 +1,4 @@
-package elfcaps
+package absint
 
 import (
 	"github.com/capvet/capvet/internal/isa"
@@ -19,7 +19,7 @@ const (
 
 // summarise interprets a callee for what it writes and returns, nil when that
 // is not worth it.
-func (a *analysis) summarise(target uint64) *summary {
+func (a *Interpreter) summarise(target uint64) *summary {
 	if s, ok := a.summaries[target]; ok {
 		return s
 	}
@@ -27,15 +27,15 @@ func (a *analysis) summarise(target uint64) *summary {
 		return nil
 	}
 	a.summaries[target] = nil
-	where, _ := a.fns.At(target)
+	where, _ := a.Functions.At(target)
 	if where.End == 0 {
-		where, _ = a.p.Outline(target, target)
+		where, _ = a.code.Outline(target, target)
 	}
 	if where.Start != target || where.End-where.Start > maxSummaryBytes {
 		return nil
 	}
 	a.depth++
-	r, ok := a.follow(where, target, nil, false)
+	r, ok := a.Run(where, target, nil, false)
 	a.depth--
 	if !ok || r.exit == nil && r.leaves {
 		return nil
@@ -48,11 +48,11 @@ func (a *analysis) summarise(target uint64) *summary {
 // applyEffects carries what a callee writes through pointers and into globals,
 // and what it leaves in registers and how, into the caller's state. Compilers know which
 // registers a local callee leaves alone, and use them across the call.
-func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value) (after [isa.NumRegs]value, how [isa.NumRegs]trail, ok bool) {
-	if callee.kind != kindConst || !a.f.Executable(uint64(callee.off)) {
+func (a *Interpreter) applyEffects(s *state, callee Value, pc uint64, entrySP Value) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail, ok bool) {
+	if callee.Kind != KindConst || !a.File.Executable(uint64(callee.Off)) {
 		return after, how, false
 	}
-	k := a.summarise(uint64(callee.off))
+	k := a.summarise(uint64(callee.Off))
 	if k == nil {
 		return after, how, false
 	}
@@ -62,11 +62,11 @@ func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value
 	before := s.clone()
 	// What the callee got from a call of its own is another thing at each call
 	// of the callee.
-	eval := func(v value) value {
-		if v.kind == kindSymbol {
-			if o := a.names.origins[v.id]; o.kind == symbolResult {
-				o.base = constant(pc)
-				return plus(a.names.symbol(o), v.off)
+	eval := func(v Value) Value {
+		if v.Kind == KindSymbol {
+			if o := a.Values.Origin(v); o.Kind == SymbolResult {
+				o.Base = Const(pc)
+				return Add(a.Values.symbol(o), v.Off)
 			}
 		}
 		return a.eval(before, v, entrySP)
@@ -75,29 +75,29 @@ func (a *analysis) applyEffects(s *state, callee value, pc uint64, entrySP value
 		if i >= maxSummaryCells {
 			break
 		}
-		at := value{c.space, c.id, c.off}
-		if c.space == kindStack && c.off < 0 {
+		at := Value{c.space, c.id, c.off}
+		if c.space == KindStack && c.off < 0 {
 			continue
 		}
-		s.store(eval(at), c.width, eval(c.val), a.names.both(c.by, a.evalTrail(before, c.val, entrySP)))
+		s.store(eval(at), c.width, eval(c.val), a.Values.JoinTrails(c.by, a.evalTrail(before, c.val, entrySP)))
 	}
 	for r := range after {
 		after[r] = eval(k.exit.regs[r])
 		if s.trails != nil {
-			how[r] = a.names.both(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
+			how[r] = a.Values.JoinTrails(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
 		}
 	}
 	return after, how, true
 }
 
 // returns says that a call may come back, as far as is known.
-func (a *analysis) returns(callee value) bool {
+func (a *Interpreter) returns(callee Value) bool {
 	if neverReturns(a.calleeName(callee)) {
 		return false
 	}
-	if !a.effects || callee.kind != kindConst {
+	if !a.FollowCallees || callee.Kind != KindConst {
 		return true
 	}
-	k, ok := a.summaries[uint64(callee.off)]
+	k, ok := a.summaries[uint64(callee.Off)]
 	return !ok || k == nil || k.exit != nil
 }

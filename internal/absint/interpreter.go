@@ -1,0 +1,60 @@
+package absint
+
+import (
+	"github.com/capvet/capvet/internal/elffile"
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// Interpreter interprets the functions of one file. It is not safe for concurrent use.
+type Interpreter struct {
+	File      *elffile.File
+	Machine   *isa.Machine
+	Functions *elffile.Functions
+	code      Code
+	Values    *Values
+	// Inline is the sink of kernel entries, imports those of imported functions by
+	// name, sinksAt those of functions and PLT entries by address.
+	Inline  *Sink
+	Imports map[string]*Sink
+	SinksAt map[uint64][]*Sink
+	// PLT are the names of the imported functions of PLT entries.
+	PLT map[uint64]string
+	// Explain turns on the recording of trails.
+	Explain bool
+	// FollowCallees turns on following what callees write through pointers.
+	FollowCallees bool
+	summaries     map[uint64]*summary
+	depth         int // of summaries that are being made
+	// Globals are the header versions that code stores at fixed places, of the
+	// file's data or of thread-local data, and pointers to data.
+	Globals map[Value]Global
+	// StoresLegacy reports whether code stores a legacy header version anywhere.
+	StoresLegacy bool
+	steps        int // that are left
+}
+
+// Code finds code that is not part of the function that is interpreted.
+type Code interface {
+	// LocalTarget returns the function of this file behind a PLT entry, or target.
+	LocalTarget(target uint64) uint64
+	// Outline returns the bounds of the function that holds pc, found by decoding
+	// from from.
+	Outline(pc, from uint64) (elffile.Span, bool)
+}
+
+// New returns an interpreter that carries out at most steps instructions.
+func New(f *elffile.File, fns *elffile.Functions, program Code, steps int) *Interpreter {
+	m := f.Machine
+	a := &Interpreter{
+		File: f, Machine: m, Functions: fns, code: program, Values: newValues(), steps: steps,
+		Imports: map[string]*Sink{}, SinksAt: map[uint64][]*Sink{}, PLT: map[uint64]string{},
+		summaries: map[uint64]*summary{}, Globals: map[Value]Global{},
+	}
+	a.Inline = a.NewSink("inline", a.Register(m.SyscallNumber), m.SyscallArgs)
+	c := [3]isa.Reg{m.CallArgs[1], m.CallArgs[2], m.CallArgs[3]}
+	a.Imports["syscall"] = a.NewSink("syscall", a.Register(m.CallArgs[0]), c)
+	c = [3]isa.Reg{m.CallArgs[0], m.CallArgs[1], m.CallArgs[2]}
+	a.Imports["capget"] = a.NewSink("capget", Const(m.Capget), c)
+	a.Imports["capset"] = a.NewSink("capset", Const(m.Capset), c)
+	return a
+}

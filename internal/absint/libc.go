@@ -1,0 +1,122 @@
+package absint
+
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// count is how often a string instruction runs, -1 when that is not known.
+func (a *Interpreter) count(s *state, r isa.Reg) int64 {
+	if r == isa.RegNone {
+		return 1
+	}
+	if v := a.get(s, r); v.Kind == KindConst && v.Off >= 0 && v.Off <= maxLiteral {
+		return v.Off
+	}
+	return -1
+}
+
+// fill sets n elements of width bytes at addr to v.
+func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Trail) {
+	v = Truncate(v, width)
+	if n < 0 {
+		n = 1
+		v = top
+	}
+	size := n * int64(width)
+	if v.IsZero() { // in larger pieces
+		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
+			s.store(Add(addr, off), uint8(min(8, size-off)), v, by)
+		}
+		return
+	}
+	for i := range min(n, maxCopy) {
+		s.store(Add(addr, i*int64(width)), width, v, by)
+	}
+}
+
+// copy copies size bytes.
+func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
+	size = min(size, maxCopy)
+	var words [maxCopy / 8]Value
+	var how [maxCopy / 8]Trail
+	for off := int64(0); off < size; off += 8 {
+		at, width := Add(from, off), uint8(copyWidth(size-off))
+		words[off/8], how[off/8] = a.load(s, at, width), a.written(s, at, width)
+	}
+	for off := int64(0); off < size; off += 8 {
+		s.store(Add(to, off), uint8(copyWidth(size-off)), words[off/8], a.Values.JoinTrails(by, how[off/8]))
+	}
+}
+
+// copyWidth is the width of the next access for n bytes that are left.
+func copyWidth(n int64) int64 {
+	switch {
+	case n >= 8:
+		return 8
+	case n >= 4:
+		return 4
+	case n >= 2:
+		return 2
+	}
+	return 1
+}
+
+// lookedUp is the result of dlsym: the function that its second argument names,
+// if that is one of interest.
+func (a *Interpreter) lookedUp(s *state, other Value) Value {
+	if v := a.get(s, a.Machine.CallArgs[1]); v.Kind == KindConst {
+		if name := a.File.String(uint64(v.Off)); a.Imports[name] != nil {
+			return a.Values.symbol(Origin{Kind: SymbolImport, Name: name})
+		}
+	}
+	return other
+}
+
+// libraryCall models the functions of the C library that fill or copy memory.
+func (a *Interpreter) libraryCall(s *state, name string, by Trail) {
+	x, y, z := a.get(s, a.Machine.CallArgs[0]), a.get(s, a.Machine.CallArgs[1]), a.get(s, a.Machine.CallArgs[2])
+	known := z.Kind == KindConst && z.Off >= 0
+	switch name {
+	case "memset", "__memset_chk":
+		if !known {
+			z.Off = 1
+		}
+		if y.IsZero() {
+			a.fill(s, x, y, z.Off, 1, by)
+		} else {
+			a.fill(s, x, top, min(z.Off, maxCopy)/4, 4, by)
+		}
+	case "bzero":
+		if y.Kind == KindConst && y.Off >= 0 {
+			a.fill(s, x, Const(0), y.Off, 1, by)
+		}
+	case "memcpy", "memmove", "mempcpy", "__memcpy_chk", "__memmove_chk":
+		if known {
+			a.copy(s, x, y, z.Off, by)
+		}
+	}
+}
+
+const maxLiteral = 4096 // bytes of one copy that is followed
+
+// Models says that calls of this imported function mean something here.
+func Models(name string) bool {
+	switch name {
+	case "dlsym", tlsGetAddr,
+		"memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk":
+		return true
+	}
+	return neverReturns(name)
+}
+
+// neverReturns says that the C library's function of that name ends the program
+// or goes on elsewhere.
+func neverReturns(name string) bool {
+	switch name {
+	case "abort", "exit", "_exit", "_Exit", "quick_exit", "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",
+		"__stack_chk_fail", "__assert_fail", "__chk_fail", "err", "errx", "verr", "verrx",
+		"_Unwind_Resume", "__cxa_throw", "__cxa_rethrow":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,204 @@
+package absint
+
+import (
+	"github.com/capvet/capvet/internal/isa"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// address computes the address of a memory operation.
+func (a *Interpreter) address(s *state, o *isa.Operation) Value {
+	base := a.get(s, o.A)
+	disp := o.Imm
+	if o.Code == isa.OpStoreImm {
+		disp = o.Disp
+	}
+	if o.B == isa.RegNone {
+		return a.Values.each(base, func(v Value) Value { return Add(v, disp) })
+	}
+	index := shifted(a.get(s, o.B), o.Shift)
+	if base.Kind == KindSet || index.Kind == KindSet {
+		return top
+	}
+	return Add(arith(isa.OpAdd, base, index, 8), disp)
+}
+
+func shifted(v Value, n uint8) Value {
+	if n == 0 {
+		return v
+	}
+	if v.Kind != KindConst {
+		if n >= 32 {
+			return low(0)
+		}
+		return top
+	}
+	return Const(uint64(v.Off) << (n & 63))
+}
+
+// Initial is what width bytes at addr hold before the function runs.
+func (a *Interpreter) Initial(addr Value, width uint8) Value {
+	switch addr.Kind {
+	case KindConst:
+		if name, ok := a.File.GOT().Imports[uint64(addr.Off)]; ok && width == 8 {
+			return a.Values.symbol(Origin{Kind: SymbolImport, Name: name})
+		}
+		if v, ok := a.tlsOffset(uint64(addr.Off)); ok && width == 8 {
+			return v
+		}
+		seg := a.File.SegmentOf(uint64(addr.Off))
+		if seg == nil {
+			return top
+		}
+		var v uint64
+		var ok bool
+		if width == 8 {
+			v, ok = a.File.PointerAt(uint64(addr.Off))
+		} else {
+			v, ok = a.File.Word(uint64(addr.Off), int(width))
+		}
+		if seg.Writable && (!ok || v == 0) {
+			return a.Values.loaded(addr, width) // set while it runs
+		}
+		if !ok {
+			return top
+		}
+		return Const(v)
+	case KindStack:
+		if addr.Off < 0 {
+			return top
+		}
+		return a.Values.loaded(addr, width)
+	case KindSymbol:
+		if at, ok := a.InitialTLS(addr, width); ok {
+			if v, _ := a.File.Word(at, int(width)); v != 0 {
+				return Const(v)
+			}
+		}
+		return a.Values.loaded(addr, width)
+	}
+	return top
+}
+
+// load reads memory.
+func (a *Interpreter) load(s *state, addr Value, width uint8) Value {
+	addr = a.mapped(addr)
+	return a.Values.each(addr, func(at Value) Value {
+		if v, ok := s.load(at, width, a.Initial); ok {
+			return v
+		}
+		return a.Initial(at, width)
+	})
+}
+
+// storeEach writes to every place that addr may be; to several only what may
+// hold afterwards.
+func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by Trail) {
+	a.noteStore(v)
+	if addr.Kind != KindSet {
+		if (addr.Kind == KindConst || a.IsThreadLocal(addr)) && width >= 4 {
+			a.noteGlobal(addr, v, by)
+		}
+		s.store(addr, width, v, by)
+		return
+	}
+	for _, at := range a.Values.Alternatives(addr) {
+		s.store(at, width, a.Values.Join(v, a.load(s, at, width)), by)
+	}
+}
+
+// lowestAddress is below what any program has mapped once it runs
+// (vm.mmap_min_addr is at least this nearly everywhere).
+const lowestAddress = 4096
+
+// mapped drops those alternatives of an address that no memory is mapped at: a
+// flag that shared the register on another path.
+func (a *Interpreter) mapped(addr Value) Value {
+	if addr.Kind != KindSet {
+		return addr
+	}
+	var out Value
+	n := 0
+	for _, alt := range a.Values.Alternatives(addr) {
+		if alt.Kind == KindConst && (uint64(alt.Off) < lowestAddress || a.File.SegmentOf(uint64(alt.Off)) == nil) {
+			continue
+		}
+		if n == 0 {
+			out = alt
+		} else {
+			out = a.Values.Join(out, alt)
+		}
+		n++
+	}
+	if n == 0 {
+		return addr
+	}
+	return out
+}
+
+// Global is what code stores at an address, and how.
+type Global struct {
+	Value Value
+	By    Trail
+}
+
+// noteGlobal remembers header versions that code stores in globals, and pointers
+// to data: another function may pass them on.
+func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
+	for _, alt := range a.Values.Alternatives(v) {
+		if !KnownHeader(Truncate(alt, 4)) && !a.pointsToData(alt) {
+			return
+		}
+	}
+	if have, ok := a.Globals[addr]; ok {
+		v, by = a.Values.Join(have.Value, v), a.Values.JoinTrails(have.By, by)
+	} else if len(a.Globals) >= maxGlobals {
+		return
+	}
+	a.Globals[addr] = Global{v, by}
+}
+
+// pointsToData says that v is an address in writable data.
+func (a *Interpreter) pointsToData(v Value) bool {
+	if v.Kind != KindConst {
+		return false
+	}
+	seg := a.File.SegmentOf(uint64(v.Off))
+	return seg != nil && seg.Writable
+}
+
+// HeadersIn are the places that a header may be at whose address is read from a
+// global, as far as code was seen to store one there.
+func (a *Interpreter) HeadersIn(header Value) []Value {
+	if header.Kind != KindSymbol {
+		return nil
+	}
+	o := a.Values.Origin(header)
+	if o.Kind != SymbolLoad || o.Base.Kind != KindConst && !a.IsThreadLocal(o.Base) {
+		return nil
+	}
+	var out []Value
+	for _, p := range a.Values.Alternatives(a.Globals[o.Base].Value) {
+		if !a.pointsToData(p) {
+			return nil
+		}
+		out = append(out, Add(p, header.Off))
+	}
+	return out
+}
+
+const maxGlobals = 1 << 10
+
+// noteStore takes down that code stores a legacy version. A comparison does not.
+func (a *Interpreter) noteStore(v Value) {
+	if a.StoresLegacy {
+		return
+	}
+	for _, alt := range a.Values.Alternatives(v) {
+		if alt.Kind != KindConst && alt.Kind != KindLow {
+			continue
+		}
+		for _, half := range [...]uint32{uint32(alt.Off), uint32(alt.Off >> 32)} {
+			a.StoresLegacy = a.StoresLegacy || report.ABIOfHeader(half).Legacy()
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package absint
+
+import (
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// Trail names how a value came to be: an index into interner.steps, 0 for
+// nothing known. Trails are kept only when the verdict is to be explained.
+type Trail uint32
+
+// TrailStep is one instruction that had a part in a value, or the join of two
+// trails where pc is 0.
+type TrailStep struct {
+	PC  uint64
+	dst isa.Reg
+	// Data is the address of what was read from the file's own data, if that
+	// is where the value is from.
+	Data uint64
+	// Place is where the value was stored.
+	Place Value
+	From  [2]Trail
+}
+
+// maxTrails bounds the memory that an explanation takes.
+const maxTrails = 1 << 18
+
+// Trail interns a step and notes the value that it left last.
+func (n *Values) Trail(s TrailStep, made Value) Trail {
+	if n.trailIDs == nil {
+		n.trailIDs = map[TrailStep]Trail{}
+		n.steps, n.made = make([]TrailStep, 1), make([]Value, 1)
+	}
+	id, ok := n.trailIDs[s]
+	if !ok {
+		if len(n.steps) >= maxTrails {
+			return 0
+		}
+		id = Trail(len(n.steps))
+		n.steps, n.made = append(n.steps, s), append(n.made, made)
+		n.trailIDs[s] = id
+	}
+	n.made[id] = made
+	return id
+}
+
+// Step returns the step that a trail ends in and the value that it left last.
+func (n *Values) Step(t Trail) (TrailStep, Value) { return n.steps[t], n.made[t] }
+
+// JoinTrails is the trail of a value that came by one of two ways, or of two parts.
+func (n *Values) JoinTrails(a, b Trail) Trail {
+	switch {
+	case a == b || b == 0:
+		return a
+	case a == 0:
+		return b
+	}
+	return n.Trail(TrailStep{From: [2]Trail{a, b}}, top)
+}
+
+// step performs one operation of the instruction at pc.
+func (a *Interpreter) step(s *state, o *isa.Operation, pc uint64) {
+	if s.trails == nil {
+		a.perform(s, o, pc, 0)
+		return
+	}
+	t := TrailStep{PC: pc, dst: o.Dst}
+	made := top
+	switch o.Code {
+	case isa.OpConst, isa.OpKill, isa.OpFlag:
+	case isa.OpStoreImm:
+		t.Place, made = a.address(s, o), Const(uint64(o.Imm))
+	case isa.OpInsert, isa.OpKeepLow:
+		t.From[0] = s.trail(o.Dst)
+	case isa.OpStore:
+		t.From[0], t.Place, made = s.trail(o.Dst), a.address(s, o), a.get(s, o.Dst)
+	case isa.OpFill:
+		t.From[0], t.Place, made = s.trail(o.B), a.get(s, o.A), a.get(s, o.B)
+	case isa.OpLoad:
+		t.From[0] = a.Values.JoinTrails(s.trail(o.A), s.trail(o.B))
+		t.From[1] = a.written(s, a.address(s, o), o.Width)
+	case isa.OpMov, isa.OpExtend, isa.OpShl, isa.OpShr, isa.OpSar:
+		t.From[0] = s.trail(o.A)
+	default:
+		t.From[0], t.From[1] = s.trail(o.A), s.trail(o.B)
+	}
+	by := a.Values.Trail(t, made)
+	a.perform(s, o, pc, by)
+	switch o.Code {
+	case isa.OpStore, isa.OpStoreImm, isa.OpFill, isa.OpCopy:
+	default:
+		if o.Dst < isa.NumRegs && o.Dst != a.Machine.SP {
+			s.trails[o.Dst] = a.Values.Trail(t, s.regs[o.Dst])
+		}
+	}
+}
+
+// trail is how a register came to be.
+func (s *state) trail(r isa.Reg) Trail {
+	if r >= isa.NumRegs || s.trails == nil {
+		return 0
+	}
+	return s.trails[r]
+}
+
+// written is how what stands in width bytes at addr came there.
+func (a *Interpreter) written(s *state, addr Value, width uint8) (t Trail) {
+	if s.trails == nil {
+		return 0
+	}
+	for _, at := range a.Values.Alternatives(a.mapped(addr)) {
+		space, id, off, ok := place(at)
+		if !ok {
+			continue
+		}
+		found := false
+		for i := s.firstCell(space, id, off-7); i < len(s.cells); i++ {
+			c := &s.cells[i]
+			if c.space != space || c.id != id || c.off >= off+int64(width) {
+				break
+			}
+			if c.off+int64(c.width) > off {
+				t, found = a.Values.JoinTrails(t, c.by), true
+			}
+		}
+		if was := a.Initial(at, width); !found && was.Kind == KindConst {
+			data := uint64(off)
+			if own, ok := a.InitialTLS(at, width); ok {
+				data = own
+			}
+			t = a.Values.JoinTrails(t, a.Values.Trail(TrailStep{Data: data}, was))
+		}
+	}
+	return t
+}
+
+// evalTrail is how the caller's part of a callee's value v came to be.
+func (a *Interpreter) evalTrail(s *state, v Value, entrySP Value) (t Trail) {
+	for _, alt := range a.Values.Alternatives(v) {
+		if alt.Kind != KindSymbol {
+			continue
+		}
+		switch o := a.Values.Origin(alt); o.Kind {
+		case SymbolRegister:
+			t = a.Values.JoinTrails(t, s.trail(o.Reg))
+		case SymbolLoad:
+			t = a.Values.JoinTrails(t, a.written(s, a.eval(s, o.Base, entrySP), o.width))
+		}
+	}
+	return t
+}
+
+// called gives the registers the trails that they have after a call at pc: those
+// that the callee left, and those of what outlives every call.
+func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
+	if s.trails == nil {
+		return
+	}
+	for _, r := range a.Machine.CalleeSaved {
+		left[r] = s.trails[r]
+	}
+	result := a.Values.Trail(TrailStep{PC: pc, dst: a.Machine.Result}, s.regs[a.Machine.Result])
+	left[a.Machine.Result] = a.Values.JoinTrails(result, left[a.Machine.Result])
+	*s.trails = left
+}
+
+// callTrail is a call as the way by which memory was written or a register set.
+func (a *Interpreter) callTrail(s *state, pc uint64) Trail {
+	if s.trails == nil {
+		return 0
+	}
+	return a.Values.Trail(TrailStep{PC: pc, dst: isa.RegNone}, top)
+}

@@ -1,0 +1,258 @@
+package absint
+
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// Kind is what is known of a value.
+type Kind uint8
+
+const (
+	KindTop    Kind = iota // nothing
+	KindConst              // off
+	KindStack              // the stack pointer at the function's entry, plus off
+	KindSymbol             // symbol id, plus off
+	KindSet                // one of the alternatives of set id
+	KindKernel             // what the kernel wrote back as its preferred version
+	KindLow                // the low 32 bits are off, those above unknown
+	KindSmall              // not known, but of 16 bits at most: no header version
+)
+
+// Value is an abstract value. It is comparable.
+type Value struct {
+	Kind Kind
+	id   uint32
+	Off  int64
+}
+
+var top = Value{}
+
+func Const(v uint64) Value { return Value{Kind: KindConst, Off: int64(v)} }
+
+// low is a value of which only the low 32 bits are known.
+func low(v uint64) Value { return Value{Kind: KindLow, Off: int64(uint32(v))} }
+
+func (v Value) IsZero() bool { return v.Kind == KindConst && v.Off == 0 }
+
+// SymbolKind is where an unknown but named value comes from.
+type SymbolKind uint8
+
+const (
+	SymbolRegister SymbolKind = iota // of the function's entry
+	SymbolLoad                       // from memory that the function did not write
+	SymbolResult                     // of the call at pc
+	SymbolImport                     // the address of an imported function
+	SymbolThread                     // the thread pointer
+)
+
+// Origin says what a symbol stands for. It is comparable, so that equal origins
+// share one symbol.
+type Origin struct {
+	Kind  SymbolKind
+	Reg   isa.Reg
+	Base  Value
+	width uint8
+	depth uint8
+	PC    uint64
+	Name  string
+}
+
+const (
+	maxAlternatives = 4
+	maxAlignment    = 4095 // of a pointer
+	maxLoadDepth    = 4
+	maxInterned     = 1 << 15
+)
+
+// names interns origins and sets of alternatives for one file.
+type Values struct {
+	origins []Origin
+	ids     map[Origin]uint32
+	sets    [][]Value
+	setIDs  map[[maxAlternatives]Value]uint32
+	// steps and what each made, by trail.
+	steps    []TrailStep
+	made     []Value
+	trailIDs map[TrailStep]Trail
+}
+
+func newValues() *Values {
+	return &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}}
+}
+
+func (n *Values) symbol(o Origin) Value {
+	id, ok := n.ids[o]
+	if !ok {
+		if len(n.origins) >= maxInterned {
+			return top
+		}
+		id = uint32(len(n.origins))
+		n.origins = append(n.origins, o)
+		n.ids[o] = id
+	}
+	return Value{Kind: KindSymbol, id: id}
+}
+
+// Origin returns the origin of a symbol.
+func (n *Values) Origin(v Value) Origin { return n.origins[v.id] }
+
+// loaded is the unknown content of width bytes at the address base.
+func (n *Values) loaded(base Value, width uint8) Value {
+	depth := uint8(1)
+	if base.Kind == KindSymbol {
+		depth = n.origins[base.id].depth + 1
+	}
+	if depth > maxLoadDepth || base.Kind == KindTop || base.Kind == KindSet || base.Kind == KindKernel {
+		return top
+	}
+	return n.symbol(Origin{Kind: SymbolLoad, Base: base, width: width, depth: depth})
+}
+
+// Alternatives returns what v may be.
+func (n *Values) Alternatives(v Value) []Value {
+	if v.Kind == KindSet {
+		return n.sets[v.id]
+	}
+	return []Value{v}
+}
+
+// Join is the least value that stands for both a and b.
+func (n *Values) Join(a, b Value) Value {
+	if a == b {
+		return a
+	}
+	if a.Kind == KindTop || b.Kind == KindTop {
+		return top
+	}
+	all := slices.Clone(n.Alternatives(a))
+	for _, v := range n.Alternatives(b) {
+		if !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	if len(all) > maxAlternatives {
+		return top
+	}
+	slices.SortFunc(all, func(x, y Value) int {
+		if x.Kind != y.Kind {
+			return int(x.Kind) - int(y.Kind)
+		}
+		if x.id != y.id {
+			return int(int64(x.id) - int64(y.id))
+		}
+		switch {
+		case x.Off < y.Off:
+			return -1
+		case x.Off > y.Off:
+			return 1
+		}
+		return 0
+	})
+	var key [maxAlternatives]Value
+	copy(key[:], all)
+	if len(all) == 1 {
+		return all[0]
+	}
+	id, ok := n.setIDs[key]
+	if !ok {
+		if len(n.sets) >= maxInterned {
+			return top
+		}
+		id = uint32(len(n.sets))
+		n.sets = append(n.sets, all)
+		n.setIDs[key] = id
+	}
+	return Value{Kind: KindSet, id: id}
+}
+
+// each applies f to every alternative of v and joins the results.
+func (n *Values) each(v Value, f func(Value) Value) Value {
+	if v.Kind != KindSet {
+		return f(v)
+	}
+	var out Value
+	for i, alt := range n.sets[v.id] {
+		if r := f(alt); i == 0 {
+			out = r
+		} else {
+			out = n.Join(out, r)
+		}
+	}
+	return out
+}
+
+// Truncate keeps width bytes of v.
+func Truncate(v Value, width uint8) Value {
+	if v.Kind == KindLow && width <= 4 {
+		v.Kind = KindConst
+	}
+	if width >= 8 || v.Kind != KindConst {
+		return v
+	}
+	return Const(uint64(v.Off) & (1<<(8*width) - 1))
+}
+
+// Add adds a constant to v.
+func Add(v Value, n int64) Value {
+	switch v.Kind {
+	case KindConst, KindStack, KindSymbol:
+		v.Off += n
+		return v
+	case KindLow:
+		return low(uint64(v.Off + n))
+	}
+	if n == 0 {
+		return v
+	}
+	return top
+}
+
+// arith computes code on a and b, both without alternatives.
+func arith(code isa.Opcode, a, b Value, width uint8) Value {
+	if a.Kind == KindConst && b.Kind == KindConst {
+		x, y := uint64(a.Off), uint64(b.Off)
+		var r uint64
+		switch code {
+		case isa.OpAdd:
+			r = x + y
+		case isa.OpSub:
+			r = x - y
+		case isa.OpAnd:
+			r = x & y
+		case isa.OpOr:
+			r = x | y
+		case isa.OpXor:
+			r = x ^ y
+		case isa.OpAndNot:
+			r = x &^ y
+		case isa.OpOrNot:
+			r = x | ^y
+		default:
+			return top
+		}
+		return Truncate(Const(r), width)
+	}
+	if (a.Kind == KindLow || b.Kind == KindLow) && (a.Kind == KindLow || a.Kind == KindConst) && (b.Kind == KindLow || b.Kind == KindConst) {
+		r := arith(code, Const(uint64(uint32(a.Off))), Const(uint64(uint32(b.Off))), 8)
+		return Truncate(low(uint64(r.Off)), width)
+	}
+	switch {
+	case code == isa.OpAdd && b.Kind == KindConst, code == isa.OpOr && b.IsZero(), code == isa.OpXor && b.IsZero():
+		return Add(a, b.Off)
+	case code == isa.OpSub && b.Kind == KindConst:
+		return Add(a, -b.Off)
+	case (code == isa.OpAdd || code == isa.OpOr || code == isa.OpXor) && a.Kind == KindConst && (code == isa.OpAdd || a.Off == 0):
+		return Add(b, a.Off)
+	case code == isa.OpOrNot && a.IsZero():
+		return top
+	case code == isa.OpAnd && b.Kind == KindConst && (a.Kind == KindStack || a.Kind == KindSymbol && uint64(b.Off) >= ^uint64(maxAlignment)):
+		return a // aligning a pointer: close enough, as it is used alike throughout
+	case code == isa.OpAnd && (b.IsZero() || a.IsZero()):
+		return Const(0)
+	case code == isa.OpAnd && b.Kind == KindConst && uint64(b.Off) >= 0xffffffff && uint64(b.Off)&0xffffffff == 0xffffffff && a.Kind == KindSymbol:
+		return a
+	}
+	return top
+}

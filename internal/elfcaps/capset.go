@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.Explain = explain
 	a.trace()
 	a.conclude()
-	slices.SortFunc(a.found, func(x, y finding) int {
+	slices.SortStableFunc(a.found, func(x, y finding) int {
 		return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
 	})
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
@@ -155,9 +156,9 @@ func (a *analysis) reportUncalled() {
 			open[addr] = true
 		}
 	})
-	for t, may := range open {
+	for _, t := range slices.Sorted(maps.Keys(open)) { // in order, so that the same file gives the same report
 		for _, k := range a.SinksAt[t] {
-			if may && !k.Called && a.IsCapabilityCall(k.Number) {
+			if open[t] && !k.Called && a.IsCapabilityCall(k.Number) {
 				a.resolveTo(k.Site, report.ABIUnknown)
 			}
 		}

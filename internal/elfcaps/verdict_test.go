@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/elftest"
 	"github.com/capvet/capvet/internal/report"
@@ -56,5 +58,33 @@ func TestPacked(t *testing.T) {
 	data := elftest.Executable(elf.EM_AARCH64, append([]byte("sum!UPX!"), elftest.InlineARM64()...))
 	if got := capset(t, data); got.ABI != report.ABIUnknown || got.Basis != report.BasisNone || !strings.Contains(got.Reason, "upx -d") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestSameReport: of several headers that one call may pass, the report names the
+// same one each time.
+func TestSameReport(t *testing.T) {
+	data := elftest.Fixtures(t)["amd64_heap_v1_O2"]
+	f, err := Open(bytes.NewReader(data), int64(len(data)), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := func() (out []uint64) {
+		a := newAnalysis(f)
+		for i := range uint64(6) {
+			site := absint.CallSite{PC: 0x1000, Sink: a.Inline, Header: absint.Const(i), Number: absint.Const(a.Machine.Capset)}
+			a.SinksAt[i] = []*absint.Sink{{Target: i, Number: site.Number, Site: site}}
+			a.addressTaken[i] = true
+		}
+		a.reportUncalled()
+		for _, x := range a.found {
+			out = append(out, uint64(x.Header.Off))
+		}
+		return out
+	}
+	for range 20 {
+		if got := headers(); !slices.Equal(got, []uint64{0, 1, 2, 3, 4, 5}) {
+			t.Fatalf("found the headers %v", got)
+		}
 	}
 }

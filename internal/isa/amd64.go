@@ -133,15 +133,56 @@ func (x *amd64Insn) width() uint8 {
 // parse takes the instruction at the start of code apart.
 func (x *amd64Insn) parse(code []byte, pc uint64) bool {
 	code = code[:min(len(code), 15)]
-	i := 0
-	var form amd64Form
-prefixes:
-	for {
-		if i >= len(code) {
+	i, ok := x.parsePrefixes(code)
+	if !ok {
+		return false
+	}
+	form, i, ok := x.parseOpcode(code, i)
+	if !ok || i >= len(code) || form&(formBad|formPrefix) != 0 {
+		return false
+	}
+	x.op = code[i]
+	i++
+	if form&formModRM != 0 {
+		if i, ok = x.parseModRM(code, i); !ok {
 			return false
 		}
-		b := code[i]
-		switch {
+		if x.space == 1 && x.modrm>>3&7 < 2 { // test has an immediate
+			switch x.op {
+			case 0xf6:
+				form |= formImm8
+			case 0xf7:
+				form |= formImm32
+			}
+		}
+	}
+	n := x.immediateSize(form)
+	if i+n > len(code) {
+		return false
+	}
+	switch n {
+	case 1:
+		x.imm = int64(int8(code[i]))
+	case 2:
+		x.imm = int64(int16(binary.LittleEndian.Uint16(code[i:])))
+	case 4:
+		x.imm = int64(int32(binary.LittleEndian.Uint32(code[i:])))
+	case 8:
+		x.imm = int64(binary.LittleEndian.Uint64(code[i:]))
+	}
+	x.length = i + n
+	if x.hasModRM && x.base == RegNone { // relative to the next instruction
+		x.base = RegZero
+		x.disp += int64(pc) + int64(x.length)
+	}
+	return true
+}
+
+// parsePrefixes takes up the legacy prefixes and REX, and returns the index of the
+// opcode.
+func (x *amd64Insn) parsePrefixes(code []byte) (i int, ok bool) {
+	for ; i < len(code); i++ {
+		switch b := code[i]; {
 		case b == 0x66:
 			x.opsize = true
 		case b == 0x67:
@@ -154,21 +195,23 @@ prefixes:
 			x.segment, x.thread = true, b == 0x64
 		case b == 0xf0 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26:
 		case b&0xf0 == 0x40:
-			x.rex = b
-			i++
-			if i >= len(code) {
-				return false
+			if i+1 >= len(code) {
+				return 0, false
 			}
-			if amd64OneByte(code[i])&formPrefix != 0 {
-				x.rex = 0 // a REX that is not last has no effect
-				continue
+			if amd64OneByte(code[i+1])&formPrefix == 0 { // a REX that is not last has no effect
+				x.rex = b
+				return i + 1, true
 			}
-			break prefixes
 		default:
-			break prefixes
+			return i, true
 		}
-		i++
 	}
+	return 0, false
+}
+
+// parseOpcode finds the opcode map and returns the form and the index of the last
+// byte of the opcode.
+func (x *amd64Insn) parseOpcode(code []byte, i int) (form amd64Form, last int, ok bool) {
 	at := func(k int) byte {
 		if k < len(code) {
 			return code[k]
@@ -198,22 +241,19 @@ prefixes:
 		p0, p1 := at(i+1), at(i+2)
 		x.rex = ^p0>>5&7 | p1>>4&8
 		x.simd(p1)
-		skip := 3
+		i += 3
 		if b == 0x62 {
-			skip = 4
+			i++
 		}
-		i += skip
 		switch p0 & 7 {
 		case 1:
 			x.space, form = 2, amd64TwoByte(at(i))
-		case 2:
+		case 2, 5, 6:
 			x.space, form = 3, formModRM
 		case 3:
 			x.space, form = 4, formModRM|formImm8
-		case 5, 6:
-			x.space, form = 3, formModRM
 		default:
-			return false
+			return 0, 0, false
 		}
 		if b == 0x62 {
 			x.space = 5
@@ -221,67 +261,30 @@ prefixes:
 	default:
 		x.space, form = 1, amd64OneByte(b)
 	}
-	if i >= len(code) || form&(formBad|formPrefix) != 0 {
-		return false
-	}
-	x.op = code[i]
-	i++
-	if form&formModRM != 0 {
-		var ok bool
-		if i, ok = x.parseModRM(code, i); !ok {
-			return false
-		}
-		if x.space == 1 && x.modrm>>3&7 < 2 { // test has an immediate
-			switch x.op {
-			case 0xf6:
-				form |= formImm8
-			case 0xf7:
-				form |= formImm32
-			}
-		}
-	}
-	n := 0
+	return form, i, true
+}
+
+// immediateSize returns the number of bytes of the immediate.
+func (x *amd64Insn) immediateSize(form amd64Form) (n int) {
 	switch {
-	case form&formMoffs != 0:
-		n = 8
-		if x.addr32 {
-			n = 4
-		}
-	case form&formImm64 != 0 && x.w():
-		n = 8
+	case form&formMoffs != 0 && x.addr32:
+		return 4
+	case form&formMoffs != 0 || form&formImm64 != 0 && x.w():
+		return 8
 	case form&(formImm32|formImm64) != 0:
-		n = 4
 		near := x.space == 1 && (x.op == 0xe8 || x.op == 0xe9) || x.space == 2
 		if x.opsize && !x.w() && !near {
-			n = 2
+			return 2
 		}
-	default:
-		if form&formImm16 != 0 {
-			n += 2
-		}
-		if form&formImm8 != 0 {
-			n++
-		}
+		return 4
 	}
-	if i+n > len(code) {
-		return false
+	if form&formImm16 != 0 {
+		n += 2
 	}
-	switch n {
-	case 1:
-		x.imm = int64(int8(code[i]))
-	case 2:
-		x.imm = int64(int16(binary.LittleEndian.Uint16(code[i:])))
-	case 4:
-		x.imm = int64(int32(binary.LittleEndian.Uint32(code[i:])))
-	case 8:
-		x.imm = int64(binary.LittleEndian.Uint64(code[i:]))
+	if form&formImm8 != 0 {
+		n++
 	}
-	x.length = i + n
-	if x.hasModRM && x.base == RegNone { // relative to the next instruction
-		x.base = RegZero
-		x.disp += int64(pc) + int64(x.length)
-	}
-	return true
+	return n
 }
 
 // simd takes the common byte of VEX and EVEX prefixes.

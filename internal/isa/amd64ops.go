@@ -119,13 +119,13 @@ func (x *amd64Insn) oneByte(pc uint64, in *Insn) {
 func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	width := x.width()
 	switch x.op {
-	case 0x63:
+	case 0x63: // movsxd
+		src := Reg(x.rm())
 		if x.isMem() {
-			in.op(x.mem(OpLoad, 4, Reg(x.reg())))
-			in.op(Operation{Code: OpExtend, Width: 4, Dst: Reg(x.reg()), A: Reg(x.reg()), Imm: 1})
-			return
+			src = Reg(x.reg())
+			in.op(x.mem(OpLoad, 4, src))
 		}
-		in.op(Operation{Code: OpExtend, Width: 4, Dst: Reg(x.reg()), A: Reg(x.rm()), Imm: 1})
+		in.op(Operation{Code: OpExtend, Width: 4, Dst: Reg(x.reg()), A: src, Imm: 1})
 	case 0x68, 0x6a:
 		in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: -8})
 		in.op(Operation{Code: OpStoreImm, Width: 8, A: rsp, B: RegNone, Imm: x.imm})
@@ -141,21 +141,10 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	case 0x86, 0x87:
 		in.kill(Reg(x.reg()))
 		x.killRM(in, 8)
-	case 0x88:
-		x.store(in, Reg(x.reg()), 1)
-	case 0x89:
-		x.store(in, Reg(x.reg()), width)
-	case 0x8a:
-		in.kill(Reg(x.reg()))
-	case 0x8b:
-		if width == 2 {
-			in.kill(Reg(x.reg()))
-			return
-		}
-		x.load(in, Reg(x.reg()), width)
+	case 0x88, 0x89, 0x8a, 0x8b, 0xc6, 0xc7:
+		x.move(in, width)
 	case 0x8d:
-		o := x.mem(OpAdd, width, Reg(x.reg()))
-		in.op(o)
+		in.op(x.mem(OpAdd, width, Reg(x.reg())))
 	case 0x8f:
 		x.killRM(in, 8)
 		in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: 8})
@@ -167,37 +156,17 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 			return
 		}
 		in.kill(rax)
-	case 0x99, 0x9f, 0xe4, 0xe5, 0xec, 0xed, 0xa0, 0xa1:
+	case 0x99:
 		in.kill(rax)
-		if x.op == 0x99 {
-			in.kill(rdx)
-		}
+		in.kill(rdx)
+	case 0x9f, 0xe4, 0xe5, 0xec, 0xed, 0xa0, 0xa1:
+		in.kill(rax)
 	case 0xa4, 0xa5, 0xaa, 0xab:
 		x.repeat(in)
 	case 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3:
 		x.shiftRM(in, width)
 	case 0xc2, 0xc3, 0xca, 0xcb:
 		in.Flow = FlowReturn
-	case 0xc6:
-		if x.isMem() {
-			o := x.mem(OpStoreImm, 1, 0)
-			o.Disp, o.Imm = o.Imm, x.imm
-			in.op(o)
-			return
-		}
-		in.kill(Reg(x.rm()))
-	case 0xc7:
-		if x.isMem() {
-			o := x.mem(OpStoreImm, width, 0)
-			o.Disp, o.Imm = o.Imm, x.imm
-			in.op(o)
-			return
-		}
-		imm := x.imm
-		if width == 4 {
-			imm = int64(uint32(imm))
-		}
-		in.op(Operation{Code: OpConst, Width: max(width, 4), Dst: Reg(x.rm()), Imm: imm})
 	case 0xc9:
 		in.op(Operation{Code: OpMov, Width: 8, Dst: rsp, A: rbp})
 		in.op(Operation{Code: OpLoad, Width: 8, Dst: rbp, A: rsp, B: RegNone})
@@ -209,26 +178,61 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	case 0xe9, 0xeb:
 		in.Flow, in.Target = FlowJump, next+uint64(x.imm)
 	case 0xf6, 0xf7:
-		switch x.modrm >> 3 & 7 {
-		case 2, 3:
-			if x.isMem() || width < 4 {
-				x.killRM(in, width)
-				return
-			}
-			r := Reg(x.rm())
-			if x.modrm>>3&7 == 2 {
-				in.op(Operation{Code: OpXor, Width: width, Dst: r, A: r, B: RegNone, Imm: -1})
-			} else {
-				in.op(Operation{Code: OpSub, Width: width, Dst: r, A: RegZero, B: r})
-			}
-		case 4, 5, 6, 7:
-			in.kill(rax)
-			in.kill(rdx)
-		}
+		x.group3(in, width)
 	case 0xfe:
 		x.killRM(in, 1)
 	case 0xff:
 		x.group5(in)
+	}
+}
+
+// move is mov between registers, memory and immediates.
+func (x *amd64Insn) move(in *Insn, width uint8) {
+	if x.op&1 == 0 {
+		width = 1
+	}
+	switch x.op {
+	case 0x88, 0x89:
+		x.store(in, Reg(x.reg()), width)
+	case 0x8a, 0x8b:
+		if width < 4 {
+			in.kill(Reg(x.reg()))
+			return
+		}
+		x.load(in, Reg(x.reg()), width)
+	case 0xc6, 0xc7:
+		switch {
+		case x.isMem():
+			o := x.mem(OpStoreImm, width, RegNone)
+			o.Disp, o.Imm = o.Imm, x.imm
+			in.op(o)
+		case width == 1:
+			in.kill(Reg(x.rm()))
+		case width == 4:
+			in.op(Operation{Code: OpConst, Width: 4, Dst: Reg(x.rm()), Imm: int64(uint32(x.imm))})
+		default:
+			in.op(Operation{Code: OpConst, Width: max(width, 4), Dst: Reg(x.rm()), Imm: x.imm})
+		}
+	}
+}
+
+// group3 is not, neg, mul and div.
+func (x *amd64Insn) group3(in *Insn, width uint8) {
+	switch kind := x.modrm >> 3 & 7; kind {
+	case 2, 3:
+		if x.isMem() || width < 4 {
+			x.killRM(in, width)
+			return
+		}
+		r := Reg(x.rm())
+		if kind == 2 {
+			in.op(Operation{Code: OpXor, Width: width, Dst: r, A: r, B: RegNone, Imm: -1})
+		} else {
+			in.op(Operation{Code: OpSub, Width: width, Dst: r, A: RegZero, B: r})
+		}
+	case 4, 5, 6, 7:
+		in.kill(rax)
+		in.kill(rdx)
 	}
 }
 

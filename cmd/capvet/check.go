@@ -187,7 +187,7 @@ func (c *check) scan(ctx context.Context, image policy.Image, scope policy.Scope
 	}
 	r, err := c.scanner.Scan(ctx, imagescan.Request{
 		Reference: image.Reference, Platform: "linux/" + image.Architecture, Credentials: keychain{}, Hinted: !scope.AllImages, Words: words,
-		Others: scope.AllBinaries,
+		AllBinaries: scope.AllBinaries,
 	})
 	var known policy.Image
 	var classed *imagescan.Error

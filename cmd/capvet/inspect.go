@@ -40,7 +40,7 @@ func newInspectCommand() *cobra.Command {
 				}
 				for i := range r.Binaries {
 					if len(libraries) > 0 {
-						inspect.Resolve(&r.Binaries[i], findLibraries(libraries))
+						inspect.ResolveLibraries(&r.Binaries[i], findLibraries(libraries))
 					}
 				}
 				reports, evidence = append(reports, r), append(evidence, why)

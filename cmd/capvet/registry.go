@@ -9,10 +9,10 @@ import (
 
 	"github.com/capvet/capvet/internal/imagescan"
 	"github.com/capvet/capvet/internal/inspect"
-	"github.com/capvet/capvet/internal/product"
+	"github.com/capvet/capvet/internal/registry"
 )
 
-// registryOptions say how registries are spoken to.
+// registryOptions configure the access to registries.
 type registryOptions struct {
 	plainHTTP   []string
 	authorities []string
@@ -27,46 +27,39 @@ func (o *registryOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
 }
 
-// scanner makes a scanner that reads from those registries. Its errors are of
-// files that the options name.
+// scanner returns a scanner with these options. It fails on the files that they
+// name.
 func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
-	// Whoever runs this chose the registry: loopback is as good as any.
-	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	tls, err := imagescan.WithCertificates(o.authorities)
+	tls, err := registry.WithCertificates(o.authorities)
 	if err != nil {
 		return nil, err
 	}
-	connections := imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls}
-	var hosts *imagescan.Hosts
+	// The user chose the registry: loopback is permitted too.
+	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	connections := registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls}
+	var hosts *registry.Hosts
 	if o.config != "" {
-		if hosts, err = imagescan.LoadHosts(o.config, connections); err != nil {
+		if hosts, err = registry.LoadHosts(o.config, connections); err != nil {
 			return nil, err
 		}
 	}
-	return imagescan.New(imagescan.Options{
-		Analyze:     inspect.File,
-		Other:       inspect.Other,
-		Settings:    product.Settings,
-		IsCandidate: product.IsExecutable,
-		IsHint:      product.Hinted,
-		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-		Transport:   imagescan.NewTransport(connections),
-		Hosts:       hosts,
-		PlainHTTP:   o.plainHTTP,
-		UserAgent:   "capvet/" + version,
-		StopEarly:   stopEarly,
-		Tables:      o.tables,
+	client, err := registry.NewClient(registry.Options{
+		Transport: registry.NewTransport(connections), PlainHTTP: o.plainHTTP, Hosts: hosts, UserAgent: "capvet/" + version,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return imagescan.New(imagescan.Options{Inspector: inspect.Inspector(), Registry: client, StopEarly: stopEarly, TOC: o.tables})
 }
 
-// keychain are the credentials of docker login and its helpers.
+// keychain holds the credentials of docker login and its helpers.
 type keychain struct{}
 
 // For implements imagescan.Credentials.
 func (keychain) For(repository name.Repository) []authn.Authenticator {
 	auth, err := authn.DefaultKeychain.Resolve(repository)
 	if err != nil {
-		return nil // anonymously, then: the registry will say if that is not enough
+		return nil // anonymous access, which the registry may refuse
 	}
 	return []authn.Authenticator{auth}
 }

@@ -33,7 +33,9 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}, Early: first, Others: binaries == binariesAll})
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{
+					Reference: reference, Platform: platform, Credentials: keychain{}, Early: first, AllBinaries: binaries == binariesAll,
+				})
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)

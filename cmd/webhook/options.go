@@ -17,6 +17,8 @@ import (
 	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/imagescan"
+	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
 )
 
 // options are the command line.
@@ -40,13 +42,15 @@ type options struct {
 	tables         bool
 	tagsFor        time.Duration
 	failuresFor    time.Duration
-	registries     imagescan.Registries
+	registries     registry.Access
 	registryCAs    []string
 	registryConfig string
 	// A kubelet's, under the names of its own flags.
 	providerConfig  string
 	providerPlugins string
 	limits          imagescan.Limits
+	stallTime       time.Duration
+	stallBytes      int64
 	reviewMemory    int64
 }
 
@@ -91,6 +95,8 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "", "`file` with a kubelet's CredentialProviderConfig: plugins with the credentials that capvet's own identity has in a cloud's registry; empty: none")
 	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "", "`folder` with those plugins")
 	flags.Int64Var(&o.reviewMemory, "max-review-memory", admission.DefaultReviewMemory, "`bytes` that all reviews being answered have together; more are refused, which the failurePolicy judges")
+	flags.DurationVar(&o.stallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send nothing of a layer")
+	flags.Int64Var(&o.stallBytes, "stall-bytes", registry.DefaultStallBytes, "least `bytes` that a registry has to send of a layer in each --stall-time")
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -131,26 +137,24 @@ func addPrefix(list *[]netip.Prefix) func(string) error {
 
 // registerLimits makes each bound of a scan a flag.
 func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
-	flags.DurationVar(&l.StallTime, "stall-time", imagescan.DefaultStallTime, "how long a registry may send nothing of a layer")
-	flags.Int64Var(&l.StallBytes, "stall-bytes", imagescan.DefaultStallBytes, "least `bytes` that a registry has to send of a layer in each --stall-time")
 	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
 	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time; a quarter of them is kept for namespaces that have none running")
 	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting, "requests that may wait for their turn to be scanned; beyond it the namespace with the most of them is turned away")
 	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")
 	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "reports to keep")
-	flags.IntVar(&l.Layers, "max-layers", imagescan.DefaultLayers, "layers of one image")
-	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", imagescan.DefaultLayersAtOnce(), "layers of one image that are read at a time; by default as many as there are cores")
+	flags.IntVar(&l.Layers, "max-layers", layers.DefaultLayers, "layers of one image")
+	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", layers.DefaultLayersAtOnce(), "layers of one image that are read at a time; by default as many as there are cores")
 	flags.Int64Var(&l.LayerCache, "max-cached-layer-bytes", imagescan.DefaultLayerCache, "`bytes` of what is remembered of layers")
-	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", imagescan.DefaultLayerBytes, "`bytes` of one packed layer")
+	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", layers.DefaultLayerBytes, "`bytes` of one packed layer")
 	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
 	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "how many times its packed size a large layer may unpack to")
 	flags.Int64Var(&l.Layer.WindowBytes, "max-zstd-window", imagefs.DefaultWindowBytes, "`bytes` of the window that a zstd layer may ask for")
-	flags.Int64Var(&l.TableBytes, "max-table-bytes", imagescan.DefaultTableBytes, "`bytes` of the table of contents of one layer, packed or not; with a larger one the layer is read in full")
-	flags.Int64Var(&l.TableFrom, "toc-from", imagescan.DefaultTableFrom, "`bytes` of the smallest packed layer that is read through its table of contents")
+	flags.Int64Var(&l.TOCBytes, "max-table-bytes", layers.DefaultTOCBytes, "`bytes` of the table of contents of one layer, packed or not; with a larger one the layer is read in full")
+	flags.Int64Var(&l.TOCFrom, "toc-from", layers.DefaultTOCFrom, "`bytes` of the smallest packed layer that is read through its table of contents")
 	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
-	flags.Int64Var(&l.FileBytes, "max-file-bytes", imagescan.DefaultFileBytes, "`bytes` of one executable that is looked at")
-	flags.IntVar(&l.Executables, "max-executables", imagescan.DefaultExecutables, "executables and libraries of one layer that are looked at for a policy with binaries: All")
-	flags.Int64Var(&l.ExecutableBytes, "max-executable-bytes", imagescan.DefaultExecutableBytes, "`bytes` of those of one layer")
+	flags.Int64Var(&l.FileBytes, "max-file-bytes", layers.DefaultFileBytes, "`bytes` of one executable that is looked at")
+	flags.IntVar(&l.Executables, "max-executables", layers.DefaultExecutables, "executables and libraries of one layer that are looked at for a policy with binaries: All")
+	flags.Int64Var(&l.ExecutableBytes, "max-executable-bytes", layers.DefaultExecutableBytes, "`bytes` of those of one layer")
 	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "executables of one layer that are looked at")
 	flags.Int64Var(&l.Layer.LinkBytes, "max-link-bytes", imagefs.DefaultLinkBytes, "`bytes` of the names and targets of one layer's links")
 	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")

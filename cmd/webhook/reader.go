@@ -14,13 +14,12 @@ import (
 	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/imagescan"
 	"github.com/capvet/capvet/internal/inspect"
-	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/pullauth"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// imageReader reads images for admission: with the Pod's own credentials,
-// through the scanner.
+// imageReader scans images for admission, with the Pod's own credentials.
 type imageReader struct {
 	secrets   pullauth.Resolver
 	providers *pullauth.Providers
@@ -35,18 +34,9 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	connections, err := o.connections()
+	client, err := o.registryClient()
 	if err != nil {
 		return nil, err
-	}
-	var hosts *imagescan.Hosts
-	if o.registryConfig != "" {
-		if hosts, err = imagescan.LoadHosts(o.registryConfig, connections); err != nil {
-			return nil, err
-		}
-		hosts.Failed = func(err error) {
-			logf.Log.WithName("registries").Error(err, "The configuration of registries changed and could not be read: what was read last holds")
-		}
 	}
 	var providers *pullauth.Providers
 	if o.providerConfig != "" {
@@ -55,22 +45,13 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		}
 	}
 	scanner, err := imagescan.New(imagescan.Options{
-		Analyze:     inspect.File,
-		IsCandidate: product.IsExecutable,
-		IsHint:      product.Hinted,
-		Other:       inspect.Other,
-		Settings:    product.Settings,
-		Libraries:   imagescan.Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve},
-		Transport:   imagescan.NewTransport(connections),
-		Hosts:       hosts,
-		Registries:  o.registries,
-		Tables:      o.tables,
-		TagsFor:     o.tagsFor,
-		FailuresFor: o.failuresFor,
-		PlainHTTP:   o.plainHTTP,
-		UserAgent:   "capvet/" + version,
-		Limits:      o.limits,
-		Observer:    observer,
+		Inspector:     inspect.Inspector(),
+		Registry:      client,
+		TOC:           o.tables,
+		ResolutionTTL: o.tagsFor,
+		FailureTTL:    o.failuresFor,
+		Limits:        o.limits,
+		Observer:      observer,
 	})
 	if err != nil {
 		return nil, err
@@ -81,10 +62,31 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, providers: providers, scanner: scanner, early: o.early}, nil
 }
 
-// connections says where connections may go and what they trust.
-func (o options) connections() (imagescan.TransportOptions, error) {
-	tls, err := imagescan.WithCertificates(o.registryCAs)
-	return imagescan.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}, err
+// registryClient returns the client for all registries.
+func (o options) registryClient() (*registry.Client, error) {
+	tls, err := registry.WithCertificates(o.registryCAs)
+	if err != nil {
+		return nil, err
+	}
+	connections := registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}
+	var hosts *registry.Hosts
+	if o.registryConfig != "" {
+		if hosts, err = registry.LoadHosts(o.registryConfig, connections); err != nil {
+			return nil, err
+		}
+		hosts.OnReloadError = func(err error) {
+			logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
+		}
+	}
+	return registry.NewClient(registry.Options{
+		Transport:  registry.NewTransport(connections),
+		PlainHTTP:  o.plainHTTP,
+		Hosts:      hosts,
+		Access:     o.registries,
+		UserAgent:  "capvet/" + version,
+		StallTime:  o.stallTime,
+		StallBytes: o.stallBytes,
+	})
 }
 
 // Read implements admission.ImageReader.
@@ -96,7 +98,7 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 	if len(skipped) > 0 {
 		logf.FromContext(ctx).Info("pull secrets are missing or broken, and left out", "namespace", puller.Namespace, "secrets", skipped)
 	}
-	if ref, err := name.ParseReference(wanted.Reference); err == nil { // if not, the scanner says so
+	if ref, err := name.ParseReference(wanted.Reference); err == nil { // the scanner reports a malformed one
 		if err := r.providers.Add(ctx, credentials, ref.Context()); err != nil {
 			logf.FromContext(ctx).Error(err, "going on without a plugin's credentials", "image", wanted.Reference)
 		}
@@ -104,11 +106,11 @@ func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted 
 	return r.scanner.Scan(ctx, imagescan.Request{
 		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: credentials, Early: r.early && !wanted.Scope.Trigger,
 		Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
-		Others: wanted.Scope.AllBinaries, Namespace: puller.Namespace,
+		AllBinaries: wanted.Scope.AllBinaries, Namespace: puller.Namespace,
 	})
 }
 
-// scanMetrics is the scanner's observer.
+// scanMetrics records scans as metrics. It implements imagescan.Observer.
 type scanMetrics struct {
 	seconds *prometheus.HistogramVec
 	cached  prometheus.Counter
@@ -119,16 +121,16 @@ func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
 	m := &scanMetrics{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "capvet_scan_duration_seconds",
-			Help:    "Time to read an image that was not known yet, by how it ended: ok, or a class of error.",
+			Help:    "Duration of scans of images without a cached report, by result: ok, or an error class.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}, []string{"result"}),
 		cached: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "capvet_scan_shared_total",
-			Help: "Images answered without a scan of their own: remembered, or being scanned for another request.",
+			Help: "Requests answered without a scan of their own: from the cache, or by the scan of another request.",
 		}),
 		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "capvet_scan_wait_seconds",
-			Help:    "Time that scans waited for their turn before they began.",
+			Help:    "Time that scans were queued before they started.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}),
 	}
@@ -155,16 +157,16 @@ func (m *scanMetrics) Shared() { m.cached.Inc() }
 // Waited implements imagescan.Observer.
 func (m *scanMetrics) Waited(took time.Duration) { m.waited.Observe(took.Seconds()) }
 
-// registerLoad has metrics say what the scanner has to do at the moment.
+// registerLoad registers gauges of the scanner's load.
 func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) error {
 	for _, c := range []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "capvet_scans_running",
-			Help: "Scans under way.",
+			Help: "Running scans.",
 		}, func() float64 { running, _ := load(); return float64(running) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "capvet_scans_waiting",
-			Help: "Requests that wait for their turn to be scanned.",
+			Help: "Requests that wait for a scan to start.",
 		}, func() float64 { _, waiting := load(); return float64(waiting) }),
 	} {
 		if err := r.Register(c); err != nil {

@@ -6,18 +6,17 @@ import (
 	"path"
 )
 
-// maxParts is how often one layer may take back what it has itself written.
-// Builders do it never or once; each time costs look-ups.
+// maxParts bounds how often one layer may undo its own entries. Builders do it
+// never or once; each part slows look-ups.
 const maxParts = 16
 
-// builder makes a layer of its entries, in their order.
+// builder assembles a layer from its entries, in their order.
 type builder struct {
 	parts []*part
 	seed  maphash.Seed
-	// linked is what a hard link of the part that is being filled names, by hash of
-	// the path.
+	// linked are the targets of the top part's hard links, by hash of the path.
 	linked map[uint64]bool
-	// last is the directory of the last entry: the next is mostly in it too.
+	// last is the directory of the last entry: the next is mostly there too.
 	last string
 }
 
@@ -27,7 +26,7 @@ func newBuilder() *builder {
 	return b
 }
 
-// begin starts a part on top of the others.
+// begin starts a new top part.
 func (b *builder) begin() {
 	b.parts = append(b.parts, newPart(b.seed))
 	b.linked, b.last = map[uint64]bool{}, ""
@@ -35,10 +34,9 @@ func (b *builder) begin() {
 
 func (b *builder) top() *part { return b.parts[len(b.parts)-1] }
 
-// add notes an entry, in a part of its own where it undoes what the layer has
-// done: puts something in the place of a directory with all that is in it, or a
-// directory in the place of something else, or new content where a hard link
-// keeps the old.
+// add records an entry. It starts a new part if the entry undoes earlier ones:
+// replaces a directory with its content, replaces another entry by a directory,
+// or replaces content that a hard link keeps.
 func (b *builder) add(name string, e Entry, wanted bool) error {
 	if e.Kind == HardLink {
 		e.Link = Clean(e.Link)
@@ -59,9 +57,9 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	return nil
 }
 
-// enter notes that there is something in a directory, which the layer need not
-// list. What it has in the directory's place gives way, but for symbolic links:
-// they are written through.
+// enter records that a directory has content; the layer need not list it. An
+// entry of another kind in its place gives way, except a symbolic link, which is
+// written through.
 func (b *builder) enter(directory string) {
 	if directory == b.last {
 		return
@@ -72,7 +70,7 @@ func (b *builder) enter(directory string) {
 		if b.top().directories[h] {
 			return
 		}
-		if in, kind := b.shown(h); kind != 0 && kind != Directory && kind != Symlink {
+		if in, kind := b.latest(h); kind != 0 && kind != Directory && kind != Symlink {
 			if in == len(b.parts)-1 {
 				b.begin()
 			}
@@ -85,8 +83,9 @@ func (b *builder) enter(directory string) {
 	}
 }
 
-// shown returns the part that last had a path, and what it is there; 0: none had.
-func (b *builder) shown(h uint64) (int, Kind) {
+// latest returns the highest part with an entry at a path, and its kind; kind 0
+// means no part.
+func (b *builder) latest(h uint64) (int, Kind) {
 	for i := len(b.parts) - 1; i >= 0; i-- {
 		if kind, ok := b.parts[i].kinds[h]; ok {
 			return i, kind

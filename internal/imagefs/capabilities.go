@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// capabilityRecord is the PAX record in which tar keeps the extended attribute
+// capabilityRecord is the PAX record of the extended attribute
 // security.capability.
 const capabilityRecord = "SCHILY.xattr.security.capability"
 
@@ -16,11 +16,11 @@ const (
 	capRevisionMask = 0xff000000
 	capRevision1    = 0x01000000 // one pair of 32-bit sets
 	capRevision2    = 0x02000000 // two
-	capRevision3    = 0x03000000 // two, and the root's user ID of a namespace
+	capRevision3    = 0x03000000 // two, and the UID of a namespace's root
 	capEffective    = 0x000001
 )
 
-// capabilityNames are by number (linux/capability.h, 6.12).
+// capabilityNames are the names of capabilities, by number (linux/capability.h, 6.12).
 var capabilityNames = [...]string{
 	"chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "linux_immutable",
 	"net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner", "sys_module", "sys_rawio", "sys_chroot",
@@ -29,11 +29,11 @@ var capabilityNames = [...]string{
 	"perfmon", "bpf", "checkpoint_restore",
 }
 
-// malformedCapabilities stands for an attribute that the kernel would refuse.
+// malformedCapabilities is the text of an attribute that the kernel refuses.
 const malformedCapabilities = "malformed"
 
-// capabilities words the attribute as cap_to_text(3) does, for example
-// "cap_net_admin,cap_net_raw=ep". Empty: there is none.
+// capabilities returns the text of the attribute in the form of cap_to_text(3),
+// for example "cap_net_admin,cap_net_raw=ep"; empty for an empty attribute.
 func capabilities(attribute string) string {
 	if attribute == "" {
 		return ""

@@ -17,7 +17,7 @@ import (
 // each of the first inputs smaller, and hardly tries any.
 func FuzzTree(f *testing.F) {
 	lower := archive(f, file("usr/bin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/bin/haproxy"))
-	upper := archive(f, opaque("usr/"), whiteout("", "bin"), file("bin/haproxy", "b"), symlink("l", "bin/../haproxy"))
+	upper := archive(f, opaque("usr/"), whiteoutFile("", "bin"), file("bin/haproxy", "b"), symlink("l", "bin/../haproxy"))
 	loops := archive(f, symlink("haproxy", "l/haproxy"), symlink("l", "."), hardlink("a", "b"), hardlink("b", "a"))
 	f.Add(lower, upper, "/bin/haproxy", uint16(0))
 	f.Add(packGzip(lower), packZstd(upper), "../l", uint16(0))
@@ -72,7 +72,7 @@ func fuzzLayer(source io.Reader, read map[Source]bool) (*Layer, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return ReadLayer(r, limits, func(string) bool { return true }, func(at Source, _ Attributes, content io.Reader) error {
+	return readLayer(r, limits, func(string) bool { return true }, func(at Source, _ Attributes, content io.Reader) error {
 		read[at] = true
 		_, err := io.Copy(io.Discard, content)
 		return err

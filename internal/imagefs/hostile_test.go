@@ -40,9 +40,9 @@ func TestDisputed(t *testing.T) {
 		{"the link comes later", [][]entry{{file("bin/haproxy", "first")}, bin}, "/bin/haproxy", "/usr/bin/haproxy=old"},
 		{"the link's target changes later", [][]entry{bin, {file("usr/bin/haproxy", "new")}}, "/bin/haproxy", "/usr/bin/haproxy=new"},
 		{"hard link below a link of a lower layer", [][]entry{bin, {file("x", "new"), hardlink("bin/haproxy", "x")}}, "/bin/haproxy", "/bin/haproxy=new"},
-		{"a whiteout without a name", [][]entry{{file("d/haproxy", "a")}, {whiteout("d/", "")}}, "/d/haproxy", "/d/haproxy=a"},
-		{"a whiteout of its own directory", [][]entry{{file("d/haproxy", "a")}, {whiteout("d/", ".")}}, "/d/haproxy", "/d/haproxy=a"},
-		{"a whiteout of the directory above", [][]entry{{file("d/e/haproxy", "a")}, {whiteout("d/e/", "..")}}, "/d/e/haproxy", "/d/e/haproxy=a"},
+		{"a whiteout without a name", [][]entry{{file("d/haproxy", "a")}, {whiteoutFile("d/", "")}}, "/d/haproxy", "/d/haproxy=a"},
+		{"a whiteout of its own directory", [][]entry{{file("d/haproxy", "a")}, {whiteoutFile("d/", ".")}}, "/d/haproxy", "/d/haproxy=a"},
+		{"a whiteout of the directory above", [][]entry{{file("d/e/haproxy", "a")}, {whiteoutFile("d/e/", "..")}}, "/d/e/haproxy", "/d/e/haproxy=a"},
 		{"other marks remove nothing", [][]entry{{file("d/haproxy", "a")}, {file("d/.wh..wh.plnk", "")}}, "/d/haproxy", "/d/haproxy=a"},
 		{"up from behind a link into what is hidden", [][]entry{{file("a/haproxy", "old"), dir("b/c")}, {opaque("a/"), symlink("l", "b/c/../../a/haproxy")}}, "/l", ""},
 		{"up and into what shows", [][]entry{{file("a/haproxy", "old"), dir("b/c")}, {opaque("b/"), symlink("l", "b/c/../../a/haproxy")}}, "/l", "/a/haproxy=old"},
@@ -102,7 +102,7 @@ func TestLinksAreBounded(t *testing.T) {
 		{"entries just fit", Limits{Entries: 4}, nil},
 		{"entries", Limits{Entries: 3}, ErrTooLarge},
 	} {
-		_, err := ReadLayer(bytes.NewReader(data), tt.limits, isHAProxy, discard)
+		_, err := readLayer(bytes.NewReader(data), tt.limits, isHAProxy, discard)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
 		}
@@ -155,7 +155,7 @@ func TestErrorsOfContent(t *testing.T) {
 	} {
 		r, err := Unpack(tt.packed, Limits{}, nil)
 		if err == nil {
-			_, err = ReadLayer(r, Limits{}, isHAProxy, tt.visit)
+			_, err = readLayer(r, Limits{}, isHAProxy, tt.visit)
 			_ = r.Close()
 		}
 		if !errors.Is(err, tt.want) || errors.Is(err, tt.not) {

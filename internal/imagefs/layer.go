@@ -3,13 +3,12 @@ package imagefs
 import (
 	"hash/maphash"
 	"path"
-	"strings"
 )
 
-// Kind is what an entry of a layer is.
+// Kind is the type of an entry.
 type Kind uint8
 
-// Kinds of entries.
+// Types of entries.
 const (
 	Regular Kind = iota + 1
 	Directory
@@ -18,81 +17,55 @@ const (
 	Other // devices, FIFOs
 )
 
-// Entry is what a layer says of one path.
+// Entry is one path of a layer.
 type Entry struct {
 	Kind Kind
-	// Link is a symbolic link's target as written, or the clean path of the
-	// file that a hard link names.
+	// Link is the target of a symbolic link, as written, or the clean path of the
+	// target of a hard link.
 	Link string
 }
 
-// Source names a file's content within its layer. Paths are absolute, clean and
-// slash-separated.
+// Source identifies a file's content within its layer. Path is absolute, clean
+// and slash-separated.
 type Source struct {
-	// Part counts how often the layer took back, before this file, what it had
-	// itself written: 0 in all but odd layers.
+	// Part is the number of times that the layer undid its own entries before this
+	// file: 0 in all but odd layers.
 	Part int
 	Path string
 }
 
-// Layer is what one layer does to the file system. It does not change once it
-// is read.
+// Layer is one layer's changes to the file system. It is immutable.
 type Layer struct {
-	// parts lie on each other like layers, the lowest first. Within one no
-	// entry undoes what another did, but for the last of a path, which stands.
-	// Whiteouts are of the lowest: they are for what lies below the layer.
+	// parts are stacked like layers, the lowest first. Within a part, entries of
+	// one path replace each other and no other entry is undone. The lowest part
+	// holds the whiteouts, which apply below the layer.
 	parts []*part
 }
 
 // part is a run of a layer's entries.
 type part struct {
 	links  map[string]Entry // symbolic and hard
-	wanted map[string]bool  // the regular files that were asked for
+	wanted map[string]bool  // the selected regular files
 
-	seed   maphash.Seed
-	kinds  map[uint64]Kind // by hash of the path: of every entry
-	gone   map[uint64]bool // whiteouts
-	opaque map[uint64]bool // directories whose lower content is gone
-	// directories have something in them, listed or not. Whiteouts do not count:
-	// where one lies below a file, unpackers leave the file or refuse the layer.
+	// Sets of paths, by hash: a layer may have a million.
+	seed    maphash.Seed
+	kinds   map[uint64]Kind // of every entry
+	removed map[uint64]bool // by a whiteout
+	opaque  map[uint64]bool // directories whose lower content is removed
+	// directories are those with content, listed or not. Whiteouts do not count:
+	// for one below a file, unpackers keep the file or refuse the layer.
 	directories map[uint64]bool
 }
 
 func newPart(seed maphash.Seed) *part {
 	return &part{
 		links: map[string]Entry{}, wanted: map[string]bool{},
-		seed: seed, kinds: map[uint64]Kind{}, gone: map[uint64]bool{}, opaque: map[uint64]bool{},
+		seed: seed, kinds: map[uint64]Kind{}, removed: map[uint64]bool{}, opaque: map[uint64]bool{},
 		directories: map[uint64]bool{},
 	}
 }
 
-// Marks of the OCI image format, "Whiteouts"; they come from AUFS.
-const (
-	whiteoutPrefix = ".wh."
-	opaqueMark     = ".wh..wh..opq"
-	auxiliary      = ".wh..wh." // other AUFS bookkeeping
-)
-
-// whiteout notes a mark and reports whether name is one.
-func (p *part) whiteout(name string) bool {
-	dir, base := path.Split(name)
-	switch {
-	case base == opaqueMark:
-		p.opaque[p.hash(path.Clean(dir))] = true
-	case strings.HasPrefix(base, auxiliary):
-	case strings.HasPrefix(base, whiteoutPrefix):
-		// Names that lead out of the directory remove nothing: containerd
-		// refuses them.
-		if removed := base[len(whiteoutPrefix):]; removed != "" && removed != "." && removed != ".." {
-			p.gone[p.hash(path.Join(dir, removed))] = true
-		}
-	default:
-		return false
-	}
-	return true
-}
-
-// add notes an entry; the last of a path stands.
+// add records an entry. It replaces an earlier one of the same path.
 func (p *part) add(name string, e Entry, wanted bool) {
 	delete(p.links, name)
 	delete(p.wanted, name)
@@ -109,7 +82,7 @@ func (p *part) add(name string, e Entry, wanted bool) {
 
 func (p *part) hash(name string) uint64 { return maphash.String(p.seed, name) }
 
-// entry returns what the part itself has at a path.
+// entry returns the part's own entry at a path.
 func (p *part) entry(name string) (Entry, bool) {
 	if e, ok := p.links[name]; ok {
 		return e, true
@@ -118,35 +91,7 @@ func (p *part) entry(name string) (Entry, bool) {
 	return Entry{Kind: kind}, ok
 }
 
-// hides reports whether the part keeps what lies below it at a path from being
-// seen.
-func (p *part) hides(name string) bool {
-	if p.gone[p.hash(name)] {
-		return true
-	}
-	for parent := path.Dir(name); ; parent = path.Dir(parent) {
-		if p.covers(parent) {
-			return true
-		}
-		if parent == "/" {
-			return false
-		}
-	}
-}
-
-// covers reports whether the part keeps what lies below it in a directory from
-// being seen.
-func (p *part) covers(directory string) bool {
-	h := p.hash(directory)
-	if p.gone[h] || p.opaque[h] {
-		return true
-	}
-	e, ok := p.entry(directory)
-	return ok && e.Kind != Directory && directory != "/"
-}
-
-// HasFile reports whether a regular file at that path is among what the layer
-// brings.
+// HasFile reports whether the layer contains a regular file at a path.
 func (l *Layer) HasFile(name string) bool {
 	for _, p := range l.parts {
 		if e, ok := p.entry(name); ok && e.Kind == Regular {
@@ -156,12 +101,12 @@ func (l *Layer) HasFile(name string) bool {
 	return false
 }
 
-// Bytes returns about how much memory the layer takes.
+// Bytes returns the approximate memory of the layer, in bytes.
 func (l *Layer) Bytes() int64 {
-	const perHash, perName = 24, 96 // of a map's element with its share of the empty ones
+	const perHash, perName = 24, 96 // of a map element, with its share of empty slots
 	n := int64(0)
 	for _, p := range l.parts {
-		n += int64(perHash * (len(p.kinds) + len(p.gone) + len(p.opaque) + len(p.directories)))
+		n += int64(perHash * (len(p.kinds) + len(p.removed) + len(p.opaque) + len(p.directories)))
 		for name, e := range p.links {
 			n += int64(perName + len(name) + len(e.Link))
 		}
@@ -172,7 +117,6 @@ func (l *Layer) Bytes() int64 {
 	return n
 }
 
-// Clean returns the absolute, clean form of a path in a layer. What climbs out
-// of the root stays at the root, as it does for an unpacker that is confined to
-// it.
+// Clean returns the absolute, clean form of a path in a layer. ".." at the root
+// stays there, as for an unpacker confined to the root.
 func Clean(name string) string { return path.Clean("/" + name) }

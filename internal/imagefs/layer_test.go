@@ -25,7 +25,7 @@ func file(name, content string) entry             { return entry{name, tar.TypeR
 func dir(name string) entry                       { return entry{name, tar.TypeDir, ""} }
 func symlink(name, target string) entry           { return entry{name, tar.TypeSymlink, target} }
 func hardlink(name, target string) entry          { return entry{name, tar.TypeLink, target} }
-func whiteout(dir, base string) entry             { return file(dir+".wh."+base, "") }
+func whiteoutFile(dir, base string) entry         { return file(dir+".wh."+base, "") }
 func opaque(dir string) entry                     { return file(dir+".wh..wh..opq", "") }
 func isHAProxy(name string) bool                  { return strings.HasSuffix(name, "haproxy") }
 func discard(Source, Attributes, io.Reader) error { return nil }
@@ -57,12 +57,16 @@ func archive(t testing.TB, entries ...entry) []byte {
 	return b.Bytes()
 }
 
+func readLayer(r io.Reader, limits Limits, wanted func(path string) bool, visit Visit) (*Layer, error) {
+	return ReadLayer(r, limits, Selection{Wanted: wanted, Visit: visit})
+}
+
 // layer reads entries as a layer, every regular file wanted, and returns the
 // last content seen of each path.
 func layer(t testing.TB, entries ...entry) (*Layer, map[Source]string) {
 	t.Helper()
 	contents := map[Source]string{}
-	l, err := ReadLayer(bytes.NewReader(archive(t, entries...)), Limits{Files: 1000}, func(string) bool { return true },
+	l, err := readLayer(bytes.NewReader(archive(t, entries...)), Limits{Files: 1000}, func(string) bool { return true },
 		func(at Source, _ Attributes, r io.Reader) error {
 			content, err := io.ReadAll(r)
 			contents[at] = string(content)
@@ -76,7 +80,7 @@ func layer(t testing.TB, entries ...entry) (*Layer, map[Source]string) {
 
 func TestReadLayer(t *testing.T) {
 	var visited []string
-	l, err := ReadLayer(bytes.NewReader(archive(t,
+	l, err := readLayer(bytes.NewReader(archive(t,
 		dir("usr/"), file("./usr//sbin/../sbin/haproxy", "a"), file("/abs/haproxy", "b"), file("../../up/haproxy", "c"),
 		file("other", "d"), symlink("bin", "usr/bin"), hardlink("hard", "./usr/sbin/haproxy"),
 		file("twice/haproxy", "old"), file("twice/haproxy", "new"),
@@ -151,7 +155,7 @@ func TestErrors(t *testing.T) {
 			return err
 		}
 		defer r.Close()
-		_, err = ReadLayer(r, l, isHAProxy, discard)
+		_, err = readLayer(r, l, isHAProxy, discard)
 		return err
 	}
 	broken := bytes.Clone(packed)

@@ -1,47 +1,48 @@
-// Package imagefs reads the layers of a container image as streams and says
-// what the file system that they make together holds.
+// Package imagefs reads the layers of a container image as streams and resolves
+// paths in the file system that they form together.
 //
-// ReadLayer reads one layer in one pass and keeps what the overlay needs: which
-// paths it has, which it removes, where its links point, and the files that
-// were asked for. Tree puts layers on top of each other and resolves paths. It
-// is not for unpacking: nothing is written to disk, and nothing is executed.
+// ReadLayer reads one layer in one pass and keeps its paths, its whiteouts, its
+// links and the selected files. Tree stacks layers, applies their whiteouts
+// (whiteout.go) and resolves paths as the kernel does. The package unpacks no
+// layer: it writes no file and executes none.
 //
-// Everything in a layer is taken to be hostile: names, links, sizes and counts
-// are bounded by Limits, and a bound that is met is an error that wraps
-// ErrTooLarge.
+// Layers are hostile: Limits bounds their names, links, sizes and counts, and
+// the error past a limit wraps ErrTooLarge.
 package imagefs
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 var (
-	// ErrTooLarge says that a layer met one of the limits.
+	// ErrTooLarge reports a layer over one of its limits.
 	ErrTooLarge = errors.New("too large")
-	// ErrMalformed says that a layer is not what its format asks for.
+	// ErrMalformed reports a violation of a layer's format.
 	ErrMalformed = errors.New("malformed")
-	// ErrSource says that the layer's packed bytes could not be read.
+	// ErrSource reports a failure to read the compressed layer.
 	ErrSource = errors.New("reading the layer")
 )
 
-// Limits bound what reading one layer may cost. The zero value of a field means
+// Limits bound the cost of reading one layer. The zero value of a field means
 // its default.
 type Limits struct {
 	// Entries is the most entries of one layer.
 	Entries int
 	// NameBytes is the longest path of an entry, in bytes.
 	NameBytes int
-	// Files is the most files of one layer that are looked at, links of the
-	// same names included.
+	// Files is the most selected files of one layer, links included.
 	Files int
-	// LinkBytes is the most bytes that the names and targets of one layer's
-	// links may have together: they are kept in memory.
+	// LinkBytes is the most bytes of the names and targets of one layer's links,
+	// which stay in memory.
 	LinkBytes int64
-	// UnpackedBytes is the most that a layer may unpack to.
+	// UnpackedBytes is the largest uncompressed layer, in bytes.
 	UnpackedBytes int64
-	// WindowBytes is the largest window that a zstd layer may ask for: that much
-	// of it is kept in memory.
+	// WindowBytes is the largest window of a zstd layer, in bytes, which stays in
+	// memory.
 	WindowBytes int64
-	// Ratio is how many times its packed size a layer may unpack to, once it
-	// has unpacked to more than RatioFrom bytes.
+	// Ratio is the largest ratio of a layer's uncompressed to its compressed size.
+	// It applies beyond RatioFrom uncompressed bytes.
 	Ratio int64
 }
 
@@ -56,23 +57,24 @@ const (
 	DefaultRatio         = 200
 )
 
-// RatioFrom is how much a layer may unpack to, in bytes, before its ratio
-// counts: small layers of zeroes are common and harm nobody.
+// RatioFrom is the uncompressed size, in bytes, from which Limits.Ratio applies:
+// small layers of zeroes are common and harmless.
 const RatioFrom = 256 << 20
 
-// WithDefaults fills in what is not set.
+// WithDefaults returns l with its defaults filled in.
 func (l Limits) WithDefaults() Limits {
-	setDefault(&l.Entries, DefaultEntries)
-	setDefault(&l.NameBytes, DefaultNameBytes)
-	setDefault(&l.Files, DefaultFiles)
-	setDefault(&l.LinkBytes, DefaultLinkBytes)
-	setDefault(&l.UnpackedBytes, DefaultUnpackedBytes)
-	setDefault(&l.WindowBytes, DefaultWindowBytes)
-	setDefault(&l.Ratio, DefaultRatio)
+	SetDefault(&l.Entries, DefaultEntries)
+	SetDefault(&l.NameBytes, DefaultNameBytes)
+	SetDefault(&l.Files, DefaultFiles)
+	SetDefault(&l.LinkBytes, DefaultLinkBytes)
+	SetDefault(&l.UnpackedBytes, DefaultUnpackedBytes)
+	SetDefault(&l.WindowBytes, DefaultWindowBytes)
+	SetDefault(&l.Ratio, DefaultRatio)
 	return l
 }
 
-func setDefault[T int | int64](field *T, value T) {
+// SetDefault sets a limit that is not positive to its default.
+func SetDefault[T int | int64 | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}

@@ -34,8 +34,8 @@ func TestOrder(t *testing.T) {
 		{"a hard link keeps what it named", [][]entry{{file("x", "old"), hardlink("haproxy", "x"), file("x", "new")}}, "/haproxy", "/haproxy=old"},
 		{"the name does not", [][]entry{{file("x", "old"), hardlink("haproxy", "x"), file("x", "new")}}, "/x", "/x=new"},
 		{"even what was in a directory that went", [][]entry{{file("d/x", "a"), hardlink("haproxy", "d/x"), file("d", "b")}}, "/haproxy", "/haproxy=a"},
-		{"a whiteout is for lower layers, wherever it stands", [][]entry{{file("haproxy", "old")}, {file("d/x", ""), file("d", ""), whiteout("", "haproxy")}}, "/haproxy", ""},
-		{"and spares its own", [][]entry{{file("d/x", ""), file("haproxy", "new"), file("d", ""), whiteout("", "haproxy")}}, "/haproxy", "/haproxy=new"},
+		{"a whiteout is for lower layers, wherever it stands", [][]entry{{file("haproxy", "old")}, {file("d/x", ""), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy", ""},
+		{"and spares its own", [][]entry{{file("d/x", ""), file("haproxy", "new"), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy", "/haproxy=new"},
 		{"a hard link to a link is a link", [][]entry{{file("x", "a"), symlink("l", "x"), hardlink("haproxy", "l")}}, "/haproxy", "/x=a"},
 		{"relative to where it lies", [][]entry{{file("x", "a"), file("d/x", "b"), symlink("l", "x"), hardlink("d/haproxy", "l")}}, "/d/haproxy", "/d/x=b"},
 		{"of a lower layer", [][]entry{{file("x", "a"), symlink("l", "x")}, {hardlink("haproxy", "l")}}, "/haproxy", "/x=a"},
@@ -60,7 +60,7 @@ func TestPartsAreBounded(t *testing.T) {
 		return entries
 	}
 	read := func(entries []entry) error {
-		_, err := ReadLayer(bytes.NewReader(archive(t, entries...)), Limits{}, isHAProxy, discard)
+		_, err := readLayer(bytes.NewReader(archive(t, entries...)), Limits{}, isHAProxy, discard)
 		return err
 	}
 	if err := read(turns(maxParts/2 - 1)); err != nil {
@@ -188,7 +188,7 @@ func TestFileCapabilities(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := "not seen"
-		_, err := ReadLayer(&b, Limits{}, isHAProxy, func(_ Source, a Attributes, _ io.Reader) error {
+		_, err := readLayer(&b, Limits{}, isHAProxy, func(_ Source, a Attributes, _ io.Reader) error {
 			got = a.Capabilities
 			return nil
 		})

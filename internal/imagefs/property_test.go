@@ -19,7 +19,7 @@ func fuzzOne(t *testing.T, packed []byte) {
 	if err == nil {
 		defer r.Close()
 		var l *Layer
-		if l, err = ReadLayer(r, limits, isHAProxy, discard); err == nil {
+		if l, err = readLayer(r, limits, isHAProxy, discard); err == nil {
 			tree := NewTree([]*Layer{l, l})
 			for _, name := range tree.Named(func(string) bool { return true }) {
 				if f, ok := tree.Lookup(name); ok && (f.Layer > 1 || !path.IsAbs(f.Path)) {
@@ -46,7 +46,7 @@ func unpack(t *testing.T, root string, entries []entry) {
 	}
 	for _, e := range entries {
 		directory, base := path.Split(e.name)
-		if base == opaqueMark {
+		if base == opaqueWhiteout {
 			children, err := os.ReadDir(filepath.Join(root, directory))
 			if err != nil && !os.IsNotExist(err) {
 				continue // no directory there: nothing to hide
@@ -148,7 +148,7 @@ func randomLayer(r *rand.Rand, index int) []entry {
 			// A whiteout needs a directory to lie in.
 			if free(name, tar.TypeReg) {
 				directory, base := path.Split(name)
-				entries = append(entries, whiteout(directory, base))
+				entries = append(entries, whiteoutFile(directory, base))
 			}
 		case 7:
 			entries = append(entries, opaque(name+"/"))

@@ -7,41 +7,33 @@ import (
 	"io"
 )
 
-// Attributes are what an archive says of a file besides its content.
+// Attributes are a file's metadata in its archive.
 type Attributes struct {
 	// Size is in bytes.
 	Size int64
-	// Capabilities are the file's own, as cap_to_text(3) writes them; empty: it
-	// has none.
+	// Capabilities are the file capabilities in the form of cap_to_text(3); empty
+	// for a file without.
 	Capabilities string
 }
 
-// Visit is given each wanted regular file as it goes by. A later file of the
-// same source takes the earlier one's place.
+// Visit receives a regular file as it goes by. A later file of the same source
+// replaces the earlier one. An error ends the reading and is returned.
 type Visit func(at Source, a Attributes, content io.Reader) error
 
-// Interest says who looks at which regular files. An error of theirs ends the
-// reading and is returned.
-type Interest struct {
-	// Wanted says by its clean absolute path whether a file is for Visit, and
-	// found again by Tree.Named.
+// Selection selects the regular files of a layer.
+type Selection struct {
+	// Wanted reports whether Visit receives the file or link at a path, and
+	// Tree.Named finds it again. Nil selects none.
 	Wanted func(path string) bool
 	Visit  Visit
-	// Others is given all other files as they go by; nil: nobody looks at them.
-	// They are not noted, and Limits.Files does not count them.
-	Others Visit
+	// VisitOther receives every other file; nil skips them. They are not recorded,
+	// and do not count towards Limits.Files.
+	VisitOther Visit
 }
 
-// ReadLayer reads an unpacked layer to its end. wanted says which regular
-// files are handed to visit, by their clean absolute paths. An error of visit
-// ends the reading and is returned.
-func ReadLayer(unpacked io.Reader, limits Limits, wanted func(path string) bool, visit Visit) (*Layer, error) {
-	return ReadLayerFor(unpacked, limits, Interest{Wanted: wanted, Visit: visit})
-}
-
-// ReadLayerFor is ReadLayer for more than what is wanted by its path.
-func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer, error) {
-	c := newCollector(limits, interest.Wanted)
+// ReadLayer reads an uncompressed layer to its end.
+func ReadLayer(unpacked io.Reader, limits Limits, selection Selection) (*Layer, error) {
+	c := newCollector(limits, selection.Wanted)
 	archive := tar.NewReader(unpacked)
 	for {
 		header, err := archive.Next()
@@ -52,15 +44,15 @@ func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer,
 			return nil, tarError(err)
 		}
 		kind := kindOf(header.Typeflag)
-		at, is, err := c.entry(header.Name, header.Linkname, kind)
+		at, d, err := c.entry(header.Name, header.Linkname, kind)
 		if err != nil {
 			return nil, err
 		}
-		visit := interest.Visit
-		if is == uninteresting {
-			visit = interest.Others
+		visit := selection.Visit
+		if d == skip {
+			visit = selection.VisitOther
 		}
-		if kind != Regular || is == mark || visit == nil {
+		if kind != Regular || d == whiteout || visit == nil {
 			continue
 		}
 		attributes := Attributes{Size: header.Size, Capabilities: capabilities(header.PAXRecords[capabilityRecord])}
@@ -68,16 +60,16 @@ func ReadLayerFor(unpacked io.Reader, limits Limits, interest Interest) (*Layer,
 			return nil, err
 		}
 	}
-	// Behind the archive's end may come padding. It has to be read for the
-	// layer's digest, and to meet the limits.
+	// Padding after the end of the archive counts for the layer's digest and its
+	// limits.
 	if _, err := io.Copy(io.Discard, unpacked); err != nil {
 		return nil, err
 	}
 	return c.layer(), nil
 }
 
-// content is one file's. Its errors are told apart here, where they cannot be
-// mistaken for those of who reads it.
+// content is the content of one file. It classifies the archive's errors, which
+// a visitor's errors would otherwise be mixed with.
 type content struct{ r io.Reader }
 
 func (c content) Read(p []byte) (int, error) {
@@ -88,8 +80,8 @@ func (c content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tarError gives the errors of archive/tar, not all of which have a name, their
-// class; those of the stream beneath have one.
+// tarError wraps ErrMalformed around the errors of archive/tar, several of which
+// are not exported. Errors of the underlying stream are classified already.
 func tarError(err error) error {
 	if errors.Is(err, ErrSource) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMalformed) {
 		return err

@@ -6,21 +6,21 @@ import (
 )
 
 const (
-	// maxLinks is how many symbolic links one path may lead through, as in Linux.
+	// maxLinks bounds the symbolic links of one path, as in Linux (path_resolution(7)).
 	maxLinks = 40
-	// maxSteps is how many parts, its own and those of links, one path may lead
-	// through. Each costs a look into every layer.
+	// maxSteps bounds the elements of one path, including those of links. Each
+	// costs a look-up in every layer.
 	maxSteps = 1024
 )
 
-// Tree is the file system that layers make together.
+// Tree is the merged file system of a stack of layers.
 type Tree struct {
 	parts []*part // of all layers, the lowest first
 	of    []int   // the layer of each part
 	first []int   // the first part of each layer
 }
 
-// NewTree puts layers on top of each other, the lowest first.
+// NewTree stacks layers, the lowest first.
 func NewTree(layers []*Layer) Tree {
 	var t Tree
 	for i, l := range layers {
@@ -36,8 +36,8 @@ func NewTree(layers []*Layer) Tree {
 type File struct {
 	// Path is its path without symbolic links.
 	Path string
-	// Layer is the index of the layer that holds its content, Source what it is
-	// there; its path differs from Path for a hard link.
+	// Layer is the index of the layer with its content, Source the content within
+	// that layer. For a hard link, Source.Path differs from Path.
 	Layer  int
 	Source Source
 }
@@ -46,9 +46,9 @@ type File struct {
 // and relative, in its parents and at its end.
 func (t Tree) Lookup(name string) (File, bool) {
 	resolved, layer, e, ok := t.resolve(name)
-	// A layer may have written a file below a path that is a symbolic link
-	// further down. Unpackers differ on whether it lands behind the link or in
-	// the link's place, but not on what the path then leads to.
+	// A layer may write a file below a path that is a symbolic link in a lower
+	// layer. Unpackers differ on whether the file lands behind the link or replaces
+	// it, but in both cases the path leads to the file.
 	written, direct, there := t.visible(Clean(name), len(t.parts))
 	if there && (!ok || written > layer) {
 		if _, _, original, found := t.original(Clean(name), written, direct); found && original.Kind == Regular {
@@ -66,9 +66,9 @@ func (t Tree) Lookup(name string) (File, bool) {
 	return File{Path: resolved, Layer: of, Source: Source{part - t.first[of], source}}, true
 }
 
-// Proven is Lookup for a tree whose lowest layers are missing. It finds only what
-// they cannot change: a file that no link leads to, in directories all of which
-// the layers that are there have themselves.
+// Proven is Lookup for a tree whose lowest layers are missing. It finds only
+// files that those cannot change: reached without links, with every parent
+// directory in the layers at hand.
 func (t Tree) Proven(name string) (File, bool) {
 	f, ok := t.Lookup(name)
 	if !ok || f.Path != Clean(name) || f.Source.Path != f.Path {
@@ -82,8 +82,8 @@ func (t Tree) Proven(name string) (File, bool) {
 	return f, true
 }
 
-// original finds what a hard link is another name of: what was there, in its own
-// layer or below, when the link was made. Whatever is no hard link is itself.
+// original returns the target of a hard link: the entry in its own layer or
+// below at the time of the link. Any other entry is its own target.
 func (t Tree) original(name string, at int, e Entry) (string, int, Entry, bool) {
 	for range maxLinks {
 		if e.Kind != HardLink {
@@ -108,8 +108,8 @@ func (t Tree) original(name string, at int, e Entry) (string, int, Entry, bool) 
 	return "", 0, Entry{}, false
 }
 
-// later finds a path in the parts above one of the same layer: a hard link may
-// come before what it names.
+// later finds a path in higher parts of the same layer: a hard link may precede
+// its target.
 func (t Tree) later(name string, at int) (int, bool) {
 	for i := at + 1; i < len(t.parts) && t.of[i] == t.of[at]; i++ {
 		if _, ok := t.parts[i].entry(name); ok {
@@ -119,8 +119,8 @@ func (t Tree) later(name string, at int) (int, bool) {
 	return 0, false
 }
 
-// visible returns what parts below the given index show at a path, whose
-// parents are taken to be directories.
+// visible returns the entry at a path as the parts below an index show it. It
+// takes the path's parents for directories.
 func (t Tree) visible(name string, below int) (int, Entry, bool) {
 	entered := false
 	for i := below - 1; i >= 0; i-- {
@@ -140,7 +140,7 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 	links, steps := 0, 0
 	at := "/"
 	root := t.floor(at, 0)
-	floors := []int{root} // of the directories from the root to where the walk is
+	floors := []int{root} // of the directories from the root to the current one
 	rest := strings.Split(strings.TrimPrefix(Clean(name), "/"), "/")
 	for len(rest) > 0 {
 		part := rest[0]
@@ -173,11 +173,11 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 			if path.IsAbs(e.Link) {
 				at, floors = "/", floors[:1]
 			}
-			// The target is walked, not cleaned: ".." behind a link means the
-			// parent of where the link leads.
+			// The target is walked, not cleaned: ".." after a link is the parent
+			// of the link's target.
 			rest = append(strings.Split(e.Link, "/"), rest...)
 		default:
-			// A layer need not list a directory to have files in it.
+			// A layer need not list the directories of its files.
 			at, floors = next, append(floors, t.floor(next, floor))
 		}
 	}
@@ -185,8 +185,8 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 	return at, layer, e, ok
 }
 
-// shown returns what is at a path whose directory shows the parts from floor
-// upwards.
+// shown returns the entry at a path in a directory that shows the parts from
+// floor upwards.
 func (t Tree) shown(name string, floor int) (int, Entry, bool) {
 	entered := false
 	for i := len(t.parts) - 1; i >= floor; i-- {
@@ -194,7 +194,7 @@ func (t Tree) shown(name string, floor int) (int, Entry, bool) {
 		if e, ok := p.entry(name); ok {
 			return i, e.under(entered), true
 		}
-		if p.gone[p.hash(name)] {
+		if p.removed[p.hash(name)] {
 			break
 		}
 		entered = entered || p.directories[p.hash(name)]
@@ -202,8 +202,8 @@ func (t Tree) shown(name string, floor int) (int, Entry, bool) {
 	return 0, Entry{}, false
 }
 
-// under returns what an entry is once parts above have something in its path: a
-// directory took its place, but for that of a symbolic link, which may have been
+// under returns the entry as seen below parts with content under its path: a
+// directory replaced it, unless it is a symbolic link, which may have been
 // written through.
 func (e Entry) under(entered bool) Entry {
 	if entered && e.Kind != Symlink {
@@ -212,19 +212,18 @@ func (e Entry) under(entered bool) Entry {
 	return e
 }
 
-// floor returns the lowest part whose content shows in a directory, given that
-// of the directory that it lies in.
+// floor returns the lowest part whose content is visible in a directory. parent
+// is the floor of its parent directory.
 func (t Tree) floor(name string, parent int) int {
 	for i := len(t.parts) - 1; i > parent; i-- {
-		if t.parts[i].covers(name) {
+		if t.parts[i].hidesContent(name) {
 			return i
 		}
 	}
 	return parent
 }
 
-// HardLinks returns the paths of hard links, visible or not, by the path that
-// each names.
+// HardLinks returns the paths of hard links, visible or not, by target.
 func (t Tree) HardLinks() map[string][]string {
 	links := map[string][]string{}
 	for _, p := range t.parts {
@@ -237,8 +236,8 @@ func (t Tree) HardLinks() map[string][]string {
 	return links
 }
 
-// Named returns the paths, of files and links alike, whose last element matches.
-// They need not be visible.
+// Named returns the paths of selected files and of links whose last element
+// matches. They need not be visible.
 func (t Tree) Named(match func(base string) bool) []string {
 	seen := map[string]bool{}
 	var names []string

@@ -13,11 +13,11 @@ func TestLookup(t *testing.T) {
 	}{
 		{"top wins", [][]entry{{file("haproxy", "old")}, {file("haproxy", "new")}}, "/haproxy", "/haproxy=new"},
 		{"untouched above", [][]entry{{file("haproxy", "a")}, {file("other", "")}}, "/haproxy", "/haproxy=a"},
-		{"whiteout", [][]entry{{file("sbin/haproxy", "a")}, {whiteout("sbin/", "haproxy")}}, "/sbin/haproxy", ""},
-		{"whiteout of a parent", [][]entry{{file("usr/sbin/haproxy", "a")}, {whiteout("", "usr")}}, "/usr/sbin/haproxy", ""},
-		{"whiteout, then added in the same layer", [][]entry{{file("haproxy", "old")}, {whiteout("", "haproxy"), file("haproxy", "new")}}, "/haproxy", "/haproxy=new"},
-		{"added, then whiteout in the same layer", [][]entry{{file("haproxy", "old")}, {file("haproxy", "new"), whiteout("", "haproxy")}}, "/haproxy", "/haproxy=new"},
-		{"whiteout, then added above", [][]entry{{file("haproxy", "1")}, {whiteout("", "haproxy")}, {file("haproxy", "3")}}, "/haproxy", "/haproxy=3"},
+		{"whiteout", [][]entry{{file("sbin/haproxy", "a")}, {whiteoutFile("sbin/", "haproxy")}}, "/sbin/haproxy", ""},
+		{"whiteout of a parent", [][]entry{{file("usr/sbin/haproxy", "a")}, {whiteoutFile("", "usr")}}, "/usr/sbin/haproxy", ""},
+		{"whiteout, then added in the same layer", [][]entry{{file("haproxy", "old")}, {whiteoutFile("", "haproxy"), file("haproxy", "new")}}, "/haproxy", "/haproxy=new"},
+		{"added, then whiteout in the same layer", [][]entry{{file("haproxy", "old")}, {file("haproxy", "new"), whiteoutFile("", "haproxy")}}, "/haproxy", "/haproxy=new"},
+		{"whiteout, then added above", [][]entry{{file("haproxy", "1")}, {whiteoutFile("", "haproxy")}, {file("haproxy", "3")}}, "/haproxy", "/haproxy=3"},
 		{"opaque", [][]entry{{file("d/haproxy", "a")}, {opaque("d/"), file("d/other", "")}}, "/d/haproxy", ""},
 		{"opaque at the end of its layer", [][]entry{{file("d/haproxy", "old")}, {file("d/haproxy", "new"), opaque("d/")}}, "/d/haproxy", "/d/haproxy=new"},
 		{"opaque root", [][]entry{{file("haproxy", "a")}, {opaque("")}}, "/haproxy", ""},
@@ -40,7 +40,7 @@ func TestLookup(t *testing.T) {
 		{"what lies below takes a file's place", [][]entry{{file("haproxy", "a")}, {file("haproxy/x", "b")}}, "/haproxy", ""},
 		{"what lies below takes a hard link's place", [][]entry{{file("x", "a"), hardlink("haproxy", "x")}, {file("haproxy/b/x", "b")}}, "/haproxy", ""},
 		{"what lies below a file", [][]entry{{file("d", "a")}, {file("d/haproxy", "b")}}, "/d/haproxy", "/d/haproxy=b"},
-		{"a whiteout below a file leaves it", [][]entry{{file("haproxy", "a")}, {whiteout("haproxy/", "x")}}, "/haproxy", "/haproxy=a"},
+		{"a whiteout below a file leaves it", [][]entry{{file("haproxy", "a")}, {whiteoutFile("haproxy/", "x")}}, "/haproxy", "/haproxy=a"},
 		{"a link into what became a directory", [][]entry{{file("x", "a"), symlink("haproxy", "x")}, {file("x/y", "b")}}, "/haproxy", ""},
 		{"a directory keeps what is in it", [][]entry{{file("d/haproxy", "a")}, {dir("d")}}, "/d/haproxy", "/d/haproxy=a"},
 		{"a link takes a directory's place", [][]entry{{file("d/haproxy", "a"), file("e/haproxy", "b")}, {symlink("d", "e")}}, "/d/haproxy", "/e/haproxy=b"},
@@ -48,7 +48,7 @@ func TestLookup(t *testing.T) {
 		{"hard link to what comes later", [][]entry{{hardlink("haproxy", "x"), file("x", "a")}}, "/haproxy", "/haproxy=a"},
 		{"hard link into a lower layer", [][]entry{{file("x", "a")}, {hardlink("haproxy", "x")}}, "/haproxy", "/haproxy=a"},
 		{"hard link, target replaced above", [][]entry{{file("x", "a"), hardlink("haproxy", "x")}, {file("x", "b")}}, "/haproxy", "/haproxy=a"},
-		{"hard link, target removed above", [][]entry{{file("x", "a"), hardlink("haproxy", "x")}, {whiteout("", "x")}}, "/haproxy", "/haproxy=a"},
+		{"hard link, target removed above", [][]entry{{file("x", "a"), hardlink("haproxy", "x")}, {whiteoutFile("", "x")}}, "/haproxy", "/haproxy=a"},
 		{"hard link to nothing", [][]entry{{hardlink("haproxy", "x")}}, "/haproxy", ""},
 		{"hard link to itself", [][]entry{{hardlink("haproxy", "haproxy")}}, "/haproxy", ""},
 		{"hard links in a circle", [][]entry{{hardlink("haproxy", "b"), hardlink("b", "haproxy")}}, "/haproxy", ""},
@@ -76,7 +76,7 @@ func TestLookup(t *testing.T) {
 // FuzzReadLayer: whatever the bytes, reading ends with a layer or one of the
 // package's errors, and looking things up in it ends too.
 func FuzzReadLayer(f *testing.F) {
-	data := archive(f, dir("usr/"), file("usr/sbin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/sbin/haproxy"), opaque("usr/"), whiteout("", "bin"))
+	data := archive(f, dir("usr/"), file("usr/sbin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/sbin/haproxy"), opaque("usr/"), whiteoutFile("", "bin"))
 	f.Add(data)
 	f.Add(packGzip(data))
 	f.Add(packZstd(data))

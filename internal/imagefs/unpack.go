@@ -12,13 +12,13 @@ import (
 	"github.com/capvet/capvet/internal/inflate"
 )
 
-// Unpack returns the tar stream of a layer that may be packed with gzip or
-// zstd, by its first bytes rather than by what its media type claims. Read
-// errors wrap ErrMalformed or ErrTooLarge. Close frees memory; it does not
-// close packed.
+// Unpack returns the tar stream of a layer compressed with gzip or zstd, or not
+// compressed. Its first bytes decide, not its media type. Read errors wrap
+// ErrMalformed, ErrTooLarge or ErrSource. Close frees memory; it does not close
+// packed.
 //
-// reserve is asked for the memory that a window of limits.WindowBytes takes,
-// where one is needed, and what it returns is called on Close; nil: nobody is.
+// reserve reserves the memory of a zstd window, limits.WindowBytes; Close calls
+// release. A nil reserve reserves none.
 func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release func(), err error)) (io.ReadCloser, error) {
 	limits = limits.WithDefaults()
 	count := &counter{r: packed}
@@ -54,7 +54,7 @@ func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release 
 type counter struct {
 	r   io.Reader
 	n   int64
-	err error // of r, if not io.EOF: a decompressor may pass it on as its own
+	err error // of r, except io.EOF: a decompressor may replace it
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -67,7 +67,8 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unpacked bounds how much comes out, absolutely and against what went in.
+// unpacked bounds the uncompressed size, absolutely and by its ratio to the
+// compressed size.
 type unpacked struct {
 	packed *counter
 	r      io.Reader

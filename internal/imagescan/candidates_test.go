@@ -3,6 +3,7 @@ package imagescan
 import (
 	"archive/tar"
 	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ func TestFileOverItsLimit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ref := s.push(t, fmt.Sprintf("big/%d:x", i), imageOf(t, "arm64", tt.layers...))
-			r, err := scan(t, newScanner(t, s, &fake{}, func(o *Options) { o.Limits.FileBytes = 1000 }), ref)
+			r, err := scan(t, newScanner(t, s, &fake{}, func(o *setup) { o.Limits.FileBytes = 1000 }), ref)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,12 +52,12 @@ func TestFileOverItsLimit(t *testing.T) {
 // if it turns out to be of interest.
 func TestStarted(t *testing.T) {
 	s := newServer(t)
-	elf := func(content string) string { return elfMagic + content }
-	files := gzipped(archive("usr/bin/lb", elf("legacy"), "usr/bin/tini", elf("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb", elf("product"), "opt/bad", elf("broken")))
+	executable := func(content string) string { return elf.ELFMAG + content }
+	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb", executable("product"), "opt/bad", executable("broken")))
 	merged := gzipped(archive("bin", "->usr/bin", "srv/", ""))
 	analyze := func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 		content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
-		b := report.Binary{BuildID: strings.TrimPrefix(string(content), elfMagic), Capset: report.Capset{ABI: report.ABINone}}
+		b := report.Binary{BuildID: strings.TrimPrefix(string(content), elf.ELFMAG), Capset: report.Capset{ABI: report.ABINone}}
 		switch b.BuildID {
 		case "legacy":
 			b.Capset.ABI = report.ABIV1
@@ -97,7 +98,7 @@ func TestStarted(t *testing.T) {
 				t.Fatal(err)
 			}
 			ref := s.push(t, fmt.Sprintf("started/%d:x", i), image)
-			r, err := scan(t, newScanner(t, s, nil, func(o *Options) { o.Analyze = analyze }), ref)
+			r, err := scan(t, newScanner(t, s, nil, func(o *setup) { o.Inspector.Analyze = analyze }), ref)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,7 +23,7 @@ func TestConfiguration(t *testing.T) {
 		{"root", v1.Config{Cmd: []string{"haproxy", "-W"}}, report.Configuration{Command: []string{"haproxy", "-W"}}},
 		{"user", v1.Config{User: "99:99", Entrypoint: []string{"/run"}}, report.Configuration{User: "99:99", Entrypoint: []string{"/run"}}},
 		{"too much", v1.Config{User: strings.Repeat("9", 300), Entrypoint: []string{"a", strings.Repeat("b", maxCommandBytes), "c"}},
-			report.Configuration{User: strings.Repeat("9", maxUser), Entrypoint: []string{"a"}}},
+			report.Configuration{User: strings.Repeat("9", maxUserBytes), Entrypoint: []string{"a"}}},
 	} {
 		ref := s.push(t, "config/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, tt.config, layers...))
 		for _, early := range []bool{false, true} {
@@ -64,7 +64,7 @@ func TestSettings(t *testing.T) {
 	} {
 		ref := s.push(t, "settings/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, v1.Config{Entrypoint: []string{"haproxy", "-f", "/etc/x.cfg"}}, tt.layers...))
 		for range 2 {
-			r, err := newScanner(t, s, nil, func(o *Options) { o.Settings = read }).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
+			r, err := newScanner(t, s, nil, func(o *setup) { o.Inspector.Settings = read }).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/http"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Error says why an image could not be read.
+// Error is the failure to read an image.
 type Error struct {
 	Class     report.FailureClass
 	Reference string
@@ -29,83 +27,47 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s", e.Reference, string(text[:min(len(text), maxErrorText)]))
 }
 
-// maxErrorText bounds, in runes, what an error says: a registry's answer may be
-// part of it.
+// maxErrorText bounds an error's text, in runes: it may quote a registry's
+// answer.
 const maxErrorText = 500
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// FailureClass returns the class by which policies judge.
+// FailureClass returns the class that policies act on.
 func (e *Error) FailureClass() report.FailureClass { return e.Class }
 
 var (
-	errBlocked     = errors.New("capvet does not connect there")
-	errReference   = errors.New("not an image reference")
+	errBusy        = errors.New("too many images wait to be read")
 	errNoSuchImage = errors.New("not there")
-	errPanic       = errors.New("the scan failed inside capvet")
 )
 
-// newError finds an error's class.
+// newError classifies an error.
 func newError(reference string, err error) *Error {
-	var classed *Error
-	if errors.As(err, &classed) {
-		return classed
+	var classified *Error
+	if errors.As(err, &classified) {
+		return classified
 	}
 	return &Error{Class: classify(err), Reference: reference, Err: err}
 }
 
+// classify returns the class of an error. Package registry classifies those of
+// registries, HTTP statuses included.
 func classify(err error) report.FailureClass {
-	var registry *transport.Error
-	var network net.Error
 	switch {
-	case errors.Is(err, errPanic):
+	case errors.Is(err, layers.ErrPanic):
 		return report.FailureInternal
-	case errors.Is(err, errBlocked), refusedRedirect(err):
-		return report.FailureBlocked
 	case errors.Is(err, errNoSuchImage), errors.Is(err, fs.ErrNotExist):
 		return report.FailureNotFound
 	case errors.Is(err, imagefs.ErrTooLarge):
 		return report.FailureTooLarge
-	case errors.Is(err, errStalled), errors.Is(err, errBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, errBusy):
 		return report.FailureTimeout
-	case errors.Is(err, imagefs.ErrMalformed), errors.Is(err, errReference), failedVerification(err):
+	case errors.Is(err, imagefs.ErrMalformed):
 		return report.FailureMalformed
-	case errors.As(err, &registry):
-		return classOfStatus(registry)
-	case errors.As(err, &network) && network.Timeout():
-		return report.FailureTimeout
 	}
-	return report.FailureRegistry
+	return registry.FailureClass(err)
 }
 
-func classOfStatus(err *transport.Error) report.FailureClass {
-	for _, diagnostic := range err.Errors {
-		switch diagnostic.Code {
-		case transport.ManifestUnknownErrorCode, transport.NameUnknownErrorCode, transport.BlobUnknownErrorCode:
-			return report.FailureNotFound
-		case transport.UnauthorizedErrorCode, transport.DeniedErrorCode:
-			return report.FailureUnauthorized
-		case transport.TooManyRequestsErrorCode:
-			return report.FailureRateLimited
-		}
-	}
-	switch err.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return report.FailureUnauthorized
-	case http.StatusNotFound, http.StatusGone:
-		return report.FailureNotFound
-	case http.StatusTooManyRequests:
-		return report.FailureRateLimited
-	}
-	return report.FailureRegistry
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
-
-// failedVerification recognises go-containerregistry's errors for content that
-// does not have its digest or size; their types are internal there.
-func failedVerification(err error) bool {
-	return strings.Contains(err.Error(), "error verifying") || strings.Contains(err.Error(), "does not match expected size")
-}
-
-// refusedRedirect recognises go-containerregistry's own refusal to follow a
-// redirect to a private address.
-func refusedRedirect(err error) bool { return strings.Contains(err.Error(), "SSRF protection") }

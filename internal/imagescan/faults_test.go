@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,18 +20,18 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// idle has a scanner's connections closed and checks that nothing is left of
-// what it did: no goroutine, no byte of its budgets.
-func idle(t *testing.T, s *Scanner, before goleak.Option) {
+// idle closes a scanner's connections and checks that its scans left no goroutine
+// and no byte of its budgets behind.
+func idle(t *testing.T, registry *server, s *Scanner, before goleak.Option) {
 	t.Helper()
-	s.options.Transport.(*schemeGuard).next.(*http.Transport).CloseIdleConnections()
+	registry.CloseClientConnections()
 	goleak.VerifyNone(t, before)
-	for what, budget := range map[string]*fair{"memory": s.memory, "windows": s.windows, "scans": s.scans} {
+	for what, budget := range map[string]*fairSemaphore{"files": s.fileBudget, "windows": s.windowBudget, "scans": s.scans} {
 		if held, waiting := budget.load(); held != 0 || waiting != 0 || len(budget.owners) != 0 {
 			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", what, held, waiting, len(budget.owners))
 		}
 	}
-	if len(s.images.running)+len(s.reads.running) > 0 {
+	if len(s.images.calls)+len(s.reads.calls) > 0 {
 		t.Error("something is still under way")
 	}
 }
@@ -91,7 +90,7 @@ func TestFaults(t *testing.T) {
 		name   string
 		ref    string
 		fault  func(http.ResponseWriter, *http.Request) bool
-		change func(*Options)
+		change func(*setup)
 		want   report.FailureClass
 	}{
 		{"none", ref, nil, nil, ""},
@@ -108,7 +107,7 @@ func TestFaults(t *testing.T) {
 		{"stalls in mid-layer", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			half(w, good)
 			wait(r)
-		}), func(o *Options) { o.Limits.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
+		}), func(o *setup) { o.client.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
 		{"drips", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			for _, b := range good {
 				if _, err := w.Write([]byte{b}); err != nil {
@@ -117,31 +116,31 @@ func TestFaults(t *testing.T) {
 				w.(http.Flusher).Flush()
 				time.Sleep(time.Millisecond)
 			}
-		}), func(o *Options) { o.Limits.StallTime = 100 * time.Millisecond }, report.FailureTimeout},
+		}), func(o *setup) { o.client.StallTime = 100 * time.Millisecond }, report.FailureTimeout},
 		{"stalls in mid-layer, zstd", zstdRef, on(digest(t, packed), func(w http.ResponseWriter, r *http.Request) {
 			half(w, packed)
 			wait(r)
-		}), func(o *Options) { o.Limits.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
+		}), func(o *setup) { o.client.StallTime = 50 * time.Millisecond }, report.FailureTimeout},
 		{"stalls until the scan's time is up", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			half(w, good)
 			wait(r)
-		}), func(o *Options) { o.Limits.ScanTime = 200 * time.Millisecond }, report.FailureTimeout},
+		}), func(o *setup) { o.Limits.ScanTime = 200 * time.Millisecond }, report.FailureTimeout},
 		{"drips", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			for i := 0; i < len(good) && r.Context().Err() == nil; i++ {
 				_, _ = w.Write(good[i : i+1])
 				w.(http.Flusher).Flush()
 				time.Sleep(5 * time.Millisecond)
 			}
-		}), func(o *Options) { o.Limits.ScanTime = 300 * time.Millisecond }, report.FailureTimeout},
+		}), func(o *setup) { o.Limits.ScanTime = 300 * time.Millisecond }, report.FailureTimeout},
 		{"endless manifest", ref, on("/manifests/", endless), nil, report.FailureTooLarge},
-		{"endless layer", ref, on(layer, endless), func(o *Options) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
+		{"endless layer", ref, on(layer, endless), func(o *setup) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
 		{"endless layer, well packed", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := w.Write(good); err != nil {
 					return
 				}
 			}
-		}), func(o *Options) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
+		}), func(o *setup) { o.Limits.LayerBytes = 1 << 20 }, report.FailureTooLarge},
 		{"redirects in a circle", ref, on(layer, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
@@ -171,8 +170,8 @@ func TestFaults(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 		}), nil, report.FailureRateLimited},
 		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil, report.FailureUnauthorized},
-		{"registry not permitted", ref, nil, func(o *Options) { o.Registries.Deny = []string{"127.0.0.1:*"} }, report.FailureBlocked},
-		{"registry not among those permitted", ref, nil, func(o *Options) { o.Registries.Allow = []string{"*.example.com"} }, report.FailureBlocked},
+		{"registry not permitted", ref, nil, func(o *setup) { o.client.Access.Deny = []string{"127.0.0.1:*"} }, report.FailureBlocked},
+		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} }, report.FailureBlocked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.CloseClientConnections()
@@ -191,7 +190,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			}
-			idle(t, scanner, before)
+			idle(t, s, scanner, before)
 		})
 	}
 }
@@ -241,7 +240,7 @@ func TestPassingFaults(t *testing.T) {
 			if attempts.Load() < 3 {
 				t.Errorf("%d attempts", attempts.Load())
 			}
-			idle(t, scanner, before)
+			idle(t, s, scanner, before)
 		})
 	}
 }
@@ -292,45 +291,6 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestBreaker: a host that does not answer is left alone for a while, and others
-// are not.
-func TestBreaker(t *testing.T) {
-	down := errors.New("connection refused")
-	asked := map[string]int{}
-	b := newBreaker(roundTripper(func(r *http.Request) (*http.Response, error) {
-		asked[r.URL.Host]++
-		switch r.URL.Host {
-		case "down":
-			return nil, down
-		case "plain": // as http.Transport says of a server without TLS
-			return nil, fmt.Errorf("get: %w", http.ErrSchemeMismatch)
-		}
-		return &http.Response{StatusCode: http.StatusInternalServerError, Body: http.NoBody}, nil
-	}))
-	for range 2 * breakAfter {
-		for _, host := range []string{"down", "trouble", "plain"} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response, err := b.RoundTrip(request)
-			if err == nil {
-				_ = response.Body.Close()
-			}
-			if host == "down" && !errors.Is(err, down) && !errors.Is(err, errBroken) || host == "trouble" && err != nil {
-				t.Errorf("%s: %v", host, err)
-			}
-		}
-	}
-	if diff := cmp.Diff(map[string]int{"down": breakAfter, "trouble": 2 * breakAfter, "plain": 2 * breakAfter}, asked); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
 // TestMemory: for a while nothing is asked again, but by who has the same
 // credentials.
 func TestMemory(t *testing.T) {
@@ -345,9 +305,9 @@ func TestMemory(t *testing.T) {
 		}
 		return refuse.Load()
 	})
-	scanner := newScanner(t, s, nil, func(o *Options) { o.TagsFor, o.FailuresFor = time.Minute, time.Second })
+	scanner := newScanner(t, s, nil, func(o *setup) { o.ResolutionTTL, o.FailureTTL = time.Minute, time.Second })
 	now := time.Now()
-	scanner.memo.now = func() time.Time { return now }
+	scanner.resolutionCache.now = func() time.Time { return now }
 	alice, bob := userPassword{[][2]string{{"alice", "p"}}}, userPassword{[][2]string{{"bob", "p"}}}
 	ask := func(name string, who Credentials, want report.FailureClass, manifests int) {
 		t.Helper()
@@ -379,22 +339,6 @@ func TestMemory(t *testing.T) {
 	ask("the failure is forgotten", bob, "", 2)
 	now = now.Add(2 * time.Minute)
 	ask("the tag is forgotten", alice, "", 3)
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for value, want := range map[string]time.Duration{
-		"": -1, "5": 5 * time.Second, "0": 0, "-1": -1, "soon": -1, "99999999999999": -1,
-		"Thu, 01 Jan 2026 00:00:07 GMT": 7 * time.Second, "Wed, 31 Dec 2025 00:00:00 GMT": 0,
-	} {
-		got, ok := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, now)
-		if !ok {
-			got = -1
-		}
-		if got != want {
-			t.Errorf("%q: %v, want %v", value, got, want)
-		}
-	}
 }
 
 func encode(t *testing.T, manifest *v1.Manifest) []byte {

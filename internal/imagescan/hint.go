@@ -2,7 +2,6 @@ package imagescan
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,19 +11,18 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// hintKey names an image whose configuration was looked at, as one registry
-// holds it.
+// hintKey identifies an image whose configuration was searched for hints.
 type hintKey struct{ registry, digest string }
 
-// hinted reports whether the reference, the puller's words or the image's
-// configuration hint at a known product. A configuration that it has to read
-// for that is kept in image.
+// hinted reports whether the reference, the request's words or the image's
+// configuration hint at a known product. A configuration read here is stored in
+// image.
 func (s *Scanner) hinted(ctx context.Context, request Request, ref name.Reference, image *resolution) (bool, error) {
-	isHint := s.options.IsHint
+	isHint := s.options.Inspector.IsHint
 	if isHint == nil {
 		return false, nil
 	}
-	// The registry's name is left out: it says nothing of one image of many.
+	// The registry's name describes no single image.
 	registry := ref.Context().RegistryStr()
 	if isHint(strings.TrimPrefix(request.Reference, registry+"/")) || slices.ContainsFunc(request.Words, isHint) {
 		return true, nil
@@ -33,20 +31,15 @@ func (s *Scanner) hinted(ctx context.Context, request Request, ref name.Referenc
 	if known, ok := s.hints.Get(k); ok {
 		return known, nil
 	}
-	if image.config == nil && image.manifest.Config.MediaType.IsConfig() {
-		config, err := readConfig(ctx, image.source, image.manifest)
-		if err != nil {
-			return false, fmt.Errorf("image configuration: %w", err)
-		}
-		image.config = config
+	if err := image.readConfig(ctx); err != nil {
+		return false, err
 	}
 	hinted := hintedBy(image.config, isHint)
 	s.hints.Add(k, hinted)
 	return hinted, nil
 }
 
-// hintedBy looks at all that an image's configuration says of what it holds: how
-// it is run, its environment, its labels and how it was built.
+// hintedBy searches an image's command, environment, labels and build history.
 func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 	if config == nil {
 		return false
@@ -64,10 +57,11 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 	return slices.ContainsFunc(config.History, func(h v1.History) bool { return isHint(h.CreatedBy) || isHint(h.Comment) })
 }
 
-// notRead reports on an image whose layers are not worth reading.
-func notRead(reference string) report.Report {
+// unhinted reports on an image whose layers are not worth reading.
+func unhinted(reference string) report.Report {
 	r := report.New()
 	r.Complete = false
-	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: report.GapNotRead, Detail: "no sign of a known product in its reference, configuration or command"})
+	detail := "no sign of a known product in its reference, configuration or command"
+	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: report.GapNotRead, Detail: detail})
 	return r
 }

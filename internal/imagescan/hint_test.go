@@ -55,8 +55,8 @@ func TestHinted(t *testing.T) {
 }
 
 // hinting knows one product, whatever the case.
-func hinting(o *Options) {
-	o.IsHint = func(text string) bool { return strings.Contains(strings.ToLower(text), "proxyd") }
+func hinting(o *setup) {
+	o.Inspector.IsHint = func(text string) bool { return strings.Contains(strings.ToLower(text), "proxyd") }
 }
 
 // configured is an image with a legacy executable and that configuration.
@@ -92,9 +92,9 @@ func TestHintedCosts(t *testing.T) {
 		}
 		return false
 	})
-	scanner := newScanner(t, s, nil, func(o *Options) {
+	scanner := newScanner(t, s, nil, func(o *setup) {
 		hinting(o)
-		o.TagsFor = 1 << 40
+		o.ResolutionTTL = 1 << 40
 	})
 	hinted := Request{Reference: ref, Platform: "linux/arm64", Hinted: true}
 	for range 3 {

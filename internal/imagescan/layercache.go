@@ -1,57 +1,86 @@
 package imagescan
 
 import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/capvet/capvet/internal/layers"
 )
 
-// layerKey names a layer as one registry holds it, and whether all its
-// executables were looked at. What one registry says must not open what was read
-// from another.
+// layerKey identifies a cached summary. The registry is part of it: one registry
+// must not vouch for a layer that another one holds.
 type layerKey struct {
 	registry, digest string
-	others           bool
-	// table is what the layer is read through, as one image says: another may say
-	// something else of the same layer.
-	table table
+	allBinaries      bool
+	// toc is the table of contents that one image's manifest names; another
+	// image's may name another one for the same layer.
+	toc layers.TOC
 }
 
-// layerCache keeps summaries of layers up to a number of bytes, those used last.
+// readKey identifies a reading in progress. Repositories are separate, because
+// access to one need not mean access to another.
+type readKey struct {
+	layerKey
+	repository string
+	wanted     string // paths, separated by zero bytes
+}
+
+// layerCache is an LRU cache of layers' summaries, bounded in bytes.
 type layerCache struct {
 	mu    sync.Mutex
-	order *simplelru.LRU[layerKey, *summary]
+	order *simplelru.LRU[layerKey, *layers.Summary]
 	bytes int64
 	limit int64
 }
 
-// maxCachedLayers bounds the count; the bytes bound it long before.
+// maxCachedLayers bounds the number of summaries; in practice the bytes do.
 const maxCachedLayers = 1 << 20
 
 func newLayerCache(limit int64) *layerCache {
 	c := &layerCache{limit: limit}
 	// The only error is for a size that is not positive.
-	c.order, _ = simplelru.NewLRU(maxCachedLayers, func(_ layerKey, s *summary) { c.bytes -= s.bytes() })
+	c.order, _ = simplelru.NewLRU(maxCachedLayers, func(_ layerKey, s *layers.Summary) { c.bytes -= s.Bytes() })
 	return c
 }
 
-func (c *layerCache) get(k layerKey) (*summary, bool) {
+func (c *layerCache) get(k layerKey) (*layers.Summary, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.order.Get(k)
 }
 
-// add keeps a summary in the place of what was known of the layer. One that is
-// larger than the whole cache is not kept.
-func (c *layerCache) add(k layerKey, s *summary) {
+// add replaces the summary of a layer. One larger than the whole cache is not
+// stored.
+func (c *layerCache) add(k layerKey, s *layers.Summary) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.order.Remove(k)
-	if s.bytes() > c.limit {
+	if s.Bytes() > c.limit {
 		return
 	}
 	c.order.Add(k, s)
-	for c.bytes += s.bytes(); c.bytes > c.limit; {
+	for c.bytes += s.Bytes(); c.bytes > c.limit; {
 		c.order.RemoveOldest()
 	}
+}
+
+// cachedSummary returns a layer's summary: cached, of a reading in progress, or
+// of a new reading.
+func (s *Scanner) cachedSummary(ctx context.Context, k readKey, b layers.Blob, before *layers.Summary, wanted map[string]bool) (*layers.Summary, error) {
+	k.digest, k.allBinaries, k.toc = b.Digest.String(), b.AllBinaries, b.TOC
+	k.wanted = strings.Join(slices.Sorted(maps.Keys(wanted)), "\x00")
+	cached := func() (*layers.Summary, bool) {
+		summary, ok := s.layerCache.get(k.layerKey)
+		if ok && !summary.Covers(wanted) {
+			before, ok = summary, false
+		}
+		return summary, ok
+	}
+	read := func() (*layers.Summary, error) { return s.reader.Summarize(ctx, b, before, wanted) }
+	return s.reads.do(ctx, k, cached, read, func(summary *layers.Summary) { s.layerCache.add(k.layerKey, summary) })
 }

@@ -1,8 +1,11 @@
 package imagescan
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"path"
 	"strings"
@@ -11,10 +14,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -115,9 +119,9 @@ func TestRegistriesVouchForThemselves(t *testing.T) {
 		}
 		return false
 	})
-	scanner := newScanner(t, honest, &fake{}, func(o *Options) {
-		o.PlainHTTP = append(o.PlainHTTP, liar.host())
-		o.Transport = loopback(o.PlainHTTP)
+	scanner := newScanner(t, honest, &fake{}, func(o *setup) {
+		o.client.PlainHTTP = append(o.client.PlainHTTP, liar.host())
+		o.client.Transport = loopback(o.client.PlainHTTP)
 	})
 	if _, err := scan(t, scanner, known); err != nil {
 		t.Fatal(err)
@@ -130,30 +134,44 @@ func TestRegistriesVouchForThemselves(t *testing.T) {
 // TestLayerCacheIsBounded: what does not fit is read again, and what was used
 // last stays.
 func TestLayerCacheIsBounded(t *testing.T) {
-	c := newLayerCache(3 * findingBytes)
-	empty, err := emptyLayer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	empty, size := summaryOf(t), summaryOf(t).Bytes()
+	c := newLayerCache(3 * size)
 	for i := range 4 {
 		c.add(layerKey{digest: fmt.Sprint(i)}, empty)
 		c.get(layerKey{digest: "0"})
 	}
-	var kept []string
+	var cached []string
 	for i := range 4 {
 		if _, ok := c.get(layerKey{digest: fmt.Sprint(i)}); ok {
-			kept = append(kept, fmt.Sprint(i))
+			cached = append(cached, fmt.Sprint(i))
 		}
 	}
-	if diff := cmp.Diff([]string{"0", "2", "3"}, kept); diff != "" {
+	if diff := cmp.Diff([]string{"0", "2", "3"}, cached); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if c.add(layerKey{digest: "big"}, &summary{layer: empty.layer, files: map[imagefs.Source]found{{Path: "1"}: {}, {Path: "2"}: {}, {Path: "3"}: {}}}); c.bytes != 3*findingBytes {
-		t.Errorf("%d bytes", c.bytes)
+	big := summaryOf(t, "1/haproxy", "", "2/haproxy", "", "3/haproxy", "")
+	if c.add(layerKey{digest: "big"}, big); big.Bytes() <= 3*size || c.bytes != 3*size {
+		t.Errorf("%d bytes, after one of %d", c.bytes, big.Bytes())
 	}
-	if c.add(layerKey{digest: "0"}, empty); c.bytes != 3*findingBytes {
+	if c.add(layerKey{digest: "0"}, empty); c.bytes != 3*size {
 		t.Errorf("%d bytes after adding the same again", c.bytes)
 	}
+}
+
+// summaryOf returns the summary of a layer of files, as archive takes them.
+func summaryOf(t *testing.T, files ...string) *layers.Summary {
+	t.Helper()
+	stored := archive(files...)
+	digest, size, err := v1.SHA256(bytes.NewReader(stored))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(stored)), nil }
+	summary, err := newScanner(t, nil, nil, nil).reader.Summarize(t.Context(), layers.Blob{Digest: digest, Size: size, Open: open}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return summary
 }
 
 func early(t *testing.T, s *Scanner, reference string) (report.Report, error) {
@@ -164,7 +182,7 @@ func early(t *testing.T, s *Scanner, reference string) (report.Report, error) {
 // TestEarly: which stacks answer before their lowest layer is read.
 func TestEarly(t *testing.T) {
 	s := newServer(t)
-	bottom := gzipped(archive("other", noise(t, readAhead+1)))
+	bottom := gzipped(archive("other", noise(t, smallLayer+1)))
 	for i, tt := range []struct {
 		name  string
 		upper [][]byte
@@ -221,11 +239,11 @@ func TestEarly(t *testing.T) {
 // TestStopEarly: nothing is read behind an early answer that is enough.
 func TestStopEarly(t *testing.T) {
 	s := newServer(t)
-	bottom := gzipped(archive("other", noise(t, readAhead+1)))
+	bottom := gzipped(archive("other", noise(t, smallLayer+1)))
 	ref := s.push(t, "stop:x", imageOf(t, "arm64", bottom, gzipped(archive("haproxy", "v1"))))
 	c := &counter{}
 	s.fail(c.count)
-	scanner := newScanner(t, s, &fake{}, func(o *Options) { o.StopEarly = true })
+	scanner := newScanner(t, s, &fake{}, func(o *setup) { o.StopEarly = true })
 	r, err := early(t, scanner, ref)
 	if err != nil || r.Complete || len(r.Binaries) != 1 {
 		t.Fatalf("got %v, %v", r, err)
@@ -242,12 +260,12 @@ func TestStopEarly(t *testing.T) {
 // more.
 func TestLayersInParallel(t *testing.T) {
 	s := newServer(t)
-	layers := [][]byte{gzipped(archive("a", "1")), gzipped(archive("b", "2")), gzipped(archive("c", "3")), gzipped(archive("d", "4"))}
-	ref := s.push(t, "parallel:x", imageOf(t, "arm64", layers...))
+	blobs := [][]byte{gzipped(archive("a", "1")), gzipped(archive("b", "2")), gzipped(archive("c", "3")), gzipped(archive("d", "4"))}
+	ref := s.push(t, "parallel:x", imageOf(t, "arm64", blobs...))
 	var mu sync.Mutex
 	running, most := 0, 0
 	isLayer := map[string]bool{}
-	for _, l := range layers {
+	for _, l := range blobs {
 		isLayer[digest(t, l)] = true
 	}
 	all, once := make(chan struct{}), sync.Once{}
@@ -273,7 +291,7 @@ func TestLayersInParallel(t *testing.T) {
 		mu.Unlock()
 		return false
 	})
-	if _, err := scan(t, newScanner(t, s, &fake{}, func(o *Options) { o.Limits.LayersAtOnce = 3 }), ref); err != nil {
+	if _, err := scan(t, newScanner(t, s, &fake{}, func(o *setup) { o.Limits.LayersAtOnce = 3 }), ref); err != nil {
 		t.Fatal(err)
 	}
 	if most != 3 {

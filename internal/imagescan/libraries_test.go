@@ -63,8 +63,8 @@ func TestLibraries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ref := s.push(t, fmt.Sprintf("libraries/%d:x", i), imageOf(t, "arm64", tt.layers...))
-			r, err := scan(t, newScanner(t, s, nil, func(o *Options) {
-				o.Analyze, o.Libraries = inspect.File, Libraries{Is: inspect.IsLibrary, Resolve: inspect.Resolve}
+			r, err := scan(t, newScanner(t, s, nil, func(o *setup) {
+				o.Inspector = inspect.Inspector()
 			}), ref)
 			if err != nil {
 				t.Fatal(err)

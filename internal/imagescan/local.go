@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -22,21 +24,20 @@ const (
 )
 
 // ScanAny reports on an image of a registry or on disk: oci:DIR is an OCI image
-// layout (oci:DIR:NAME or oci:DIR@DIGEST one image of several), tarball:FILE what docker save or crane pull write, and anything else a
-// reference. Errors are *Error.
+// layout (oci:DIR:NAME or oci:DIR@DIGEST one image of several), tarball:FILE an
+// archive of docker save or crane pull, and any other reference an image of a
+// registry. Errors are *Error.
 func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, error) {
-	var open func(ctx context.Context, place string, platform v1.Platform) (resolution, []blob, error)
-	place, ok := strings.CutPrefix(request.Reference, prefixLayout)
-	switch {
-	case ok:
-		open = openLayout
-	default:
-		if place, ok = strings.CutPrefix(request.Reference, prefixTarball); !ok {
-			return s.Scan(ctx, request)
-		}
+	open := openLayout
+	path, local := strings.CutPrefix(request.Reference, prefixLayout)
+	if !local {
 		open = openTarball
+		path, local = strings.CutPrefix(request.Reference, prefixTarball)
 	}
-	r, err := s.scanLocal(ctx, place, request, open)
+	if !local {
+		return s.Scan(ctx, request)
+	}
+	r, err := s.scanLocal(ctx, path, request, open)
 	if err != nil {
 		return report.Report{}, newError(request.Reference, err)
 	}
@@ -44,69 +45,63 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 	return r, nil
 }
 
-func (s *Scanner) scanLocal(ctx context.Context, place string, request Request, open func(context.Context, string, v1.Platform) (resolution, []blob, error)) (report.Report, error) {
-	if request.Others && s.options.Other == nil {
-		return report.Report{}, errNoOther
-	}
-	platform, err := v1.ParsePlatform(request.Platform)
+// opener opens an image on disk for a platform. Its blobs are nil if they are
+// those of the resolution's source.
+type opener func(ctx context.Context, path string, platform v1.Platform) (resolution, []layers.Blob, error)
+
+func (s *Scanner) scanLocal(ctx context.Context, path string, request Request, open opener) (report.Report, error) {
+	platform, err := s.validate(request)
 	if err != nil {
-		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
+		return report.Report{}, err
 	}
-	resolved, blobs, err := open(ctx, place, *platform)
+	resolved, blobs, err := open(ctx, path, platform)
 	if err != nil {
 		return report.Report{}, err
 	}
 	if !resolved.found() {
-		return resolved.without(request.Platform), nil
-	}
-	var early func(report.Report) bool
-	if request.Early {
-		early = func(report.Report) bool { return true }
+		return resolved.emptyReport(request.Platform), nil
 	}
 	if blobs == nil {
-		blobs = blobsOf(resolved.source, resolved.manifest, request.Others)
+		blobs = s.blobsOf(resolved, request.AllBinaries)
 	}
 	for i := range blobs {
-		blobs[i].others = request.Others
+		blobs[i].AllBinaries = request.AllBinaries
 	}
-	r, err := s.readImage(ctx, resolved, blobs, early)
-	r.Image = place + "@" + resolved.digest.String()
+	if err := resolved.readConfig(ctx); err != nil {
+		return report.Report{}, err
+	}
+	image := layers.Image{Blobs: blobs, Config: resolved.config}
+	if request.Early {
+		image.Early = func(report.Report) bool { return true }
+	}
+	r, err := s.reader.Read(ctx, image)
+	r.Image = path + "@" + resolved.digest.String()
 	return r, err
 }
 
 // layoutSource is an OCI image layout on disk.
 type layoutSource struct{ path layout.Path }
 
-// manifest implements source.
-func (l layoutSource) manifest(ctx context.Context, digest v1.Hash) (document, error) {
-	stored, err := l.path.Blob(digest)
-	if err != nil {
-		return document{}, err
-	}
-	raw, err := readAll(ctx, stored, maxManifestBytes)
-	if err != nil {
-		return document{}, err
-	}
-	if sum, err := digestOf(raw); err != nil || sum != digest {
-		return document{}, fmt.Errorf("%w: its content has the digest %s", imagefs.ErrMalformed, sum)
-	}
-	return document{raw: raw, digest: digest}, nil
+// Manifest implements source.
+func (l layoutSource) Manifest(ctx context.Context, digest v1.Hash) (registry.Manifest, error) {
+	raw, err := readVerified(ctx, l, digest, registry.MaxManifestBytes)
+	return registry.Manifest{Raw: raw, Digest: digest}, err
 }
 
-// blob implements source.
-func (l layoutSource) blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
+// Blob implements source.
+func (l layoutSource) Blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
 	return l.path.Blob(digest)
 }
 
 // openLayout chooses the platform's image of an OCI image layout. A layout may
-// hold several images: DIR:NAME and DIR@DIGEST say which one is meant.
-func openLayout(ctx context.Context, place string, platform v1.Platform) (resolution, []blob, error) {
-	dir, wanted := splitLayout(place)
-	path, err := layout.FromPath(dir)
+// hold several images: DIR:NAME and DIR@DIGEST select one.
+func openLayout(ctx context.Context, path string, platform v1.Platform) (resolution, []layers.Blob, error) {
+	dir, wanted := splitLayout(path)
+	layoutPath, err := layout.FromPath(dir)
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	index, err := path.ImageIndex()
+	index, err := layoutPath.ImageIndex()
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
@@ -114,18 +109,20 @@ func openLayout(ctx context.Context, place string, platform v1.Platform) (resolu
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
+	from := layoutSource{layoutPath}
 	var found resolution
 	for _, entry := range manifest.Manifests {
 		if wanted != "" && entry.Annotations[imageName] != wanted && entry.Digest.String() != wanted {
 			continue
 		}
-		c := chooser{from: layoutSource{path}, platform: platform}
+		c := chooser{from: from, platform: platform}
 		r, err := c.entries(ctx, []v1.Descriptor{entry}, 0)
 		switch {
 		case err != nil:
 			return resolution{}, nil, err
 		case found.found() && r.found() && r.digest != found.digest:
-			return resolution{}, nil, fmt.Errorf("%s holds several images for the platform, %s and %s among them: give one as %s%s@DIGEST, or %s%s:NAME", dir, found.digest, r.digest, prefixLayout, dir, prefixLayout, dir)
+			return resolution{}, nil, fmt.Errorf("%s holds several images for the platform, %s and %s among them: give one as %s%s@DIGEST, or %s%s:NAME",
+				dir, found.digest, r.digest, prefixLayout, dir, prefixLayout, dir)
 		case r.found(), !found.found() && r.gap != nil:
 			found = r
 		case !found.found():
@@ -135,32 +132,32 @@ func openLayout(ctx context.Context, place string, platform v1.Platform) (resolu
 	if wanted != "" && !found.found() && found.gap == nil && len(found.offers) == 0 {
 		return resolution{}, nil, fmt.Errorf("%w: %s holds no image %s", errNoSuchImage, dir, wanted)
 	}
-	found.source = layoutSource{path}
+	found.source = from
 	return found, nil, nil
 }
 
-// imageName is the annotation that names an image in a layout (OCI image
+// imageName is the annotation with an image's name in a layout (OCI image
 // specification, "Pre-Defined Annotation Keys").
 const imageName = "org.opencontainers.image.ref.name"
 
-// splitLayout takes the image's name or digest off a layout's folder.
-func splitLayout(place string) (dir, wanted string) {
-	if _, err := os.Stat(place); err == nil {
-		return place, ""
+// splitLayout separates a layout's directory from the image's name or digest.
+func splitLayout(path string) (dir, wanted string) {
+	if _, err := os.Stat(path); err == nil {
+		return path, ""
 	}
-	if dir, digest, ok := strings.Cut(place, "@"); ok {
+	if dir, digest, ok := strings.Cut(path, "@"); ok {
 		return dir, digest
 	}
-	if i := strings.LastIndexByte(place, ':'); i > 0 {
-		return place[:i], place[i+1:]
+	if i := strings.LastIndexByte(path, ':'); i > 0 {
+		return path[:i], path[i+1:]
 	}
-	return place, ""
+	return path, ""
 }
 
-// openTarball opens the one image of a tarball. Its layers are hashed unpacked,
-// as the archive's configuration lists them: how they were packed in a registry
-// is not known there.
-func openTarball(_ context.Context, file string, platform v1.Platform) (resolution, []blob, error) {
+// openTarball opens the single image of a tarball. Its layers are verified
+// uncompressed, by the digests of the configuration: their compressed form in a
+// registry is unknown.
+func openTarball(_ context.Context, file string, platform v1.Platform) (resolution, []layers.Blob, error) {
 	if _, err := os.Stat(file); err != nil {
 		return resolution{}, nil, err
 	}
@@ -184,17 +181,17 @@ func openTarball(_ context.Context, file string, platform v1.Platform) (resoluti
 	if err != nil {
 		return resolution{}, nil, err
 	}
-	layers, err := image.Layers()
+	stored, err := image.Layers()
 	if err != nil {
 		return resolution{}, nil, err
 	}
-	if len(config.RootFS.DiffIDs) != len(layers) {
-		return resolution{}, nil, fmt.Errorf("%w: %s has %d layers and lists %d", imagefs.ErrMalformed, file, len(layers), len(config.RootFS.DiffIDs))
+	if listed := len(config.RootFS.DiffIDs); listed != len(stored) {
+		return resolution{}, nil, fmt.Errorf("%w: %s has %d layers and lists %d", imagefs.ErrMalformed, file, len(stored), listed)
 	}
-	blobs := []blob{}
-	for i, layer := range layers {
+	blobs := []layers.Blob{}
+	for i, layer := range stored {
 		open := func(context.Context) (io.ReadCloser, error) { return layer.Uncompressed() }
-		blobs = append(blobs, blob{digest: config.RootFS.DiffIDs[i], size: -1, open: open})
+		blobs = append(blobs, layers.Blob{Digest: config.RootFS.DiffIDs[i], Size: -1, Open: open})
 	}
 	return resolution{digest: digest, manifest: manifest, config: config}, blobs, nil
 }

@@ -41,9 +41,9 @@ func TestNamespacesByTurns(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, block, observer := newServer(t), make(chan struct{}), &waits{}
 			analysing := atomic.Int64{}
-			scanner := newScanner(t, s, nil, func(o *Options) {
+			scanner := newScanner(t, s, nil, func(o *setup) {
 				o.Limits, o.Observer = tt.limits, observer
-				o.Analyze = func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
+				o.Inspector.Analyze = func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 					content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
 					if strings.HasPrefix(string(content), "h") {
 						analysing.Add(1)
@@ -82,7 +82,7 @@ func TestNamespacesByTurns(t *testing.T) {
 			}
 			for {
 				running, waiting := scanner.Load()
-				_, files := scanner.memory.load()
+				_, files := scanner.fileBudget.load()
 				if running == tt.running && waiting == tt.waiting && (tt.waiting > 0 || files > 0) {
 					break
 				}
@@ -112,8 +112,8 @@ func TestNamespacesByTurns(t *testing.T) {
 // of one that ran out of time, and is not held against the image.
 func TestTooManyWait(t *testing.T) {
 	s, block := newServer(t), make(chan struct{})
-	scanner := newScanner(t, s, &fake{block: block}, func(o *Options) {
-		o.Limits, o.FailuresFor = Limits{Scans: 1, Waiting: 1}, time.Hour
+	scanner := newScanner(t, s, &fake{block: block}, func(o *setup) {
+		o.Limits, o.FailureTTL = Limits{Scans: 1, Waiting: 1}, time.Hour
 	})
 	answers := make(chan error, 3)
 	references := make([]string, 3)

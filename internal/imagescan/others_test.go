@@ -1,6 +1,7 @@
 package imagescan
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 // executable is a file that begins like an ELF executable; what is the ABI that
 // finder reads from it.
 func executable(what string) string {
-	return elfMagic + strings.Repeat("\x00", 12) + "\x02\x00" + what
+	return elf.ELFMAG + strings.Repeat("\x00", 12) + "\x02\x00" + what
 }
 
 // finder analyses what executable makes.
@@ -54,7 +55,7 @@ func (f *finder) other(r io.ReaderAt, size int64, path string) (report.Binary, b
 	return b, err == nil && b.Capset.ABI != report.ABINone, err
 }
 
-func (f *finder) options(o *Options) { o.Analyze, o.Other = f.analyze, f.other }
+func (f *finder) options(o *setup) { o.Inspector.Analyze, o.Inspector.Screen = f.analyze, f.other }
 
 // others are the paths of what a report has for who asks for all executables.
 func others(r report.Report) []string {
@@ -87,7 +88,7 @@ func TestOthers(t *testing.T) {
 		name   string
 		config v1.Config
 		layers [][]byte
-		change func(*Options)
+		change func(*setup)
 		want   []string
 	}{
 		{"among other files", v1.Config{}, [][]byte{archive("etc/x", "v1", "bin/none", executable("none"), "bin/a", executable("v1"), "bin/z", executable("unknown"))}, nil,
@@ -99,7 +100,7 @@ func TestOthers(t *testing.T) {
 			[]string{"/bin/run=v1 other", "/run=v1"}},
 		{"what the image runs is no proxy", v1.Config{Entrypoint: []string{"/run"}}, [][]byte{archive("run", executable("negotiated"))}, nil,
 			[]string{"/run=negotiated other"}},
-		{"a script is none", v1.Config{}, [][]byte{archive("run", "#!/bin/sh "+executable("v1"), "o", elfMagic+strings.Repeat("\x00", 12)+"\x01\x00v1", "short", elfMagic)}, nil, nil},
+		{"a script is none", v1.Config{}, [][]byte{archive("run", "#!/bin/sh "+executable("v1"), "o", elf.ELFMAG+strings.Repeat("\x00", 12)+"\x01\x00v1", "short", elf.ELFMAG)}, nil, nil},
 		{"removed above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive(".wh.a", "")}, nil, nil},
 		{"replaced above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive("a", executable("none"))}, nil, nil},
 		{"replaced in its layer", v1.Config{}, [][]byte{archive("a", executable("v1"), "a", "text", "b", executable("v1 1"), "b", executable("v1 2"))}, nil, []string{"/b=v1 2 other"}},
@@ -109,15 +110,15 @@ func TestOthers(t *testing.T) {
 		{"cannot be analysed", v1.Config{}, [][]byte{archive("a", executable("broken"), "b", executable("panic"), "c", executable("v1"))}, nil,
 			[]string{"/c=v1 other", "gap not-analysed /a other", "gap not-analysed /b other"}},
 		{"too large", v1.Config{}, [][]byte{archive("a", executable("v1"+strings.Repeat(" ", 1000)), "text", strings.Repeat("x", 1000), "b", executable("v1"))},
-			func(o *Options) { o.Limits.FileBytes = 500 }, []string{"/b=v1 other", "gap too-large /a other"}},
+			func(o *setup) { o.Limits.FileBytes = 500 }, []string{"/b=v1 other", "gap too-large /a other"}},
 		{"too many", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"), "c", executable("v1")), archive("d", executable("v1"))},
-			func(o *Options) { o.Limits.Executables = 2 }, []string{"/a=v1 other", "/b=v1 other", "/d=v1 other", "gap too-large layer other"}},
+			func(o *setup) { o.Limits.Executables = 2 }, []string{"/a=v1 other", "/b=v1 other", "/d=v1 other", "gap too-large layer other"}},
 		{"too many bytes", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"))},
-			func(o *Options) { o.Limits.ExecutableBytes = 30 }, []string{"/a=v1 other", "gap too-large layer other"}},
+			func(o *setup) { o.Limits.ExecutableBytes = 30 }, []string{"/a=v1 other", "gap too-large layer other"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := &finder{}
-			scanner := newScanner(t, s, nil, func(o *Options) {
+			scanner := newScanner(t, s, nil, func(o *setup) {
 				f.options(o)
 				if tt.change != nil {
 					tt.change(o)
@@ -125,7 +126,7 @@ func TestOthers(t *testing.T) {
 			})
 			ref := s.push(t, fmt.Sprintf("others/%d:x", i), running(t, tt.config, tt.layers...))
 			for range 2 { // the second is remembered
-				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Others: true})
+				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", AllBinaries: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -169,7 +170,7 @@ func TestOthersAreKeptApart(t *testing.T) {
 		scanner := newScanner(t, s, nil, f.options)
 		for _, everything := range order {
 			for _, ref := range []string{runs, idle} {
-				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Others: everything})
+				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", AllBinaries: everything})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -197,7 +198,7 @@ func TestOthersOverWhatAReportHolds(t *testing.T) {
 	files = append(files, "z", executable("v1"))
 	s := newServer(t)
 	f := &finder{}
-	r, err := newScanner(t, s, nil, f.options).Scan(t.Context(), Request{Reference: s.push(t, "many:x", imageOf(t, "arm64", archive(files...))), Platform: "linux/arm64", Others: true})
+	r, err := newScanner(t, s, nil, f.options).Scan(t.Context(), Request{Reference: s.push(t, "many:x", imageOf(t, "arm64", archive(files...))), Platform: "linux/arm64", AllBinaries: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,14 +217,14 @@ func TestOthersOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &finder{}
-	r, err := newScanner(t, nil, nil, f.options).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", Others: true})
+	r, err := newScanner(t, nil, nil, f.options).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"/bin/a=v1 other"}, others(r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", Others: true}); !errors.Is(err, errNoOther) {
+	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true}); !errors.Is(err, errNoScreen) {
 		t.Errorf("without Options.Other: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package imagescan
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -13,33 +12,34 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
 // Bounds of indexes.
 const (
-	// maxIndexDepth is how many may lie within each other.
+	// maxIndexDepth is the deepest nesting of indexes.
 	maxIndexDepth = 4
-	// maxIndexEntries is how many manifests and indexes are read to find the
-	// platform's.
+	// maxIndexEntries bounds the manifests and indexes that are read to find the
+	// one for a platform.
 	maxIndexEntries = 64
 )
 
-// resolution is what a reference comes to for a platform.
+// resolution is the image of a reference for a platform.
 type resolution struct {
 	source   source
 	digest   v1.Hash        // of the platform's manifest
-	manifest *v1.Manifest   // nil when the image has nothing for the platform
-	config   *v1.ConfigFile // nil: not read
-	offers   []string       // the platforms that the image is for, as far as it says
-	gap      *report.Gap    // why it cannot be read at all
+	manifest *v1.Manifest   // nil if the image has no variant for the platform
+	config   *v1.ConfigFile // nil if not read
+	offers   []string       // the platforms of the image, as far as it declares them
+	gap      *report.Gap    // why the image cannot be read
 }
 
-// found reports whether there is something to read.
+// found reports whether there is an image to read.
 func (r resolution) found() bool { return r.manifest != nil }
 
-// without reports on an image that has nothing to read for a platform.
-func (r resolution) without(platform string) report.Report {
+// emptyReport reports on a reference without an image to read for a platform.
+func (r resolution) emptyReport(platform string) report.Report {
 	empty := report.New()
 	if r.gap != nil {
 		empty.Complete = false
@@ -54,25 +54,22 @@ func (r resolution) without(platform string) report.Report {
 	return empty
 }
 
-func (s *Scanner) parse(reference string) (name.Reference, error) {
-	ref, err := name.ParseReference(reference)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errReference, err)
+// readConfig reads the image's configuration unless it has none or was read.
+func (r *resolution) readConfig(ctx context.Context) (err error) {
+	if r.config == nil && r.manifest.Config.MediaType.IsConfig() {
+		r.config, err = readConfig(ctx, r.source, r.manifest)
 	}
-	if allowsPlain(s.options.PlainHTTP, ref.Context().RegistryStr()) {
-		return name.ParseReference(reference, name.Insecure)
-	}
-	return ref, nil
+	return err
 }
 
-// resolve finds a platform's manifest, with the first credential that the
-// registry accepts, as a kubelet would.
-func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, candidates []authn.Authenticator) (resolution, error) {
-	if len(candidates) == 0 {
-		candidates = []authn.Authenticator{authn.Anonymous}
+// resolve finds a platform's manifest with the first credential that the registry
+// accepts, as a kubelet does.
+func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator) (resolution, error) {
+	if len(credentials) == 0 {
+		credentials = []authn.Authenticator{authn.Anonymous}
 	}
 	var refused error
-	for _, auth := range candidates {
+	for _, auth := range credentials {
 		r, err := s.resolveWith(ctx, ref, platform, auth)
 		if err == nil {
 			return r, nil
@@ -82,33 +79,28 @@ func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.P
 		}
 		refused = errors.Join(refused, err)
 	}
-	return resolution{}, fmt.Errorf("none of %d credentials was accepted: %w", len(candidates), refused)
+	return resolution{}, fmt.Errorf("none of %d credentials was accepted: %w", len(credentials), refused)
 }
 
 func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform v1.Platform, auth authn.Authenticator) (resolution, error) {
-	opened := s.open(ref.Context(), auth)
-	var top document
+	session := s.options.Registry.Open(ref.Context(), auth)
+	var top registry.Manifest
 	var err error
 	if digest, ok := ref.(name.Digest); ok {
 		h, err := v1.NewHash(digest.DigestStr())
 		if err != nil {
-			return resolution{}, fmt.Errorf("%w: %w", errReference, err)
+			return resolution{}, fmt.Errorf("%w: %w", registry.ErrReference, err)
 		}
-		top, err = opened.manifest(ctx, h)
+		top, err = session.Manifest(ctx, h)
 		if err != nil {
 			return resolution{}, err
 		}
-	} else if top, err = opened.named(ctx, ref.Identifier()); err != nil {
+	} else if top, err = session.Resolve(ctx, ref.Identifier()); err != nil {
 		return resolution{}, err
 	}
-	return choose(ctx, opened, top, platform)
-}
-
-// choose finds a platform's image in what a reference leads to.
-func choose(ctx context.Context, from source, top document, platform v1.Platform) (resolution, error) {
-	c := chooser{from: from, platform: platform}
-	r, err := c.document(ctx, top, 0)
-	r.source = from
+	c := chooser{from: session, platform: platform}
+	r, err := c.choose(ctx, top, 0)
+	r.source = session
 	return r, err
 }
 
@@ -119,26 +111,26 @@ type chooser struct {
 	read     int // manifests so far
 }
 
-func (c *chooser) document(ctx context.Context, d document, depth int) (resolution, error) {
-	kind, err := d.kind()
+func (c *chooser) choose(ctx context.Context, m registry.Manifest, depth int) (resolution, error) {
+	mediaType, err := mediaTypeOf(m)
 	switch {
 	case err != nil:
 		return resolution{}, err
-	case kind.IsIndex():
-		return c.index(ctx, d, depth)
-	case kind.IsImage():
-		return c.image(ctx, d)
+	case mediaType.IsIndex():
+		return c.index(ctx, m, depth)
+	case mediaType.IsImage():
+		return c.image(ctx, m)
 	}
-	if gap, ok := unreadable(kind); ok {
-		return resolution{gap: &report.Gap{Where: d.digest.String(), Reason: "not-readable", Detail: gap}}, nil
+	if detail, ok := unsupported(mediaType); ok {
+		return notReadable(m, detail), nil
 	}
-	return resolution{}, fmt.Errorf("%w image: %q is no image's media type", imagefs.ErrMalformed, kind)
+	return resolution{}, fmt.Errorf("%w image: %q is no image's media type", imagefs.ErrMalformed, mediaType)
 }
 
-// unreadable names the manifests that are known and hold nothing that a current
-// container runtime could run.
-func unreadable(kind types.MediaType) (string, bool) {
-	switch kind {
+// unsupported returns the reason that a known kind of manifest holds no image
+// for a current container runtime.
+func unsupported(mediaType types.MediaType) (string, bool) {
+	switch mediaType {
 	case types.DockerManifestSchema1, types.DockerManifestSchema1Signed:
 		return "a Docker schema 1 manifest, which current container runtimes do not pull: push the image again", true
 	case "application/vnd.oci.artifact.manifest.v1+json":
@@ -147,55 +139,39 @@ func unreadable(kind types.MediaType) (string, bool) {
 	return "", false
 }
 
+func notReadable(m registry.Manifest, detail string) resolution {
+	return resolution{gap: &report.Gap{Where: m.Digest.String(), Reason: "not-readable", Detail: detail}}
+}
+
 // image checks that a single image is for the platform.
-func (c *chooser) image(ctx context.Context, d document) (resolution, error) {
-	manifest, err := parseManifest(d)
+func (c *chooser) image(ctx context.Context, m registry.Manifest) (resolution, error) {
+	manifest, err := parseManifest(m)
 	if err != nil {
 		return resolution{}, err
 	}
 	if t := manifest.Config.MediaType; !t.IsConfig() {
-		return resolution{gap: &report.Gap{Where: d.digest.String(), Reason: "not-readable", Detail: fmt.Sprintf("an artifact of type %q, which is no image", t)}}, nil
+		return notReadable(m, fmt.Sprintf("an artifact of type %q, which is no image", t)), nil
 	}
 	config, err := readConfig(ctx, c.from, manifest)
 	if err != nil {
-		return resolution{}, fmt.Errorf("image configuration: %w", err)
+		return resolution{}, err
 	}
 	offered := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
 	r := resolution{offers: []string{offered.String()}}
-	// What says nothing runs wherever it is put.
+	// A runtime runs an image without a platform on any node.
 	if offered.OS == "" && offered.Architecture == "" || satisfies(offered, c.platform) {
-		r.digest, r.manifest, r.config = d.digest, manifest, config
+		r.digest, r.manifest, r.config = m.Digest, manifest, config
 	}
 	return r, nil
 }
 
-func parseManifest(d document) (*v1.Manifest, error) {
-	manifest, err := v1.ParseManifest(bytes.NewReader(d.raw))
-	if err != nil {
-		return nil, fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
-	}
-	return manifest, nil
-}
-
-func readConfig(ctx context.Context, from source, manifest *v1.Manifest) (*v1.ConfigFile, error) {
-	raw, err := readSmall(ctx, from, manifest.Config)
-	if err != nil {
-		return nil, err
-	}
-	config := &v1.ConfigFile{}
-	if err := json.Unmarshal(raw, config); err != nil {
-		return nil, fmt.Errorf("%w: %w", imagefs.ErrMalformed, err)
-	}
-	return config, nil
-}
-
-// index picks the platform's manifest. Attestations and whatever else is marked
-// as no platform's are passed over.
-func (c *chooser) index(ctx context.Context, d document, depth int) (resolution, error) {
+// index picks the platform's manifest. It skips attestations and other entries
+// without a platform.
+func (c *chooser) index(ctx context.Context, m registry.Manifest, depth int) (resolution, error) {
 	if depth >= maxIndexDepth {
 		return resolution{}, fmt.Errorf("%w: more than %d indexes within each other", imagefs.ErrTooLarge, maxIndexDepth)
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(d.raw))
+	index, err := v1.ParseIndexManifest(bytes.NewReader(m.Raw))
 	if err != nil {
 		return resolution{}, fmt.Errorf("%w image index: %w", imagefs.ErrMalformed, err)
 	}
@@ -211,7 +187,7 @@ func (c *chooser) entries(ctx context.Context, entries []v1.Descriptor, depth in
 		if !entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
 			continue
 		}
-		// An entry that names its platform is read only if it is the one.
+		// An entry with a platform is read only if the platform fits.
 		if entry.MediaType.IsImage() && entry.Platform != nil && !satisfies(*entry.Platform, c.platform) {
 			all.offers = append(all.offers, entry.Platform.String())
 			continue
@@ -230,20 +206,20 @@ func (c *chooser) entry(ctx context.Context, entry v1.Descriptor, depth int) (re
 	if c.read++; c.read > maxIndexEntries {
 		return resolution{}, fmt.Errorf("%w: more than %d manifests do not tell their platform", imagefs.ErrTooLarge, maxIndexEntries)
 	}
-	d, err := c.from.manifest(ctx, entry.Digest)
+	m, err := c.from.Manifest(ctx, entry.Digest)
 	if err != nil {
 		return resolution{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
 	}
-	d.mediaType = entry.MediaType
+	m.MediaType = entry.MediaType
 	if entry.MediaType.IsIndex() || entry.Platform == nil {
-		return c.document(ctx, d, depth+1)
+		return c.choose(ctx, m, depth+1)
 	}
-	manifest, err := parseManifest(d)
-	return resolution{digest: d.digest, manifest: manifest}, err
+	manifest, err := parseManifest(m)
+	return resolution{digest: m.Digest, manifest: manifest}, err
 }
 
-// satisfies reports whether something offered for one platform runs on another.
-// arm64 and arm64/v8 are the same: v8 is the first version of the architecture.
+// satisfies reports whether an image for one platform runs on another. arm64 and
+// arm64/v8 are the same: v8 is the first version of the architecture.
 func satisfies(offered, wanted v1.Platform) bool {
 	variant := func(p v1.Platform) string {
 		if p.Architecture == "arm64" && p.Variant == "v8" {
@@ -254,7 +230,3 @@ func satisfies(offered, wanted v1.Platform) bool {
 	return offered.OS == wanted.OS && offered.Architecture == wanted.Architecture &&
 		(wanted.Variant == "" || variant(offered) == variant(wanted))
 }
-
-// isForeign reports whether a layer's content is kept somewhere else, as that
-// of Windows base images is.
-func isForeign(m types.MediaType) bool { return !m.IsDistributable() }

@@ -1,16 +1,15 @@
 // Package imagescan turns an image reference into a report: it resolves the
-// reference for a platform, streams the layers, has the executables of interest
-// analysed, and merges what the layers say as an overlay file system would.
+// reference for a platform (package registry), reads the layers (package
+// layers), and caches and shares the results.
 //
-// It is not for judging, and it knows no cluster. References, registries and
-// images are taken to be hostile: what they can cost is bounded by Limits, a
-// verdict rests on bytes whose digest was verified, and connections go through
-// a transport that NewTransport guards.
+// It judges nothing and knows no cluster. References, registries and images are
+// hostile: Limits bound their cost, a verdict rests on bytes with a verified
+// digest, and connections go through a guarded transport.
 //
-// What a layer contributes is remembered by its digest, what an image comes to
-// by the digest of its manifest. Neither is used before the asker's own
-// credentials got that manifest, nor beyond the registry that it came from: a
-// registry that anybody can run vouches for nothing that another one holds.
+// Summaries of layers are cached by digest, reports by the digest of the
+// manifest. A request uses them only after its own credentials obtained that
+// manifest, and only for the registry that they were read from: anyone can run a
+// registry, and one must not vouch for the content of another.
 package imagescan
 
 import (
@@ -18,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"time"
 
@@ -27,15 +25,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Analyze reports on one executable of size bytes that lies at path in an image.
-type Analyze func(r io.ReaderAt, size int64, path string) (report.Binary, error)
-
-// Credentials are what one puller may use.
+// Credentials are the credentials of one puller.
 type Credentials interface {
-	// For returns what to try for a repository, in order. Empty: anonymously.
+	// For returns the credentials to try for a repository, in order. Empty means
+	// anonymous access.
 	For(repository name.Repository) []authn.Authenticator
 }
 
@@ -45,164 +43,134 @@ type Request struct {
 	Reference string
 	// Platform is os/arch[/variant].
 	Platform string
-	// Credentials are the puller's; nil: anonymous.
+	// Credentials are the puller's; nil means anonymous access.
 	Credentials Credentials
-	// Hinted has the layers of a registry's image read only where the reference's
-	// repository or tag, the image's configuration or one of Words hints at a
-	// known product. Of any other the report has one gap, of reason
-	// report.GapNotRead.
+	// Hinted restricts the scan to images with a hint at a known product: in the
+	// repository, the tag, the image's configuration or one of Words. The report
+	// on any other image has one gap, of reason report.GapNotRead.
 	Hinted bool
-	// Words are what the puller says of how the image is run.
+	// Words are the words of the puller's own command line for the image.
 	Words []string
-	// Others has every executable of the image looked at, not known products
-	// alone. Of those others, the report has the ones that make capability calls.
-	Others bool
-	// Namespace is in whose name the image is scanned: those who wait are served
-	// by turns, one namespace after the other. It decides nothing else.
+	// AllBinaries extends the scan from known products to every executable. The
+	// report then contains all that make capability calls.
+	AllBinaries bool
+	// Namespace is the owner of the scan for fair scheduling.
 	Namespace string
-	// Early lets a legacy verdict answer as soon as it is proven, in a report
-	// that is not complete.
+	// Early permits an incomplete report, as soon as it proves a legacy verdict.
 	Early bool
 }
 
-// Options configure a Scanner. Analyze and IsCandidate are required.
+// Options configure a Scanner.
 type Options struct {
-	Analyze Analyze
-	// IsCandidate says by a path's last element whether it is looked at.
-	IsCandidate func(base string) bool
-	// Other reports on an executable that no name speaks for; false: there is
-	// nothing to say of it. Required for requests for others.
-	Other func(r io.ReaderAt, size int64, path string) (report.Binary, bool, error)
-	// Settings reads a configuration file that an image's command names; false: it
-	// is none. Without it none is read.
-	Settings func(text []byte) (report.Settings, bool)
-	// IsHint says whether a text hints at a known product. Without it nothing
-	// does, and a request for what is hinted at reads nothing.
-	IsHint func(text string) bool
-	// Libraries are looked at too.
-	Libraries Libraries
-	// Transport carries every request; nil: NewTransport with its defaults.
-	Transport http.RoundTripper
-	// PlainHTTP are registries (host or host:port) that are spoken to without
-	// TLS.
-	PlainHTTP []string
-	// Hosts are mirrors and what they take; nil: there are none.
-	Hosts *Hosts
-	// Registries says which registries may be read from.
-	Registries Registries
-	// TagsFor is how long it is remembered what a reference led its askers to,
-	// FailuresFor how long that it could not be read. Zero: not at all.
-	TagsFor, FailuresFor time.Duration
-	// Tables has layers read through the table of contents that the manifest vouches
-	// for (eStargz, zstd:chunked), and only the files of interest fetched. The
-	// layer's own digest is then not verified: who built the image can have its
-	// table say one thing and its tar stream, which most runtimes unpack, another.
-	Tables bool
-	// UserAgent is sent to registries.
-	UserAgent string
-	// StopEarly ends a scan with its early answer. Otherwise the rest is read
-	// behind it, and the complete report kept.
+	// Inspector analyses files. Required.
+	Inspector layers.Inspector
+	// Registry opens registries; nil means a client with default options.
+	Registry *registry.Client
+	// ResolutionTTL is how long a resolved reference is cached per credential
+	// set, FailureTTL how long a failure is; zero disables the cache.
+	ResolutionTTL, FailureTTL time.Duration
+	// TOC permits reading layers of eStargz and zstd:chunked images through their
+	// table of contents: only selected files are fetched. The digest of the layer
+	// is then unverified: its builder can make the table differ from the tar
+	// stream, which most runtimes unpack.
+	TOC bool
+	// StopEarly ends a scan with its early report. Otherwise the scan continues
+	// in the background, and the complete report is cached.
 	StopEarly bool
 	Limits    Limits
-	// Observer is told of each scan; nil: nobody.
+	// Observer receives events for metrics; nil means no observer.
 	Observer Observer
 }
 
-// Observer is told of scans, for metrics.
+// Observer receives the events of scans.
 type Observer interface {
-	// Scanned is called when a scan ends; failure is empty when it succeeded.
+	// Scanned is called when a scan ends; failure is empty for a successful one.
 	Scanned(took time.Duration, failure report.FailureClass)
-	// Shared is called when a request is answered without a scan of its own.
+	// Shared is called for a request that needs no scan of its own.
 	Shared()
-	// Waited is called when a scan begins, after it waited for its turn.
+	// Waited is called when a scan starts, with the time that it was queued.
 	Waited(took time.Duration)
 }
 
 // Scanner scans images. It is safe for concurrent use.
 type Scanner struct {
 	options Options
-	scans   *fair
-	memory  *fair // of files
-	windows *fair // of zstd; apart, since who holds one waits for files
-	// transport is that of the options with what holds for every request.
-	transport http.RoundTripper
-	memo      *memory
-	reports   *lru.Cache[key, report.Report]
-	hints     *lru.Cache[hintKey, bool]
-	images    *flights[flightKey, report.Report]
-	layers    *layerCache
-	reads     *flights[readKey, *summary]
-	// resolutions keep many who ask for the same from overrunning a registry.
-	resolutions *flights[asked, resolution]
+	reader  *layers.Reader
+
+	scans *fairSemaphore
+	// fileBudget and windowBudget are separate: the holder of a window waits for
+	// files.
+	fileBudget, windowBudget *fairSemaphore
+
+	resolutionCache *resolutionCache
+	resolutions     *singleflightGroup[resolutionKey, resolution]
+	hints           *lru.Cache[hintKey, bool]
+	reports         *lru.Cache[reportKey, report.Report]
+	images          *singleflightGroup[scanKey, report.Report]
+	layerCache      *layerCache
+	reads           *singleflightGroup[readKey, *layers.Summary]
 }
 
-// key is what a verdict depends on, the content and for which platform it was
-// chosen, the registry that vouches for who may see it, and how much was looked
-// at.
-type key struct {
+// reportKey identifies a cached report. The registry is part of it: it decides
+// who may see the image.
+type reportKey struct {
 	registry, digest, platform string
-	others                     bool
+	allBinaries                bool
 }
 
-// flightKey keeps requests apart that may fail for reasons of their own: what
-// one repository refuses, another may have to give.
-type flightKey struct {
-	key
+// scanKey identifies a scan in progress. Repositories are separate, because one
+// may refuse a layer that another serves.
+type scanKey struct {
+	reportKey
 	repository string
-	early      bool // a scan that may stop early is of no use to others
+	early      bool // the scan may stop early, which other requests cannot share
 }
 
-// errNoOther is a mistake of who made the Scanner.
-var errNoOther = errors.New("imagescan: Options.Other is required for a request for other executables")
+// errNoScreen reports a Scanner without the means for Request.AllBinaries.
+var errNoScreen = errors.New("imagescan: Inspector.Screen is required for a request for all binaries")
 
 // New returns a Scanner.
 func New(o Options) (*Scanner, error) {
-	if o.Analyze == nil || o.IsCandidate == nil {
-		return nil, errors.New("imagescan: Analyze and IsCandidate are required")
+	if o.Inspector.Analyze == nil || o.Inspector.IsCandidate == nil {
+		return nil, errors.New("imagescan: Inspector.Analyze and Inspector.IsCandidate are required")
 	}
 	o.Limits = o.Limits.withDefaults()
-	if o.Transport == nil {
-		o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP})
+	var err error
+	if o.Registry == nil {
+		if o.Registry, err = registry.NewClient(registry.Options{}); err != nil {
+			return nil, err
+		}
 	}
-	if err := o.Registries.Check(); err != nil {
-		return nil, fmt.Errorf("imagescan: %w", err)
+	memory := o.Limits.Memory / 2
+	s := &Scanner{
+		options:      o,
+		scans:        newFairSemaphore(o.Limits.Scans, o.Limits.Scans/reservedShare, o.Limits.Waiting),
+		fileBudget:   newFairSemaphore(memory, memory/reservedShare, 0),
+		windowBudget: newFairSemaphore(max(memory, o.Limits.Layer.WindowBytes), 0, 0), // too few windows to reserve one
+		resolutions:  newSingleflightGroup[resolutionKey, resolution](),
+		images:       newSingleflightGroup[scanKey, report.Report](),
+		layerCache:   newLayerCache(o.Limits.LayerCache),
+		reads:        newSingleflightGroup[readKey, *layers.Summary](),
 	}
-	memo, err := newMemory(o.TagsFor, o.FailuresFor)
-	if err != nil {
+	s.reader = &layers.Reader{Inspector: o.Inspector, Limits: o.Limits.Limits, FileBudget: s.fileBudget, WindowBudget: s.windowBudget}
+	if s.resolutionCache, err = newResolutionCache(o.ResolutionTTL, o.FailureTTL); err != nil {
 		return nil, err
 	}
-	reports, err := lru.New[key, report.Report](o.Limits.Cache)
-	if err != nil {
+	if s.reports, err = lru.New[reportKey, report.Report](o.Limits.Cache); err != nil {
 		return nil, err
 	}
-	hints, err := lru.New[hintKey, bool](o.Limits.Cache)
-	if err != nil {
-		return nil, err
-	}
-	return &Scanner{
-		options:   o,
-		scans:     newFair(o.Limits.Scans, o.Limits.Scans/reserved, o.Limits.Waiting),
-		memory:    newFair(o.Limits.Memory/2, o.Limits.Memory/2/reserved, 0),
-		windows:   newFair(max(o.Limits.Memory/2, o.Limits.Layer.WindowBytes), 0, 0), // too few to keep one
-		transport: requestRules(o.Transport),
-		memo:      memo,
-		reports:   reports,
-		hints:     hints,
-		images:    newFlights[flightKey, report.Report](),
-		layers:    newLayerCache(o.Limits.LayerCache),
-		reads:     newFlights[readKey, *summary](),
-
-		resolutions: newFlights[asked, resolution](),
-	}, nil
+	s.hints, err = lru.New[hintKey, bool](o.Limits.Cache)
+	return s, err
 }
 
-// Scan reports on an image. Errors are *Error. The reference is resolved, and
-// access checked, with this request's own credentials, or was with the same ones
-// within Options.TagsFor, so that what is remembered of an image tells nobody
-// more than they could pull.
+// Scan reports on an image of a registry. Errors are *Error. Each request
+// resolves the reference with its own credentials, or uses a resolution with the
+// same credentials of at most Options.ResolutionTTL ago, so that cached reports
+// reveal no image to a puller without access.
 //
-// A scan that this call starts goes on when ctx ends, for Limits.ScanTime at
-// most: the call then returns class timeout, and a later one finds the report.
+// A scan that this call starts continues after ctx ends, for at most
+// Limits.ScanTime: the call then returns class timeout, and a later one finds
+// the report.
 func (s *Scanner) Scan(ctx context.Context, request Request) (report.Report, error) {
 	r, err := s.scan(ctx, request)
 	if err != nil {
@@ -212,163 +180,184 @@ func (s *Scanner) Scan(ctx context.Context, request Request) (report.Report, err
 	return r, nil
 }
 
-func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, error) {
-	if request.Others && s.options.Other == nil {
-		return report.Report{}, errNoOther
+// validate checks a request and returns its platform.
+func (s *Scanner) validate(request Request) (v1.Platform, error) {
+	if request.AllBinaries && s.options.Inspector.Screen == nil {
+		return v1.Platform{}, errNoScreen
 	}
 	platform, err := v1.ParsePlatform(request.Platform)
 	if err != nil {
-		return report.Report{}, fmt.Errorf("platform %q: %w", request.Platform, err)
+		return v1.Platform{}, fmt.Errorf("platform %q: %w", request.Platform, err)
 	}
-	ref, err := s.parse(request.Reference)
+	return *platform, nil
+}
+
+func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, error) {
+	platform, err := s.validate(request)
 	if err != nil {
 		return report.Report{}, err
 	}
-	if err := s.options.Registries.permit(ref.Context().RegistryStr()); err != nil {
+	ref, err := s.options.Registry.ParseReference(request.Reference)
+	if err != nil {
 		return report.Report{}, err
 	}
-	credentials := []authn.Authenticator{}
+	var credentials []authn.Authenticator
 	if request.Credentials != nil {
 		credentials = request.Credentials.For(ref.Context())
 	}
-	who, known := s.memo.key(ref.Name(), request.Platform, credentials)
-	if !known {
-		return s.scanFor(ctx, request, ref, *platform, credentials, nil)
+	resolve := func() (resolution, error) { return s.resolve(ctx, ref, platform, credentials) }
+	cache := s.resolutionCache
+	k, cacheable := cache.key(ref.Name(), request.Platform, credentials)
+	if !cacheable {
+		resolved, err := resolve()
+		if err != nil {
+			return report.Report{}, err
+		}
+		return s.scanResolved(ctx, request, ref, resolved)
 	}
-	if failed, ok := s.memo.failure(who); ok {
+	if failed, ok := cache.failure(k); ok {
 		return report.Report{}, failed
 	}
-	r, err := s.scanFor(ctx, request, ref, *platform, credentials, &who)
+	cached := func() (resolution, bool) { return cache.resolution(k) }
+	resolved, err := s.resolutions.do(ctx, k, cached, resolve, func(r resolution) { cache.addResolution(k, r) })
+	var r report.Report
+	if err == nil {
+		r, err = s.scanResolved(ctx, request, ref, resolved)
+	}
 	if err != nil && ctx.Err() == nil {
-		s.memo.keepFailure(who, newError(request.Reference, err))
+		cache.addFailure(k, newError(request.Reference, err))
 	}
 	return r, err
 }
 
-// scanFor reports on an image to one set of credentials. who keeps what the
-// reference leads to; nil: it is not kept.
-func (s *Scanner) scanFor(ctx context.Context, request Request, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator, who *asked) (report.Report, error) {
-	resolve := func() (resolution, error) { return s.resolve(ctx, ref, platform, credentials) }
-	resolved, err := s.sharedResolution(ctx, who, resolve)
-	if err != nil {
-		return report.Report{}, err
-	}
+// scanResolved reports on an image that the request may pull.
+func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Reference, resolved resolution) (report.Report, error) {
 	if !resolved.found() {
-		return resolved.without(request.Platform), nil
+		return resolved.emptyReport(request.Platform), nil
 	}
 	repository := ref.Context()
+	image := repository.Digest(resolved.digest.String()).String()
 	if request.Hinted {
 		hinted, err := s.hinted(ctx, request, ref, &resolved)
 		if err != nil {
 			return report.Report{}, err
 		}
 		if !hinted {
-			r := notRead(request.Reference)
-			r.Image = repository.Digest(resolved.digest.String()).String()
+			r := unhinted(request.Reference)
+			r.Image = image
 			return r, nil
 		}
 	}
-	k := flightKey{
-		key{repository.RegistryStr(), resolved.digest.String(), request.Platform, request.Others},
+	k := scanKey{
+		reportKey{repository.RegistryStr(), resolved.digest.String(), request.Platform, request.AllBinaries},
 		repository.Name(), request.Early && s.options.StopEarly,
 	}
-	r, err := s.shared(ctx, k, request, resolved)
+	r, err := s.sharedScan(ctx, k, request, resolved)
 	if err != nil {
 		return report.Report{}, err
 	}
-	// The first to ask may have known it by another repository.
-	r.Image = repository.Digest(resolved.digest.String()).String()
+	r.Image = image // a cached report names the repository of its first request
 	return r, nil
 }
 
-// sharedResolution returns what a reference leads to for one set of credentials:
-// remembered, from a request under way, or from this one. who is nil where
-// credentials cannot be told apart: nothing is shared then.
-func (s *Scanner) sharedResolution(ctx context.Context, who *asked, resolve func() (resolution, error)) (resolution, error) {
-	if who == nil {
-		return resolve()
-	}
-	for {
-		f, started := s.resolutions.join(*who, func() (resolution, bool) { return s.memo.resolution(*who) })
-		if started {
-			func() {
-				f.err = errPanic // stands if it ends without another
-				defer s.resolutions.land(*who, f, func(r resolution) { s.memo.keepResolution(*who, r) })
-				f.value, f.err = resolve()
-			}()
-		}
-		r, err := f.wait(ctx, false)
-		if !started && isContextError(err) && ctx.Err() == nil {
-			continue // the one who asked ran out of time, this one has not
-		}
-		return r, err
-	}
-}
-
-// shared returns the report of k: remembered, from a scan under way, or from
-// one that it starts.
-func (s *Scanner) shared(ctx context.Context, k flightKey, request Request, image resolution) (report.Report, error) {
-	f, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.key) })
-	if started || !f.landed() {
-		s.scans.ask(&f.ticket, request.Namespace, 1) // whoever joins brings their own turn
+// sharedScan returns the report of k: cached, of a scan in progress, or of a new
+// scan.
+func (s *Scanner) sharedScan(ctx context.Context, k scanKey, request Request, image resolution) (report.Report, error) {
+	c, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.reportKey) })
+	if started || !c.finished() {
+		s.scans.enqueue(&c.waiter, request.Namespace, 1) // each request queues the scan for its own namespace, too
 	}
 	if started {
-		go s.fly(context.WithoutCancel(ctx), k, f, image)
+		go s.run(context.WithoutCancel(ctx), k, c, image)
 	} else {
 		s.observe(func(o Observer) { o.Shared() })
 	}
-	r, err := f.wait(ctx, request.Early)
+	r, err := c.wait(ctx, request.Early)
 	return clone(r), err
 }
 
-// fly carries out a scan on behalf of all who wait for it.
-func (s *Scanner) fly(ctx context.Context, k flightKey, f *flight[report.Report], image resolution) {
+// run carries out a scan for all its callers.
+func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], image resolution) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Limits.ScanTime)
 	defer cancel()
 	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			f.err = fmt.Errorf("%w: %v", errPanic, p)
+			c.err = fmt.Errorf("%w: %v", layers.ErrPanic, p)
 		}
-		s.images.land(k, f, func(r report.Report) {
+		s.images.finish(k, c, func(r report.Report) {
 			if !k.early || r.Complete {
-				s.reports.Add(k.key, r)
+				s.reports.Add(k.reportKey, r)
 			}
 		})
 		var failure report.FailureClass
-		if f.err != nil {
-			failure = classify(f.err)
+		if c.err != nil {
+			failure = classify(c.err)
 		}
 		s.observe(func(o Observer) { o.Scanned(time.Since(start), failure) })
 	}()
-	by, release, err := s.scans.wait(ctx, &f.ticket)
+	namespace, release, err := s.scans.wait(ctx, &c.waiter)
 	if err != nil {
-		f.err = err
+		c.err = err
 		return
 	}
 	defer release()
 	s.observe(func(o Observer) { o.Waited(time.Since(start)) })
-	ctx = withOwner(ctx, by)
-	f.value, f.err = s.readImage(ctx, image, s.withTables(blobsOf(image.source, image.manifest, k.others), image.source, image.manifest), func(r report.Report) bool {
-		f.announce(r)
-		return k.early
+	ctx = withOwner(ctx, namespace)
+	if c.err = image.readConfig(ctx); c.err != nil {
+		return
+	}
+	key := readKey{layerKey: layerKey{registry: k.registry}, repository: k.repository}
+	c.value, c.err = s.reader.Read(ctx, layers.Image{
+		Blobs:  s.blobsOf(image, k.allBinaries),
+		Config: image.config,
+		Summarize: func(ctx context.Context, b layers.Blob, before *layers.Summary, wanted map[string]bool) (*layers.Summary, error) {
+			return s.cachedSummary(ctx, key, b, before, wanted)
+		},
+		Early: func(r report.Report) bool {
+			c.publish(r)
+			return k.early
+		},
 	})
 }
 
-// Load returns how many scans are under way and how many requests wait for their
-// turn.
+// blobsOf returns the layers of an image, the lowest first. A layer is read
+// through its table of contents unless all binaries are wanted: any file may be
+// one.
+func (s *Scanner) blobsOf(image resolution, allBinaries bool) []layers.Blob {
+	session, remote := image.source.(*registry.Session)
+	var blobs []layers.Blob
+	for _, d := range image.manifest.Layers {
+		b := layers.Blob{Digest: d.Digest, Size: d.Size, AllBinaries: allBinaries}
+		b.Open = func(ctx context.Context) (io.ReadCloser, error) { return image.source.Blob(ctx, d.Digest) }
+		if !d.MediaType.IsDistributable() {
+			b.Gap = "a foreign layer, which the registry does not hold"
+		}
+		toc := layers.ParseTOC(d)
+		if s.options.TOC && remote && toc != (layers.TOC{}) && d.Size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
+			b.TOC = toc
+			b.Range = func(ctx context.Context, start, end int64) (io.ReadCloser, error) {
+				return session.BlobRange(ctx, d, start, end)
+			}
+		}
+		blobs = append(blobs, b)
+	}
+	return blobs
+}
+
+// Load returns the numbers of running scans and of requests waiting for one.
 func (s *Scanner) Load() (running, waiting int) {
 	held, waiting := s.scans.load()
 	return int(held), waiting
 }
 
-func (s *Scanner) observe(tell func(Observer)) {
+func (s *Scanner) observe(event func(Observer)) {
 	if s.options.Observer != nil {
-		tell(s.options.Observer)
+		event(s.options.Observer)
 	}
 }
 
-// clone keeps callers from sharing the cache's slices.
+// clone copies the slices of a report, which the cache shares between callers.
 func clone(r report.Report) report.Report {
 	r.Binaries, r.Gaps, r.ThroughTable = slices.Clone(r.Binaries), slices.Clone(r.Gaps), slices.Clone(r.ThroughTable)
 	return r

@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
+	registrytest "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -34,6 +34,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -49,7 +51,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{}
-	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	handler := registrytest.New(registrytest.Logger(log.New(io.Discard, "", 0)))
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		s.mu.Lock()
@@ -115,27 +117,34 @@ func (f *fake) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, erro
 
 // loopback is a transport that is allowed to connect to this machine.
 func loopback(plain []string) http.RoundTripper {
-	return NewTransport(TransportOptions{PlainHTTP: plain, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	return registry.NewTransport(registry.TransportOptions{PlainHTTP: plain, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
 
-func newScanner(t *testing.T, s *server, f *fake, change func(*Options)) *Scanner {
+// setup configures the scanner of a test and its client.
+type setup struct {
+	Options
+	client registry.Options
+}
+
+func newScanner(t testing.TB, s *server, f *fake, change func(*setup)) *Scanner {
 	t.Helper()
 	if f == nil {
 		f = &fake{}
 	}
-	o := Options{
-		Analyze:     f.analyze,
-		IsCandidate: func(base string) bool { return base == "haproxy" },
-		UserAgent:   "test",
-	}
+	o := setup{client: registry.Options{UserAgent: "test"}}
+	o.Inspector = layers.Inspector{Analyze: f.analyze, IsCandidate: func(base string) bool { return base == "haproxy" }}
 	if s != nil {
-		o.PlainHTTP = []string{s.host()}
+		o.client.PlainHTTP = []string{s.host()}
 	}
-	o.Transport = loopback(o.PlainHTTP)
+	o.client.Transport = loopback(o.client.PlainHTTP)
 	if change != nil {
 		change(&o)
 	}
-	scanner, err := New(o)
+	var err error
+	if o.Registry, err = registry.NewClient(o.client); err != nil {
+		t.Fatal(err)
+	}
+	scanner, err := New(o.Options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,29 +376,15 @@ func TestAnswersSoon(t *testing.T) {
 			}
 			return true
 		})
-		scanner := newScanner(t, s, nil, func(o *Options) {
+		scanner := newScanner(t, s, nil, func(o *setup) {
 			o.Limits.ScanTime = 200 * time.Millisecond
-			o.IsHint = func(string) bool { return false } // the image's configuration is asked for
+			o.Inspector.IsHint = func(string) bool { return false } // the image's configuration is asked for
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if _, err := scanner.Scan(ctx, Request{Reference: ref, Platform: "linux/arm64", Hinted: true}); class(err) != report.FailureTimeout {
 			t.Errorf("%s unanswered: %v", path, err)
 		}
 		cancel()
-	}
-	// So does one who waits for another to be connected.
-	repository, err := name.NewRepository(s.host() + "/slow")
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened := newScanner(t, s, nil, nil).open(repository, authn.Anonymous)
-	if err := opened.places[0].connecting.Acquire(t.Context(), 1); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := opened.places[0].connect(ctx, repository); !errors.Is(err, context.Canceled) {
-		t.Errorf("while another is being connected: %v", err)
 	}
 }
 
@@ -493,7 +488,7 @@ func TestFailures(t *testing.T) {
 		name   string
 		ref    string
 		fault  func(http.ResponseWriter, *http.Request) bool
-		change func(*Options)
+		change func(*setup)
 		want   report.FailureClass
 	}{
 		{"no such tag", s.host() + "/faults:none", nil, nil, report.FailureNotFound},
@@ -502,14 +497,16 @@ func TestFailures(t *testing.T) {
 		{"forbidden", ref, status(http.StatusForbidden), nil, report.FailureUnauthorized},
 		{"rate limited", ref, status(http.StatusTooManyRequests), nil, report.FailureRateLimited},
 		{"server error", ref, status(http.StatusInternalServerError), nil, report.FailureRegistry},
-		{"nobody listens", "127.0.0.1:9/x:y", nil, func(o *Options) {
-			o.PlainHTTP = append(o.PlainHTTP, "127.0.0.1:9")
-			o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+		{"nobody listens", "127.0.0.1:9/x:y", nil, func(o *setup) {
+			o.client.PlainHTTP = append(o.client.PlainHTTP, "127.0.0.1:9")
+			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureRegistry},
-		{"loopback is refused", ref, nil, func(o *Options) { o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP}) }, report.FailureBlocked},
-		{"plain HTTP is refused", ref, nil, func(o *Options) {
-			o.PlainHTTP = nil
-			o.Transport = NewTransport(TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+		{"loopback is refused", ref, nil, func(o *setup) {
+			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP})
+		}, report.FailureBlocked},
+		{"plain HTTP is refused", ref, nil, func(o *setup) {
+			o.client.PlainHTTP = nil
+			o.client.Transport = registry.NewTransport(registry.TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureBlocked},
 		{"blob swapped", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped(archive("haproxy", "evil"))) }), nil, report.FailureMalformed},
 		{"blob with a flipped bit", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(flipped) }), nil, report.FailureMalformed},
@@ -524,12 +521,12 @@ func TestFailures(t *testing.T) {
 		{"redirect loop", ref, blob(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
-		{"layer over its limit", ref, nil, func(o *Options) { o.Limits.LayerBytes = 1000 }, report.FailureTooLarge},
-		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil, func(o *Options) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
-		{"unpacks to too much", ref, nil, func(o *Options) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
+		{"layer over its limit", ref, nil, func(o *setup) { o.Limits.LayerBytes = 1000 }, report.FailureTooLarge},
+		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil, func(o *setup) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
+		{"unpacks to too much", ref, nil, func(o *setup) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
 		{"compression bomb", s.push(t, "bomb:x", imageOf(t, "arm64", bomb)), nil, nil, report.FailureTooLarge},
 		{"too many executables", s.push(t, "many:x", imageOf(t, "arm64", manyExecutables()...)), nil, nil, report.FailureTooLarge},
-		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *Options) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
+		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *setup) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
 		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil, report.FailureMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -593,7 +590,7 @@ func TestScanAny(t *testing.T) {
 
 func TestLargeFileThroughDisk(t *testing.T) {
 	s := newServer(t)
-	noise := make([]byte, inMemory+1)
+	noise := make([]byte, spoolBytes+1)
 	_, _ = rand.Read(noise)
 	ref := s.push(t, "large:x", imageOf(t, "arm64", archive("haproxy", string(noise))))
 	r, err := scan(t, newScanner(t, s, &fake{}, nil), ref)
@@ -602,30 +599,6 @@ func TestLargeFileThroughDisk(t *testing.T) {
 	}
 	if len(r.Binaries) != 1 || r.Binaries[0].BuildID != string(noise) {
 		t.Error("the file was not analysed as it is")
-	}
-}
-
-func BenchmarkScan(b *testing.B) {
-	noise := make([]byte, 8<<20)
-	_, _ = rand.Read(noise)
-	stored := gzipped(archive("usr/share/noise", string(noise), "usr/sbin/haproxy", "a"))
-	scanner, err := New(Options{Analyze: (&fake{}).analyze, IsCandidate: func(base string) bool { return base == "haproxy" }})
-	if err != nil {
-		b.Fatal(err)
-	}
-	digest, err := static.NewLayer(stored, types.OCILayer).Digest()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(len(stored)))
-	b.ReportAllocs()
-	for b.Loop() {
-		_, err := scanner.readBlobs(b.Context(), []blob{{digest: digest, size: int64(len(stored)), open: func(context.Context) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(stored)), nil
-		}}}, nil, nil, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
 	}
 }
 
@@ -645,7 +618,7 @@ func manyExecutables() [][]byte {
 
 // BenchmarkKnown asks for an image that is known, with credentials that are.
 func BenchmarkKnown(b *testing.B) {
-	s := &server{Server: httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))}
+	s := &server{Server: httptest.NewServer(registrytest.New(registrytest.Logger(log.New(io.Discard, "", 0))))}
 	defer s.Close()
 	ref, err := name.ParseReference(s.host() + "/known:x")
 	if err != nil {
@@ -654,14 +627,7 @@ func BenchmarkKnown(b *testing.B) {
 	if err := remote.Push(ref, imageOf(b, "arm64", gzipped(archive("haproxy", "a")))); err != nil {
 		b.Fatal(err)
 	}
-	plain := []string{s.host()}
-	scanner, err := New(Options{
-		Analyze: (&fake{}).analyze, IsCandidate: func(base string) bool { return base == "haproxy" },
-		PlainHTTP: plain, Transport: loopback(plain), TagsFor: time.Hour,
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	scanner := newScanner(b, s, nil, func(o *setup) { o.ResolutionTTL = time.Hour })
 	for b.Loop() {
 		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64", Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
 			b.Fatal(err)

@@ -79,7 +79,7 @@ func withTable(t testing.TB, archive, table []byte) indexed {
 	at := b.Len()
 	var contents bytes.Buffer
 	w := tar.NewWriter(&contents)
-	if err := w.WriteHeader(&tar.Header{Name: estargzTable, Typeflag: tar.TypeReg, Size: int64(len(table))}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: estargzTOC, Typeflag: tar.TypeReg, Size: int64(len(table))}); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = w.Write(table)
@@ -141,7 +141,7 @@ func (c *ranges) count(layers ...indexed) func(http.ResponseWriter, *http.Reques
 	}
 }
 
-func throughTables(o *Options) { o.Tables, o.Limits.TableFrom = true, 1 }
+func throughTables(o *setup) { o.TOC, o.Limits.TOCFrom = true, 1 }
 
 // TestTables: a layer with a table of contents is read through it, in both
 // forms, and only the files of interest are fetched.
@@ -351,7 +351,7 @@ func TestTablesThatFail(t *testing.T) {
 			if diff := cmp.Diff([]string{"/usr/sbin/haproxy=v1 in the stream"}, binaries(r)); diff != "" || r.ThroughTable != nil || !r.Complete {
 				t.Errorf("through its table: %v (-want +got):\n%s", r.ThroughTable, diff)
 			}
-			idle(t, scanner, before)
+			idle(t, s, scanner, before)
 		})
 	}
 }

@@ -18,7 +18,7 @@ func TestResolveTogether(t *testing.T) {
 	const many = 50
 	s := newServer(t)
 	ref := s.push(t, "together:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
-	scanner := newScanner(t, s, nil, func(o *Options) { o.TagsFor = time.Hour })
+	scanner := newScanner(t, s, nil, func(o *setup) { o.ResolutionTTL = time.Hour })
 	manifests, gate := atomic.Int64{}, make(chan struct{})
 	s.fail(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/manifests/") {

@@ -8,21 +8,21 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// IsLibrary says that a file of that name (the last element of its path) is a
-// library of capability calls.
+// IsLibrary reports whether a file of that name (the last element of its path)
+// is a library of capability calls.
 func IsLibrary(base string) bool { return elfcaps.LibraryOf(base) != "" }
 
-// Resolve adds to a verdict of ABILibrary what the libraries themselves do. A
-// library that uses a legacy version makes the binary do so: its verdict becomes
-// the library's. Any other binary is left alone. find returns the report on the
-// library that the loader would take for a name such as "libcap.so.2", and false
-// when there is none at hand.
-func Resolve(b *report.Binary, find func(name string) (report.Binary, bool)) {
+// ResolveLibraries adds the verdicts on the libraries to a verdict of
+// report.ABILibrary. The binary inherits the verdict of a library that uses a
+// legacy version. Any other binary stays as it is. find returns the report on
+// the library that the loader would load for a name such as "libcap.so.2", and
+// false if it is missing.
+func ResolveLibraries(b *report.Binary, find func(name string) (report.Binary, bool)) {
 	c := &b.Capset
 	if c.ABI != report.ABILibrary {
 		return
 	}
-	c.Libraries = slices.Clone(c.Libraries) // others may hold this report
+	c.Libraries = slices.Clone(c.Libraries) // other callers share the report
 	for i := range c.Libraries {
 		l := &c.Libraries[i]
 		found, ok := find(l.Name)
@@ -39,14 +39,14 @@ func Resolve(b *report.Binary, find func(name string) (report.Binary, bool)) {
 			continue
 		}
 		l.Path, l.ABI = found.Path, found.Capset.ABI
-		said := fmt.Sprintf("%s at %s uses %s", l.Name, l.Path, l.ABI)
+		text := fmt.Sprintf("%s at %s uses %s", l.Name, l.Path, l.ABI)
 		switch l.ABI {
 		case report.ABINone, report.ABILibrary:
-			said = fmt.Sprintf("%s at %s makes no capability call of its own", l.Name, l.Path)
+			text = fmt.Sprintf("%s at %s makes no capability call of its own", l.Name, l.Path)
 		case report.ABINegotiated:
-			said = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
+			text = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
 		}
-		c.Reason = join(c.Reason, said)
+		c.Reason = join(c.Reason, text)
 		if l.ABI.Legacy() {
 			c.ABI = report.WorseABI(c.ABI, l.ABI)
 		}

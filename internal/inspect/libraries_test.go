@@ -8,7 +8,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-func TestResolve(t *testing.T) {
+func TestResolveLibraries(t *testing.T) {
 	library := func(abi report.ABI) report.Binary {
 		return report.Binary{Path: "/lib/libcap.so.2", Machine: "arm64", Capset: report.Capset{ABI: abi, Reason: "why"}}
 	}
@@ -54,7 +54,7 @@ func TestResolve(t *testing.T) {
 				ABI: report.ABILibrary, Reason: "only through libcap", Libraries: []report.Library{{Name: "libcap.so.2"}},
 			}}
 			before := b
-			Resolve(&b, func(name string) (report.Binary, bool) { l, ok := tc.at[name]; return l, ok })
+			ResolveLibraries(&b, func(name string) (report.Binary, bool) { l, ok := tc.at[name]; return l, ok })
 			want := report.Capset{ABI: tc.abi, Reason: tc.reason, Libraries: []report.Library{tc.want}}
 			if diff := cmp.Diff(want, b.Capset); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
@@ -65,7 +65,7 @@ func TestResolve(t *testing.T) {
 		})
 	}
 	b := report.Binary{Capset: report.Capset{ABI: report.ABIV3}}
-	Resolve(&b, func(string) (report.Binary, bool) {
+	ResolveLibraries(&b, func(string) (report.Binary, bool) {
 		t.Error("asked for a library of a binary that needs none")
 		return report.Binary{}, false
 	})

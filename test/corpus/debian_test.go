@@ -56,7 +56,7 @@ func unscreened(t *testing.T, name string, executable []byte, b report.Binary) {
 	if err != nil || f.Facts().Shared || b.Capset.ABI == report.ABINone {
 		return
 	}
-	if _, ok, err := inspect.Other(bytes.NewReader(executable), int64(len(executable)), name); !ok {
+	if _, ok, err := inspect.Screen(bytes.NewReader(executable), int64(len(executable)), name); !ok {
 		t.Errorf("%s is %s and is screened out: %v", name, b.Capset.ABI, err)
 	}
 }

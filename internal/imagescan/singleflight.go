@@ -1,0 +1,124 @@
+package imagescan
+
+import (
+	"context"
+	"sync"
+
+	"github.com/capvet/capvet/internal/layers"
+)
+
+// singleflightGroup shares calls with the same key: the first caller does the
+// work, the others wait for it. Unlike x/sync/singleflight, it consults a cache
+// under its lock, its waits end with their contexts, and a call may publish an
+// early value.
+type singleflightGroup[K comparable, V any] struct {
+	mu    sync.Mutex
+	calls map[K]*call[V] // running
+}
+
+// call is work in progress.
+type call[V any] struct {
+	done  chan struct{}
+	value V
+	err   error
+
+	early      chan struct{} // closed once earlyValue is set
+	once       sync.Once
+	earlyValue V
+
+	waiter waiter // for its start
+}
+
+func newSingleflightGroup[K comparable, V any]() *singleflightGroup[K, V] {
+	return &singleflightGroup[K, V]{calls: map[K]*call[V]{}}
+}
+
+// join returns the call of k. cached is consulted first and may supply the value;
+// no call finishes between that and the start of a new one. started means that
+// the caller must run the call and finish it.
+func (g *singleflightGroup[K, V]) join(k K, cached func() (V, bool)) (c *call[V], started bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v, ok := cached(); ok {
+		c := newCall[V]()
+		c.value = v
+		close(c.done)
+		return c, false
+	}
+	if c, ok := g.calls[k]; ok {
+		return c, false
+	}
+	c = newCall[V]()
+	g.calls[k] = c
+	return c, true
+}
+
+func newCall[V any]() *call[V] {
+	return &call[V]{done: make(chan struct{}), early: make(chan struct{})}
+}
+
+// finish ends the call of k. It calls keep with a value before any new join.
+func (g *singleflightGroup[K, V]) finish(k K, c *call[V], keep func(V)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.calls, k)
+	if c.err == nil {
+		keep(c.value)
+	}
+	close(c.done)
+}
+
+// do returns the value of k: cached, of a running call, or of work. If the call
+// that it joined ended with that call's own context, it starts again.
+func (g *singleflightGroup[K, V]) do(ctx context.Context, k K, cached func() (V, bool), work func() (V, error), keep func(V)) (V, error) {
+	for {
+		c, started := g.join(k, cached)
+		if started {
+			func() {
+				c.err = layers.ErrPanic // stands if work panics
+				defer g.finish(k, c, keep)
+				c.value, c.err = work()
+			}()
+		}
+		v, err := c.wait(ctx, false)
+		if started || !isContextError(err) || ctx.Err() != nil {
+			return v, err
+		}
+	}
+}
+
+// publish makes a value available before the call is finished.
+func (c *call[V]) publish(v V) {
+	c.once.Do(func() {
+		c.earlyValue = v
+		close(c.early)
+	})
+}
+
+// finished reports whether the work is done.
+func (c *call[V]) finished() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns the call's value, or the error of ctx. With early, a published
+// value suffices.
+func (c *call[V]) wait(ctx context.Context, early bool) (V, error) {
+	published := c.early
+	if !early {
+		published = nil
+	}
+	select {
+	case <-c.done:
+		return c.value, c.err
+	case <-published:
+		return c.earlyValue, nil
+	case <-ctx.Done():
+		var zero V
+		return zero, ctx.Err()
+	}
+}

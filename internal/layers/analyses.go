@@ -1,0 +1,72 @@
+package layers
+
+import (
+	"path"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/capvet/capvet/internal/imagefs"
+)
+
+// concurrentAnalyses is the number of files of one layer analysed concurrently
+// with its reading.
+const concurrentAnalyses = 2
+
+// analyses are the analyses of one layer's files, which run concurrently with
+// its reading.
+type analyses struct {
+	reader      *Reader
+	allBinaries bool
+	known       map[imagefs.Source]fileResult
+	fresh       map[imagefs.Source]*fileResult
+	group       errgroup.Group
+}
+
+// newAnalyses starts with the results of an earlier reading: the layer is the
+// same, byte for byte.
+func (r *Reader) newAnalyses(before *Summary, allBinaries bool) *analyses {
+	a := &analyses{reader: r, allBinaries: allBinaries, known: before.results(), fresh: map[imagefs.Source]*fileResult{}}
+	a.group.SetLimit(concurrentAnalyses)
+	return a
+}
+
+// add starts the analysis of a selected file, copied by spool, unless an earlier
+// reading analysed it. A later file of the same source replaces it.
+func (a *analyses) add(at imagefs.Source, attributes imagefs.Attributes, spool func() (*spooledFile, error)) error {
+	if _, ok := a.known[at]; ok {
+		return nil
+	}
+	r, result := a.reader, &fileResult{}
+	a.fresh[at] = result
+	if limit := r.Limits.FileBytes; attributes.Size > limit {
+		*result = tooLarge(attributes.Size, limit)
+		result.screened = a.allBinaries
+		return nil
+	}
+	f, err := spool()
+	if err != nil {
+		return err
+	}
+	a.group.Go(func() error {
+		screened := a.allBinaries && !r.Inspector.isLibrary(path.Base(at.Path)) && r.passesScreen(f, at.Path)
+		*result = r.analyze(f, at.Path)
+		result.screened = screened
+		result.binary.FileCapabilities = attributes.Capabilities
+		return nil
+	})
+	return nil
+}
+
+// wait waits for the analyses. A failed one is a result too.
+func (a *analyses) wait() { _ = a.group.Wait() }
+
+// results waits for the analyses and returns their results with the known ones.
+func (a *analyses) results() map[imagefs.Source]fileResult {
+	a.wait()
+	for at, result := range a.fresh {
+		if !result.screened || result.elf {
+			a.known[at] = *result
+		}
+	}
+	return a.known
+}

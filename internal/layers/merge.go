@@ -1,0 +1,204 @@
+package layers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// maxBinaries is the most executables of one report.
+const maxBinaries = 256
+
+// stack is the layers of an image, the lowest first, with their summaries.
+type stack struct {
+	blobs     []Blob
+	summaries []*Summary // nil for a layer that is not read yet
+}
+
+// from returns the layers from an index upwards, all of which must be read.
+func (s stack) from(lowest int) stack {
+	return stack{s.blobs[lowest:], s.summaries[lowest:]}
+}
+
+// tree returns the merged file system. imagefs.Tree applies the whiteouts.
+func (s stack) tree() imagefs.Tree {
+	layers := make([]*imagefs.Layer, len(s.summaries))
+	for i, summary := range s.summaries {
+		layers[i] = summary.layer
+	}
+	return imagefs.NewTree(layers)
+}
+
+// result returns the analysis of a file; the zero value if it was not analysed.
+func (s stack) result(f imagefs.File) fileResult { return s.summaries[f.Layer].files[f.Source] }
+
+// candidate is a file of the merged layers that may belong in the report.
+type candidate struct {
+	imagefs.File
+	// named means that a candidate's name leads to the file, started that the
+	// image runs it. Otherwise the screening selected it.
+	named, started bool
+}
+
+// candidates returns the visible files under candidates' names, at the started
+// paths, and selected by screening, each once, sorted by path. omitted counts
+// the screened files beyond maxBinaries.
+func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) (files []candidate, omitted int, err error) {
+	tree := s.tree()
+	byPath := map[string]candidate{}
+	for _, name := range tree.Named(isCandidate) {
+		if err := ctx.Err(); err != nil { // hostile links make each look-up slow
+			return nil, 0, err
+		}
+		if f, ok := tree.Lookup(name); ok {
+			byPath[f.Path] = candidate{File: f, named: true}
+		}
+	}
+	for _, name := range started {
+		if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
+			byPath[f.Path] = candidate{File: f, started: true}
+		}
+	}
+	if len(byPath) > maxBinaries {
+		return nil, 0, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
+	}
+	screened, err := s.screened(ctx, tree, byPath)
+	if err != nil {
+		return nil, 0, err
+	}
+	fit := min(len(screened), maxBinaries-len(byPath))
+	files = append(files, screened[:fit]...)
+	for _, f := range byPath {
+		files = append(files, f)
+	}
+	sortByPath(files)
+	return files, len(screened) - fit, nil
+}
+
+func sortByPath(files []candidate) {
+	slices.SortFunc(files, func(a, b candidate) int { return strings.Compare(a.Path, b.Path) })
+}
+
+// missing returns, by layer, the paths of the files that were not analysed: only
+// a link from another layer selects them.
+func (s stack) missing(files []candidate) []map[string]bool {
+	missing := make([]map[string]bool, len(s.summaries))
+	for _, f := range files {
+		if _, ok := s.summaries[f.Layer].files[f.Source]; !ok {
+			if missing[f.Layer] == nil {
+				missing[f.Layer] = map[string]bool{}
+			}
+			missing[f.Layer][f.Source.Path] = true
+		}
+	}
+	return missing
+}
+
+// addTo adds the results for files, all of them analysed, and a gap for omitted
+// ones. A started file is left out unless it is an ELF file that is a known
+// product or makes a legacy call.
+func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector Inspector) {
+	tree := s.tree()
+	addGap := func(where, detail string) {
+		r.Complete = false
+		r.Gaps = append(r.Gaps, report.Gap{Where: where, Reason: "too-large", Detail: detail, Other: true})
+	}
+	for i, summary := range s.summaries {
+		digest := s.blobs[i].Digest.String()
+		if summary.skipped != "" {
+			addGap(digest, summary.skipped)
+		}
+		if summary.throughTOC {
+			r.ThroughTable = append(r.ThroughTable, digest)
+		}
+	}
+	if omitted > 0 {
+		addGap("/", fmt.Sprintf("%d more executables make capability calls than a report has room for", omitted))
+	}
+	for _, f := range files {
+		result := s.result(f.File)
+		if !f.named && !result.elf {
+			continue
+		}
+		if result.err != nil {
+			r.Complete = false
+			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: gapReason(result.err), Detail: result.err.Error(), Other: !f.named && !f.started})
+			continue
+		}
+		binary := result.binary
+		s.resolveLibraries(inspector, tree, &binary)
+		if !f.named && binary.Product == nil && (!f.started || !binary.Capset.ABI.Legacy()) {
+			if !result.screened {
+				continue
+			}
+			binary.Other = true
+		}
+		binary.Path, binary.Layer = f.Path, s.blobs[f.Layer].Digest.String()
+		r.Binaries = append(r.Binaries, binary)
+	}
+}
+
+// settings returns the settings of the configuration files at the given paths.
+func (s stack) settings(paths []string) []report.Settings {
+	tree := s.tree()
+	var all []report.Settings
+	for _, name := range paths {
+		f, ok := tree.Lookup(name)
+		if !ok {
+			continue
+		}
+		if parsed := s.result(f).settings; parsed != nil {
+			settings := *parsed
+			settings.Path = name
+			if f.Path != name {
+				settings.File = f.Path
+			}
+			all = append(all, settings)
+		}
+	}
+	return all
+}
+
+// gapReason returns the report's token for a failed analysis.
+func gapReason(err error) string {
+	if errors.Is(err, imagefs.ErrTooLarge) {
+		return "too-large"
+	}
+	return "not-analysed"
+}
+
+// proven returns a report on the legacy verdicts that no lower layer can change;
+// false if there are none.
+func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (report.Report, bool) {
+	tree := s.tree()
+	var files []candidate
+	seen := map[string]bool{}
+	for _, name := range tree.Named(isCandidate) {
+		if ctx.Err() != nil {
+			return report.Report{}, false
+		}
+		f, ok := tree.Proven(name)
+		if !ok || seen[f.Path] {
+			continue
+		}
+		seen[f.Path] = true
+		if result := s.result(f); result.err == nil && result.binary.Capset.ABI.Legacy() {
+			files = append(files, candidate{File: f, named: true})
+		}
+	}
+	if len(files) == 0 || len(files) > maxBinaries {
+		return report.Report{}, false
+	}
+	sortByPath(files)
+	r := report.New()
+	s.addTo(&r, files, 0, Inspector{})
+	r.Complete = false
+	detail := "the layers below this one were not read yet: what was found is final, but there may be more"
+	r.Gaps = append(r.Gaps, report.Gap{Where: s.blobs[0].Digest.String(), Reason: "early", Detail: detail})
+	return r, true
+}

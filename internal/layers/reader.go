@@ -1,0 +1,274 @@
+// Package layers turns the layers of one image into a report. Each layer is
+// streamed once and reduced to a Summary: its file system changes and the
+// analyses of its selected files. The summaries are then merged as an overlay
+// file system would merge the layers. Package imagefs applies the whiteouts.
+//
+// It knows no registry, no cache and no policy. Layers are hostile: Limits bound
+// their cost, a Summary rests on bytes with a verified digest, and a panic over
+// one of them is an error.
+package layers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/report"
+)
+
+const (
+	// maxPasses bounds how often layers are read again for files that only a link
+	// from another layer selects.
+	maxPasses = 3
+	// smallLayer is the largest layer, in bytes, that is read concurrently with
+	// the layers above it even though one of them may answer early. A larger one
+	// waits, unless a layer above is larger still: that costs little compared
+	// with reading it in vain.
+	smallLayer = 4 << 20
+)
+
+// ErrPanic reports a panic inside capvet.
+var ErrPanic = errors.New("the scan failed inside capvet")
+
+// Budget is an amount of memory that concurrent readings share.
+type Budget interface {
+	// Acquire takes n bytes, or as many as there are if that is less. It waits
+	// until they are free or ctx ends.
+	Acquire(ctx context.Context, n int64) (release func(), err error)
+}
+
+// Reader reads images. It is safe for concurrent use.
+type Reader struct {
+	// Inspector analyses files.
+	Inspector Inspector
+	// Limits has its defaults filled in.
+	Limits Limits
+	// FileBudget is the memory for files being analysed, WindowBudget that for
+	// zstd windows. They are separate: the holder of a window waits for files.
+	FileBudget, WindowBudget Budget
+}
+
+// Blob is a layer as it is stored.
+type Blob struct {
+	// Digest is the digest of the content, Size its length in bytes; negative if
+	// unknown.
+	Digest v1.Hash
+	Size   int64
+	// Open opens the content. Its reads end when ctx does.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Gap is the reason that the layer cannot be read; empty if it can.
+	Gap string
+	// AllBinaries selects every executable of the layer.
+	AllBinaries bool
+	// TOC locates the table of contents and Range opens the bytes from start to
+	// end, exclusive; nil means that the layer is read in full.
+	TOC   TOC
+	Range func(ctx context.Context, start, end int64) (io.ReadCloser, error)
+}
+
+// Image is an image to read.
+type Image struct {
+	// Blobs are the layers, the lowest first.
+	Blobs []Blob
+	// Config is the image's configuration; nil if it has none.
+	Config *v1.ConfigFile
+	// Summarize returns a layer's summary; nil means Reader.Summarize. A cache
+	// wraps it.
+	Summarize func(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error)
+	// Early receives a proven legacy verdict before all layers are read, and
+	// reports whether it suffices. It is called at most once; nil means never.
+	Early func(report.Report) bool
+}
+
+// errEnough ends a reading whose early answer suffices.
+var errEnough = errors.New("an early answer suffices")
+
+// Read reports on an image: on every file with a candidate's name, and on the
+// programs that the image runs.
+func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
+	result, err := r.begin(image.Blobs)
+	if err != nil {
+		return report.Report{}, err
+	}
+	if image.Summarize == nil {
+		image.Summarize = r.Summarize
+	}
+	configuration, started, early := configurationOf(image.Config), startedPaths(image.Config), image.Early
+	s := stack{image.Blobs, make([]*Summary, len(image.Blobs))}
+	pending := make([]bool, len(image.Blobs))
+	wanted := make([]map[string]bool, len(image.Blobs))
+	for i, b := range image.Blobs {
+		pending[i], wanted[i] = true, map[string]bool{}
+		for _, name := range started {
+			wanted[i][name] = true
+		}
+		// A full reading passes passwd anyway, and the next image on this layer
+		// may need it.
+		if b.Range == nil || userName(configuration) != "" {
+			wanted[i][passwdFile] = true
+		}
+	}
+	var answer report.Report
+	onTop := func(lowest int) error { // every layer from lowest upwards is read
+		if early == nil {
+			return nil
+		}
+		proven, ok := s.from(lowest).proven(ctx, r.Inspector.IsCandidate)
+		if !ok {
+			return nil
+		}
+		proven.Configuration = configuration
+		answer = proven
+		enough := early(proven)
+		early = nil
+		if enough {
+			return errEnough
+		}
+		return nil
+	}
+	for range maxPasses {
+		pass := pass{
+			stack: s, summarize: image.Summarize, pending: pending, wanted: wanted,
+			gated: func() bool { return early != nil }, onTop: onTop,
+		}
+		err := pass.read(ctx, r.Limits.LayersAtOnce)
+		if errors.Is(err, errEnough) {
+			return answer, nil
+		}
+		if err != nil {
+			return report.Report{}, err
+		}
+		files, omitted, err := s.candidates(ctx, r.Inspector.IsCandidate, started)
+		if err != nil {
+			return report.Report{}, err
+		}
+		wanted = s.missing(files)
+		for i := range wanted {
+			pending[i] = wanted[i] != nil
+		}
+		if !slices.Contains(pending, true) {
+			s.addTo(&result, files, omitted, r.Inspector)
+			result.Settings = s.settings(started)
+			result.Configuration = s.withUID(configuration)
+			return result, nil
+		}
+	}
+	return report.Report{}, fmt.Errorf("%w: its links lead on after %d readings", imagefs.ErrTooLarge, maxPasses)
+}
+
+// begin checks the limits that need no reading.
+func (r *Reader) begin(blobs []Blob) (report.Report, error) {
+	if len(blobs) > r.Limits.Layers {
+		return report.Report{}, fmt.Errorf("%w: the image has %d layers, the limit is %d", imagefs.ErrTooLarge, len(blobs), r.Limits.Layers)
+	}
+	result := report.New()
+	for _, b := range blobs {
+		if b.Gap != "" {
+			result.Complete = false
+			result.Gaps = append(result.Gaps, report.Gap{Where: b.Digest.String(), Reason: "not-readable", Detail: b.Gap})
+		}
+		if limit := r.Limits.LayerBytes; b.Size > limit {
+			return report.Report{}, fmt.Errorf("%w: layer %s has %d bytes, the limit is %d", imagefs.ErrTooLarge, b.Digest, b.Size, limit)
+		}
+	}
+	return result, nil
+}
+
+// pass reads the pending layers of a stack once, from the top down.
+type pass struct {
+	stack     stack // receives the summaries
+	summarize func(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error)
+	pending   []bool
+	wanted    []map[string]bool // paths to analyse, by layer
+	// gated reports whether a large layer waits for those above it, which may
+	// answer without it.
+	gated func() bool
+	// onTop is called when every layer from lowest upwards is read. Its error
+	// ends the pass.
+	onTop func(lowest int) error
+}
+
+func (p pass) read(ctx context.Context, atOnce int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		index   int
+		summary *Summary
+		err     error
+	}
+	results := make(chan result)
+	blobs, done := p.stack.blobs, make([]bool, len(p.pending))
+	next, top, running, bytesRunning := len(blobs)-1, len(blobs), 0, int64(0)
+	var failed error
+	for {
+		for failed == nil && running < atOnce {
+			for next >= 0 && !p.pending[next] {
+				done[next] = true
+				next--
+			}
+			if next < 0 {
+				break
+			}
+			size := blobs[next].Size
+			if p.gated() && running > 0 && size > smallLayer && size > bytesRunning && blobs[next].Range == nil {
+				break
+			}
+			i := next
+			go func() {
+				summary, err := p.summary(ctx, i)
+				results <- result{i, summary, err}
+			}()
+			next--
+			running++
+			bytesRunning += max(size, 0)
+		}
+		if running == 0 {
+			return failed
+		}
+		r := <-results
+		running--
+		bytesRunning -= max(blobs[r.index].Size, 0)
+		if failed == nil && r.err != nil {
+			failed = fmt.Errorf("layer %s: %w", blobs[r.index].Digest, r.err)
+			cancel()
+		}
+		if failed != nil {
+			continue
+		}
+		p.stack.summaries[r.index], done[r.index] = r.summary, true
+		before := top
+		for top > 0 && done[top-1] {
+			top--
+		}
+		if top < before {
+			if failed = p.onTop(top); failed != nil {
+				cancel()
+			}
+		}
+	}
+}
+
+// summary returns the summary of a layer with its wanted files.
+func (p pass) summary(ctx context.Context, i int) (s *Summary, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrPanic, p)
+		}
+	}()
+	b := p.stack.blobs[i]
+	if b.Gap != "" {
+		layer, err := imagefs.ReadLayer(bytes.NewReader(nil), imagefs.Limits{}, imagefs.Selection{})
+		return &Summary{layer: layer}, err
+	}
+	s, err = p.summarize(ctx, b, p.stack.summaries[i], p.wanted[i])
+	if err == nil && b.Size >= 0 && s.stored != b.Size {
+		return nil, fmt.Errorf("%w: it has %d bytes, the manifest says %d", imagefs.ErrMalformed, s.stored, b.Size)
+	}
+	return s, err
+}

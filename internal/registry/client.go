@@ -1,0 +1,100 @@
+// Package registry reads manifests and blobs from container registries over
+// the OCI distribution protocol: sessions with tokens, containerd's hosts.toml
+// mirrors, TLS, retries, a circuit breaker per host, and downloads that resume.
+//
+// It does not interpret manifests or layers, and it verifies digests of
+// manifests only: the reader of a blob verifies the blob. References and
+// registries are hostile. Connections go through NewTransport, which refuses
+// loopback, link-local and metadata addresses; sizes, times, retries and
+// redirects are bounded.
+package registry
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/semaphore"
+)
+
+// Options configure a Client.
+type Options struct {
+	// Transport carries every request; nil means NewTransport with PlainHTTP.
+	Transport http.RoundTripper
+	// PlainHTTP lists the registries (host or host:port) to reach without TLS.
+	PlainHTTP []string
+	// Hosts holds mirrors and TLS settings; nil means neither.
+	Hosts *Hosts
+	// Access restricts the registries that may be read.
+	Access Access
+	// UserAgent is sent with every request.
+	UserAgent string
+	// StallTime bounds the time in which a registry may send no byte of a blob.
+	// Zero means DefaultStallTime.
+	StallTime time.Duration
+	// StallBytes is the least number of bytes of a blob in each StallTime: a
+	// slow drip would hold a scan until its time is up. Zero means
+	// DefaultStallBytes.
+	StallBytes int64
+}
+
+// Defaults of Options.
+const (
+	DefaultStallTime  = 30 * time.Second
+	DefaultStallBytes = 256 << 10 // about 9 kB a second
+)
+
+// Client opens sessions with registries. It is safe for concurrent use.
+type Client struct {
+	options   Options
+	transport http.RoundTripper
+}
+
+// NewClient returns a Client. It fails on a malformed glob in Options.Access.
+func NewClient(o Options) (*Client, error) {
+	if err := o.Access.validate(); err != nil {
+		return nil, err
+	}
+	if o.Transport == nil {
+		o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP})
+	}
+	if o.StallTime <= 0 {
+		o.StallTime = DefaultStallTime
+	}
+	if o.StallBytes <= 0 {
+		o.StallBytes = DefaultStallBytes
+	}
+	return &Client{options: o, transport: withRequestRules(o.Transport)}, nil
+}
+
+// ParseReference parses an image reference. The error wraps ErrReference for a
+// malformed one and ErrBlocked for a registry that Options.Access denies.
+func (c *Client) ParseReference(reference string) (name.Reference, error) {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReference, err)
+	}
+	host := ref.Context().RegistryStr()
+	if allowsPlain(c.options.PlainHTTP, host) {
+		if ref, err = name.ParseReference(reference, name.Insecure); err != nil {
+			return nil, err
+		}
+	}
+	return ref, c.options.Access.check(host)
+}
+
+// Open returns a session with a repository. It sends no request yet.
+func (c *Client) Open(repository name.Repository, auth authn.Authenticator) *Session {
+	s := &Session{repository: repository, pace: pace{c.options.StallBytes, c.options.StallTime}}
+	plain := allowsPlain(c.options.PlainHTTP, repository.RegistryStr())
+	for _, e := range c.options.Hosts.endpoints(repository.Registry, c.transport, plain) {
+		client := &endpointClient{endpoint: e, userAgent: c.options.UserAgent, auth: auth, connecting: semaphore.NewWeighted(1)}
+		if e.mirror {
+			client.auth = authn.Anonymous // credentials belong to the registry alone
+		}
+		s.clients = append(s.clients, client)
+	}
+	return s
+}

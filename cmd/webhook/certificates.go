@@ -61,16 +61,17 @@ func (o *certificateOptions) validate() error {
 	return nil
 }
 
-// servingCertificate is where the webhook server gets its certificate from once
-// the manager is there.
+// servingCertificate provides the review server's certificate. The server is made
+// before the manager, and the certificate's source after it.
 type servingCertificate struct{ source certs.Source }
 
-func (s *servingCertificate) tls(c *tls.Config) {
-	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return s.source.GetCertificate(hello) }
+// get is a tls.Config's GetCertificate.
+func (s *servingCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return s.source.GetCertificate(hello)
 }
 
-// start sets up the certificate's source and returns what has to hold for the
-// webhook to be ready.
+// start sets the source of the certificate and returns a check whether the API
+// server accepts it.
 func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o certificateOptions) (func(*http.Request) error, error) {
 	var changed func()
 	if o.dir != "" {

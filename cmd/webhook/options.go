@@ -14,18 +14,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/capvet/capvet/api/v1alpha1"
-	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/imagescan"
 	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/registry"
+	"github.com/capvet/capvet/internal/reviewserver"
 )
 
 // options are the command line.
 type options struct {
-	server         serverOptions
+	server         reviewserver.Options
 	certificates   certificateOptions
-	callers        callerOptions
 	presets        string
 	pprofAddress   string
 	metricsAddress string
@@ -51,7 +50,6 @@ type options struct {
 	limits          imagescan.Limits
 	stallTime       time.Duration
 	stallBytes      int64
-	reviewMemory    int64
 }
 
 // parseOptions reads the command line. It returns flag.ErrHelp after printing
@@ -60,9 +58,8 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
 	flags.SetOutput(output)
-	o.server.register(flags)
+	registerServer(flags, &o.server)
 	o.certificates.register(flags)
-	o.callers.register(flags)
 	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that hold besides those of the cluster")
 	flags.StringVar(&o.pprofAddress, "pprof-address", "", "`address` to serve /debug/pprof on, such as 127.0.0.1:6060; empty: nowhere")
 	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: nowhere")
@@ -94,7 +91,6 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.StringVar(&o.registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as the nodes' containerd has it: mirrors, certificate authorities, client certificates; empty: none")
 	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "", "`file` with a kubelet's CredentialProviderConfig: plugins with the credentials that capvet's own identity has in a cloud's registry; empty: none")
 	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "", "`folder` with those plugins")
-	flags.Int64Var(&o.reviewMemory, "max-review-memory", admission.DefaultReviewMemory, "`bytes` that all reviews being answered have together; more are refused, which the failurePolicy judges")
 	flags.DurationVar(&o.stallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send nothing of a layer")
 	flags.Int64Var(&o.stallBytes, "stall-bytes", registry.DefaultStallBytes, "least `bytes` that a registry has to send of a layer in each --stall-time")
 	registerLimits(flags, &o.limits)
@@ -111,7 +107,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	if (o.providerConfig == "") != (o.providerPlugins == "") {
 		return options{}, errors.New("give both --image-credential-provider-config and --image-credential-provider-bin-dir, or neither")
 	}
-	if err := errors.Join(o.server.validate(), o.certificates.validate(), o.callers.validate()); err != nil {
+	if err := errors.Join(validateServer(&o.server), o.certificates.validate()); err != nil {
 		return options{}, err
 	}
 	return o, nil

@@ -3,41 +3,24 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/capvet/capvet/api/v1alpha1"
-	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/policy"
 )
 
-// presets adds policies from a file to those of the cluster. An installation
-// that brings policies cannot create them together with their kinds: the API
-// server does not know those yet. So it hands them over in a file.
-type presets struct {
-	next       admission.PolicySource
-	policies   []policy.Policy
-	namespaces client.Reader // cached
-	live       client.Reader // for a namespace too new for the cache
-}
-
-var _ admission.PolicySource = (*presets)(nil)
-
-// maxPresetBytes bounds the file of presets; a ConfigMap can hold no more.
+// maxPresetBytes bounds the file of presets. It is the limit of a ConfigMap.
 const maxPresetBytes = 1 << 20
 
-// readPresets reads ClusterCapsetPolicies from a YAML file. The API server has
-// not validated them, so a mistake in them ends the start.
+// readPresets reads ClusterCapsetPolicies from a YAML file. An installation cannot
+// create policies together with their CRDs, so it brings its presets in a file. The
+// API server has not validated them: an invalid one ends the start.
 func readPresets(path string) ([]policy.Policy, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -90,7 +73,7 @@ func parsePreset(document []byte) (policy.Policy, error) {
 		return policy.Policy{}, err
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "ClusterCapsetPolicy" || object.Name == "" {
-		return policy.Policy{}, fmt.Errorf("it has to be a ClusterCapsetPolicy of %s with a name", v1alpha1.GroupVersion)
+		return policy.Policy{}, fmt.Errorf("give a ClusterCapsetPolicy of %s with a name", v1alpha1.GroupVersion)
 	}
 	if err := policy.Validate(&object.Spec.CapsetPolicySpec); err != nil {
 		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
@@ -101,27 +84,4 @@ func parsePreset(document []byte) (policy.Policy, error) {
 	}
 	compiled.Name = "preset " + object.Name
 	return compiled, nil
-}
-
-// Holding implements admission.PolicySource.
-func (p *presets) Holding(ctx context.Context, namespace string) ([]policy.Policy, []string, error) {
-	policies, broken, err := p.next.Holding(ctx, namespace)
-	if err != nil {
-		return nil, nil, err
-	}
-	object := &corev1.Namespace{}
-	err = p.namespaces.Get(ctx, client.ObjectKey{Name: namespace}, object)
-	if apierrors.IsNotFound(err) {
-		err = p.live.Get(ctx, client.ObjectKey{Name: namespace}, object)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading namespace %q: %w", namespace, err)
-	}
-	policies = slices.Clip(policies) // others share them
-	for i := range p.policies {
-		if p.policies[i].MatchesNamespace(object.Labels) {
-			policies = append(policies, p.policies[i])
-		}
-	}
-	return policies, broken, nil
 }

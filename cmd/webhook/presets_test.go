@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-
-	"github.com/capvet/capvet/internal/policy"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 const twoPresets = `
@@ -30,38 +25,21 @@ spec:
 ---
 `
 
-type noPolicies struct{}
-
-func (noPolicies) Holding(context.Context, string) ([]policy.Policy, []string, error) {
-	return nil, []string{"a broken one"}, nil
-}
-
 func TestPresets(t *testing.T) {
 	policies, err := parsePresets([]byte(twoPresets))
 	if err != nil {
 		t.Fatal(err)
 	}
-	namespace := func(name, mode string) *corev1.Namespace {
-		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"capvet.dev/mode": mode}}}
-	}
-	cached := fake.NewClientBuilder().WithObjects(namespace("shop", "warn"), namespace("plain", "")).Build()
-	live := fake.NewClientBuilder().WithObjects(namespace("new", "reject")).Build()
-	p := &presets{next: noPolicies{}, policies: policies, namespaces: cached, live: live}
-	for name, want := range map[string][]string{"shop": {"preset warn"}, "plain": nil, "new": {"preset reject"}} {
-		matching, broken, err := p.Holding(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for mode, want := range map[string][]string{"warn": {"preset warn"}, "reject": {"preset reject"}, "": nil} {
 		var got []string
-		for _, m := range matching {
-			got = append(got, m.Name)
+		for _, p := range policies {
+			if p.MatchesNamespace(labels.Set{"capvet.dev/mode": mode}) {
+				got = append(got, p.Name)
+			}
 		}
-		if diff := cmp.Diff(want, got); diff != "" || len(broken) != 1 {
-			t.Errorf("%s: %s, broken %q", name, diff, broken)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("mode %q (-want +got):\n%s", mode, diff)
 		}
-	}
-	if _, _, err := p.Holding(t.Context(), "nowhere"); err == nil {
-		t.Error("a namespace that does not exist has policies")
 	}
 }
 
@@ -74,8 +52,8 @@ func TestPresetsAreValidated(t *testing.T) {
 		"unknown images":    {"action: Warn", "images: Some", "spec.images"},
 		"unknown workloads": {"action: Warn", "workloads: reject", "spec.workloads"},
 		"a useless pattern": {"action: Warn", "exemptions: [{images: [haproxy], reason: r}]", "spec.exemptions[0].images[0]"},
-		"another kind":      {"ClusterCapsetPolicy", "CapsetPolicy", "has to be a ClusterCapsetPolicy"},
-		"no name":           {"name: warn", "labels: {}", "has to be a ClusterCapsetPolicy"},
+		"another kind":      {"ClusterCapsetPolicy", "CapsetPolicy", "give a ClusterCapsetPolicy"},
+		"no name":           {"name: warn", "labels: {}", "give a ClusterCapsetPolicy"},
 		"a broken selector": {"{matchLabels: {capvet.dev/mode: warn}}", "{matchExpressions: [{key: a, operator: Near}]}", "Near"},
 		"no YAML":           {"kind: ", "kind", "yaml"},
 	} {

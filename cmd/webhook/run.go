@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -22,88 +20,104 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/admission"
+	"github.com/capvet/capvet/internal/clusterstate"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// The paths that the webhook serves.
+// The paths of the webhook.
 const (
 	pathValidatePods       = "/validate-pods"
 	pathValidateWorkloads  = "/validate-workloads"
 	pathValidateNamespaces = "/validate-namespaces"
 )
 
-// run serves until ctx ends, and then as long as it takes to leave in order.
+// run serves until ctx ends, and then drains the server.
 func run(ctx context.Context, o options) error {
 	log := newLogger(o)
 	ctrl.SetLogger(log)
 	log.Info("starting", "version", version)
-	// Garbage is collected harder before the container's limit is met.
+	// Go collects garbage harder as memory nears the container's limit.
 	if _, err := memlimit.Set(); err != nil {
-		log.Error(err, "cannot tell how much memory there is; going on without a limit")
+		log.Error(err, "cannot read the container's memory limit; going on without one")
 	}
+	certificate := &servingCertificate{}
+	o.server.GetCertificate, o.server.Registry, o.server.Log = certificate.get, metrics.Registry, log
+	server, err := reviewserver.New(o.server)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(o, server, log)
+	if err != nil {
+		return err
+	}
+	trusted, err := certificate.start(ctx, mgr, o.certificates)
+	if err != nil {
+		return err
+	}
+	if err := addStatusWriter(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the status of policies: %w", err)
+	}
+	policies, nodes, err := newIndexes(ctx, mgr, o)
+	if err != nil {
+		return err
+	}
+	if err := addHandlers(mgr, o, server, policies, nodes); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, server, trusted, policies, nodes); err != nil {
+		return err
+	}
+	return serve(ctx, mgr, server, o.shutdownDelay)
+}
 
+func newManager(o options, server *reviewserver.Server, log logr.Logger) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return err
+		return nil, err
 	}
 	restConfig, err := config.GetConfig()
 	if err != nil {
-		return fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
+		return nil, fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	certificate, deadlines := &servingCertificate{}, &admission.Deadlines{}
-	asking, err := newCallers(o.callers)
-	if err != nil {
-		return err
-	}
-	connections, err := newConnections(o.server.connections, metrics.Registry)
-	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
 	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme: scheme,
-		Logger: log,
-		WebhookServer: &reviewServer{
-			Server: webhook.NewServer(webhook.Options{}), options: o.server, connections: connections, deadlines: deadlines,
-			tls:    []func(*tls.Config){certificate.tls, asking.tls},
-			errors: slog.NewLogLogger(logr.ToSlogHandler(log.WithName("connections")), slog.LevelDebug), // strangers do not fill the log
-		},
+		Scheme:                 scheme,
+		Logger:                 log,
+		WebhookServer:          server,
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 		PprofBindAddress:       o.pprofAddress,
 		Cache:                  o.cacheOptions(),
 	})
 	if err != nil {
-		return fmt.Errorf("setting up: %w", err)
+		return nil, fmt.Errorf("setting up: %w", err)
 	}
-	trusted, err := certificate.start(ctx, mgr, o.certificates)
-	if err != nil {
-		return err
-	}
-	policies, err := admission.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader())
-	if err != nil {
-		return err
-	}
-	var source admission.PolicySource = policies
-	cluster := clusterPolicies{index: policies}
+	return mgr, nil
+}
+
+func newIndexes(ctx context.Context, mgr manager.Manager, o options) (*clusterstate.PolicyIndex, *clusterstate.NodeIndex, error) {
+	var presets []policy.Policy
 	if o.presets != "" {
-		fixed, err := readPresets(o.presets)
-		if err != nil {
-			return err
+		var err error
+		if presets, err = readPresets(o.presets); err != nil {
+			return nil, nil, err
 		}
-		cluster.fixed = fixed
-		source = &presets{next: policies, policies: fixed, namespaces: mgr.GetCache(), live: mgr.GetAPIReader()}
 	}
-	if err := addStatusWriter(ctx, mgr); err != nil {
-		return fmt.Errorf("setting up the status of policies: %w", err)
-	}
-	nodes, err := admission.NewNodeIndex(ctx, mgr.GetCache(), o.architectures)
+	policies, err := clusterstate.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader(), presets)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	nodes, err := clusterstate.NewNodeIndex(ctx, mgr.GetCache(), o.architectures)
+	return policies, nodes, err
+}
+
+func addHandlers(
+	mgr manager.Manager, o options, server *reviewserver.Server, policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
+) error {
 	observer, err := admission.NewMetrics(metrics.Registry)
 	if err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
@@ -112,25 +126,24 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	var leaving atomic.Bool
-	server := mgr.GetWebhookServer() // asking for it is what makes the manager run it
-	handler := &admission.Handler{Policies: source, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
+	handler := &admission.Handler{Policies: policies, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
 	if o.readConfigMaps {
 		handler.Files = configMapFiles{mgr.GetAPIReader()}
 	}
-	reviews := admission.NewServer(o.reviewMemory, log.WithName("admission"))
-	for path, judge := range map[string]http.Handler{
-		pathValidatePods:       deadlines.Set(reviews.Serve(handler)),
-		pathValidateWorkloads:  deadlines.Set(reviews.Serve(handler)),
-		pathValidateNamespaces: reviews.Serve(&admission.NamespaceHandler{Policies: cluster}),
-	} {
-		server.Register(path, parting(&leaving, asking.admit(connections.asking(judge))))
-	}
+	server.Handle(pathValidatePods, handler)
+	server.Handle(pathValidateWorkloads, handler)
+	server.Handle(pathValidateNamespaces, &admission.NamespaceHandler{Policies: policies})
+	return nil
+}
 
-	// Ready means: listener up with a certificate (a TLS handshake proves both),
-	// which the API server accepts, caches synced, and not on the way out.
+// addChecks makes the process ready when the listener has a certificate (a TLS
+// handshake proves both), the API server accepts it, the caches are synced, and
+// the server is not draining.
+func addChecks(
+	mgr manager.Manager, server *reviewserver.Server, trusted healthz.Checker, policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
+) error {
 	checks := map[string]healthz.Checker{
-		"webhook":     server.StartedChecker(),
+		"webhook":     mgr.GetWebhookServer().StartedChecker(), // GetWebhookServer also makes the manager start it
 		"certificate": trusted,
 		"policies": func(*http.Request) error {
 			if !policies.Synced() {
@@ -145,7 +158,7 @@ func run(ctx context.Context, o options) error {
 			return nil
 		},
 		"serving": func(*http.Request) error {
-			if leaving.Load() {
+			if server.Draining() {
 				return errors.New("shutting down")
 			}
 			return nil
@@ -156,10 +169,13 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return err
-	}
+	return mgr.AddHealthzCheck("ping", healthz.Ping)
+}
 
+// serve runs the manager until ctx ends, and for delay after that: endpoints are
+// withdrawn before the listener closes.
+func serve(ctx context.Context, mgr manager.Manager, server *reviewserver.Server, delay time.Duration) error {
+	log := mgr.GetLogger()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	go func() {
@@ -168,29 +184,16 @@ func run(ctx context.Context, o options) error {
 		case <-serving.Done():
 			return
 		}
-		log.Info("leaving: no longer ready, still serving", "delay", o.shutdownDelay.String())
-		leaving.Store(true)
-		time.Sleep(o.shutdownDelay)
+		log.Info("draining: no longer ready, still serving", "delay", delay.String())
+		server.Drain()
+		time.Sleep(delay)
 		stop()
 	}()
 	if err := mgr.Start(serving); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
-	log.Info("left")
+	log.Info("stopped")
 	return nil
-}
-
-// parting has each caller close its connection after an answer, once the
-// process is leaving. An API server keeps connections open between reviews; one
-// that sends a review down such a connection at the moment when the server closes
-// it for good gets no answer, and does not ask again.
-func parting(leaving *atomic.Bool, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if leaving.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func newLogger(o options) logr.Logger {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/reviewserver"
 	"github.com/capvet/capvet/internal/wording"
 )
 
@@ -56,10 +57,10 @@ type Puller struct {
 
 // PolicySource knows the policies of the cluster.
 type PolicySource interface {
-	// Holding returns the policies that hold in a namespace, for some Pods at least,
+	// PoliciesFor returns the policies that hold in a namespace, for some Pods at least,
 	// and for each policy that is broken a line that says so. Neither is changed by
 	// the caller.
-	Holding(ctx context.Context, namespace string) (policies []policy.Policy, broken []string, err error)
+	PoliciesFor(ctx context.Context, namespace string) (policies []policy.Policy, broken []string, err error)
 }
 
 // NodeSource knows on which nodes Pods can land.
@@ -111,13 +112,13 @@ type Handler struct {
 	Now      func() time.Time
 }
 
-var _ Reviewer = (*Handler)(nil)
+var _ reviewserver.Reviewer = (*Handler)(nil)
 
 // Handle answers one request. ctx carries the deadline by which the answer must
 // be given, see WithDeadline. It refuses nothing but for a policy's Reject:
 // an error or a panic in here is answered with the policies' action for scan
 // errors, and with a warning where the policies themselves are not known.
-func (h *Handler) Handle(ctx context.Context, req Request) (response admission.Response) {
+func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (response admission.Response) {
 	start := h.Now()
 	answer := Answer{Outcome: OutcomeSkipped, DryRun: req.DryRun != nil && *req.DryRun}
 	var policies []policy.Policy
@@ -138,7 +139,7 @@ func (h *Handler) Handle(ctx context.Context, req Request) (response admission.R
 	if !judges {
 		return admission.Allowed("")
 	}
-	holding, broken, policiesErr := h.Policies.Holding(ctx, req.Namespace)
+	holding, broken, policiesErr := h.Policies.PoliciesFor(ctx, req.Namespace)
 	if policiesErr == nil && len(holding) == 0 && len(broken) == 0 {
 		return admission.Allowed("") // without a look at the object
 	}

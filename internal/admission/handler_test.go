@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,7 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/reviewserver"
 )
 
 // reader is an ImageReader with answers by reference; what it has no answer for
@@ -99,7 +101,7 @@ type source struct {
 	panics   bool
 }
 
-func (s source) Holding(context.Context, string) ([]policy.Policy, []string, error) {
+func (s source) PoliciesFor(context.Context, string) ([]policy.Policy, []string, error) {
 	if s.panics {
 		panic("no policies")
 	}
@@ -137,9 +139,9 @@ func encoded(t *testing.T, object any) []byte {
 	return value
 }
 
-func request(t *testing.T, operation admissionv1.Operation, subresource string, old, current *corev1.Pod) Request {
+func request(t *testing.T, operation admissionv1.Operation, subresource string, old, current *corev1.Pod) reviewserver.Request {
 	t.Helper()
-	return Request{
+	return reviewserver.Request{
 		Operation: operation, Namespace: "n", SubResource: subresource,
 		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
 		Object:   encoded(t, current), OldObject: encoded(t, old),
@@ -246,7 +248,12 @@ func TestHandleUnreadableObject(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
-	NewServer(0, logr.Discard()).Serve(h).ServeHTTP(w, r)
+	server, err := reviewserver.New(reviewserver.Options{Registry: prometheus.NewRegistry(), Log: logr.Discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Handle("/", h)
+	server.WebhookMux().ServeHTTP(w, r)
 	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) || !strings.Contains(got, `"warnings":["capvet failed on this request`) || !strings.Contains(got, `"error":"capvet failed on this request`) {
 		t.Errorf("got %s", got)
 	}

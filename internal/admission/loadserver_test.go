@@ -24,13 +24,21 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/controller-runtime/pkg/cache/informertest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/capvet/capvet/internal/clusterstate"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/reviewserver"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/placement"
@@ -76,33 +84,31 @@ func serveLoad(ctx context.Context, what string) error {
 	if err != nil {
 		return err
 	}
-	deadlines := &Deadlines{}
-	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}
-	deadlines.TLS(config)
-	server := &http.Server{
-		Addr:              net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		Handler:           deadlines.Set(NewServer(DefaultReviewMemory, log.WithName("admission")).Serve(handler)),
-		TLSConfig:         config,
-		ConnContext:       deadlines.Connection,
-		ReadHeaderTimeout: startTime, ReadTimeout: startTime, WriteTimeout: startTime,
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(os.Getenv(loadCerts), "tls.crt"), filepath.Join(os.Getenv(loadCerts), "tls.key"))
+	if err != nil {
+		return err
 	}
-	return server.ListenAndServeTLS(filepath.Join(os.Getenv(loadCerts), "tls.crt"), filepath.Join(os.Getenv(loadCerts), "tls.key"))
+	server, err := reviewserver.New(reviewserver.Options{
+		Host: "127.0.0.1", Port: port,
+		Connections: reviewserver.DefaultConnections, ReviewMemory: reviewserver.DefaultReviewMemory,
+		HeaderTime: startTime, ReviewTime: startTime, IdleTime: startTime,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
+		Registry:       prometheus.NewRegistry(),
+		Log:            log,
+	})
+	if err != nil {
+		return err
+	}
+	server.Handle("/validate", handler)
+	return server.Start(ctx)
 }
 
 // loadHandler is capvet's, with policies and nodes of a large cluster.
 func loadHandler(ctx context.Context) (*Handler, error) {
-	c := newFakeCache()
-	index, err := NewPolicyIndex(ctx, c, c)
+	index, err := loadPolicyIndex(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for i := range loadPolicies / 2 {
-		c.namespace(fmt.Sprintf("ns-%d", i), map[string]string{"team": fmt.Sprintf("team-%d", i)})
-		c.add(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: fmt.Sprintf("ns-%d", i)}})
-		c.add(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p-%d", i)}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-			NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": v1alpha1.LabelValue(fmt.Sprintf("team-%d", i))}}}})
-	}
-	c.namespace("free", nil)
 	nodes := placement.NewNodes()
 	for i := range loadNodes {
 		nodes.Set(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{
@@ -113,6 +119,55 @@ func loadHandler(ctx context.Context) (*Handler, error) {
 		return nil, err
 	}
 	return &Handler{Policies: index, Nodes: nodes, Images: remembered{legacyReport(), report.New()}, Observer: metrics, Now: time.Now}, nil
+}
+
+// loadPolicyIndex holds half of its policies for the cluster, half for namespaces.
+func loadPolicyIndex(ctx context.Context) (*clusterstate.PolicyIndex, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	c := &loadCache{FakeInformers: informertest.FakeInformers{Scheme: scheme}, namespaces: map[string]*corev1.Namespace{"free": {}}}
+	index, err := clusterstate.NewPolicyIndex(ctx, c, c, nil)
+	if err != nil {
+		return nil, err
+	}
+	clusterPolicies, err := c.FakeInformerFor(ctx, &v1alpha1.ClusterCapsetPolicy{})
+	if err != nil {
+		return nil, err
+	}
+	ownPolicies, err := c.FakeInformerFor(ctx, &v1alpha1.CapsetPolicy{})
+	if err != nil {
+		return nil, err
+	}
+	for i := range loadPolicies / 2 {
+		namespace, team := fmt.Sprintf("ns-%d", i), fmt.Sprintf("team-%d", i)
+		c.namespaces[namespace] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
+			"team": team, policy.LabelMetadataName: namespace}}}
+		ownPolicies.Add(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: namespace}})
+		clusterPolicies.Add(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p-%d", i)},
+			Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: v1alpha1.LabelSelector{
+				MatchLabels: map[string]v1alpha1.LabelValue{"team": v1alpha1.LabelValue(team)}}}})
+	}
+	return index, nil
+}
+
+// loadCache is a cache of namespaces, with informers for policies.
+type loadCache struct {
+	informertest.FakeInformers
+	namespaces map[string]*corev1.Namespace
+}
+
+func (c *loadCache) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	known, ok := c.namespaces[key.Name]
+	if !ok {
+		return apierrors.NewNotFound(corev1.Resource("namespaces"), key.Name)
+	}
+	*object.(*corev1.Namespace) = *known
+	return nil
 }
 
 // remembered answers every image at once, as a scanner does that knows it.

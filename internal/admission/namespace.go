@@ -13,29 +13,31 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/reviewserver"
 	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
-// ClusterPolicySource knows the policies of the cluster's administrator.
+// ClusterPolicySource provides the policies of the cluster's administrator.
 type ClusterPolicySource interface {
-	// InNamespace returns those that hold in a namespace with these labels, in
-	// no particular order.
-	InNamespace(namespace labels.Set) ([]policy.Policy, error)
+	// ClusterPoliciesFor returns the policies that apply in a namespace with these
+	// labels, in any order.
+	ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy, error)
 }
 
-// NamespaceHandler answers whoever writes the labels v1alpha1.LabelMode and
-// v1alpha1.LabelFail on a namespace with what will come of it. It refuses nothing.
+// NamespaceHandler answers changes of the labels v1alpha1.LabelMode and
+// v1alpha1.LabelFail of a namespace: it warns when a label has no effect. It
+// refuses no request.
 type NamespaceHandler struct{ Policies ClusterPolicySource }
 
-var _ Reviewer = (*NamespaceHandler)(nil)
+var _ reviewserver.Reviewer = (*NamespaceHandler)(nil)
 
 // Handle answers one request.
-func (h *NamespaceHandler) Handle(ctx context.Context, req Request) (response admission.Response) {
+func (h *NamespaceHandler) Handle(ctx context.Context, req reviewserver.Request) (response admission.Response) {
 	response = admission.Allowed("")
 	defer func() {
 		if p := recover(); p != nil {
-			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "looking at a namespace")
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering for a namespace")
 			response = admission.Allowed("")
 		}
 	}()
@@ -53,50 +55,51 @@ func (h *NamespaceHandler) Handle(ctx context.Context, req Request) (response ad
 	var old subject.Metadata
 	if req.Operation == admissionv1.Update {
 		if old, err = subject.DecodeMetadata(req.OldObject); err != nil {
-			logf.FromContext(ctx).Error(err, "cannot read what a namespace was")
+			logf.FromContext(ctx).Error(err, "cannot read the old object of a namespace")
 		}
 	}
-	written := func(label string) (string, bool) {
+	changed := func(label string) (string, bool) {
 		value, has := current.Labels[label]
 		before, had := old.Labels[label]
 		return value, has && (!had || before != value)
 	}
-	if fail, has := written(v1alpha1.LabelFail); has && fail != v1alpha1.FailClosed {
-		response = response.WithWarnings(wording.Lines([]string{fmt.Sprintf("%s=%s does nothing: the only value is %s", v1alpha1.LabelFail, fail, v1alpha1.FailClosed)})...)
+	if fail, has := changed(v1alpha1.LabelFail); has && fail != v1alpha1.FailClosed {
+		warning := fmt.Sprintf("%s=%s does nothing: the only value is %s", v1alpha1.LabelFail, fail, v1alpha1.FailClosed)
+		response = response.WithWarnings(wording.Lines([]string{warning})...)
 	}
-	mode, has := written(v1alpha1.LabelMode)
+	mode, has := changed(v1alpha1.LabelMode)
 	if !has {
 		return response
 	}
 	// The API server adds this label; a policy may select by it.
 	namespace := labels.Merge(current.Labels, labels.Set{policy.LabelMetadataName: req.Name})
-	policies, err := h.Policies.InNamespace(namespace)
+	policies, err := h.Policies.ClusterPoliciesFor(namespace)
 	if err != nil {
-		logf.FromContext(ctx).Error(err, "cannot tell which policies hold")
+		logf.FromContext(ctx).Error(err, "cannot tell which policies apply")
 		return response
 	}
 	return response.WithWarnings(wording.Lines(modeWarnings(mode, policies))...)
 }
 
-// modeWarnings says what is not as the label suggests, given the policies that
-// hold with it.
+// modeWarnings returns the warnings for a mode label, given the policies that
+// apply with it.
 func modeWarnings(mode string, policies []policy.Policy) []string {
 	label := v1alpha1.LabelMode + "=" + mode
 	if mode == v1alpha1.ModeOff {
-		var holding []string
+		var applied []string
 		for i := range policies {
 			if policies[i].Acts() {
-				holding = append(holding, policies[i].Name)
+				applied = append(applied, policies[i].Name)
 			}
 		}
-		if len(holding) == 0 {
+		if len(applied) == 0 {
 			return nil
 		}
-		slices.Sort(holding)
-		if others := len(holding) - 1; others > 0 {
-			return []string{fmt.Sprintf("%s is not permitted here: %s and %d more hold all the same", label, holding[0], others)}
+		slices.Sort(applied)
+		if others := len(applied) - 1; others > 0 {
+			return []string{fmt.Sprintf("%s is not permitted here: %s and %d more still apply", label, applied[0], others)}
 		}
-		return []string{label + " is not permitted here: " + holding[0] + " holds all the same"}
+		return []string{label + " is not permitted here: " + applied[0] + " still applies"}
 	}
 	if slices.ContainsFunc(policies, func(p policy.Policy) bool { return p.Chooses(v1alpha1.LabelMode, mode) }) {
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/reviewserver"
 )
 
 type clusterSource struct {
@@ -20,7 +21,7 @@ type clusterSource struct {
 	panics   bool
 }
 
-func (s clusterSource) InNamespace(namespace labels.Set) ([]policy.Policy, error) {
+func (s clusterSource) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy, error) {
 	if s.panics {
 		panic("no policies")
 	}
@@ -72,9 +73,9 @@ func TestNamespaceHandler(t *testing.T) {
 		{"any mode at all", clusterSource{policies: []policy.Policy{compiled("any", v1alpha1.ActionWarn, mode(metav1.LabelSelectorOpExists))}}, nil, set("whatever"), nil},
 		{"off is permitted", clusterSource{policies: []policy.Policy{preset, permits, ignoring}}, nil, set("off"), nil},
 		{"off is not permitted", clusterSource{policies: []policy.Policy{strict, permits}}, nil, set("off"),
-			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/strict holds all the same"}},
+			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/strict still applies"}},
 		{"off is not permitted by several", clusterSource{policies: []policy.Policy{strict, kept}}, nil, set("off"),
-			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/kept and 1 more hold all the same"}},
+			[]string{"capvet.dev/mode=off is not permitted here: ClusterCapsetPolicy/kept and 1 more still apply"}},
 		{"unchanged", clusterSource{}, set("rejct"), set("rejct"), nil},
 		{"changed", clusterSource{}, set("warn"), set("rejct"), []string{"capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"}},
 		{"fails closed", clusterSource{}, nil, map[string]string{v1alpha1.LabelFail: "closed"}, nil},
@@ -89,7 +90,7 @@ func TestNamespaceHandler(t *testing.T) {
 			encode := func(l map[string]string) []byte {
 				return encoded(t, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: l}})
 			}
-			req := Request{Operation: admissionv1.Create, Name: "shop", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Object: encode(tt.labels)}
+			req := reviewserver.Request{Operation: admissionv1.Create, Name: "shop", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Object: encode(tt.labels)}
 			if tt.old != nil {
 				req.Operation, req.OldObject = admissionv1.Update, encode(tt.old)
 			}
@@ -100,7 +101,7 @@ func TestNamespaceHandler(t *testing.T) {
 		})
 	}
 	for _, object := range []string{``, `null`, `[]`, `{"metadata":{"labels":"none"}}`} {
-		broken := Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: []byte(object)}
+		broken := reviewserver.Request{Resource: metav1.GroupVersionResource{Resource: "namespaces"}, Object: []byte(object)}
 		if got := (&NamespaceHandler{}).Handle(t.Context(), broken); !got.Allowed {
 			t.Errorf("the object %q: %+v", object, got)
 		}

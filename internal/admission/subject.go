@@ -6,6 +6,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/reviewserver"
 	"github.com/capvet/capvet/internal/subject"
 )
 
@@ -18,7 +19,7 @@ var errNoObject = errors.New("the request has no object, or an update no old one
 // The webhooks' matchConditions leave most of those requests out already, but
 // an error in evaluating those skips the webhook in silence, and whoever edits
 // the configuration may drop them: so the same checks stand here and in subjectOf.
-func judgedKind(req Request) (string, bool) {
+func judgedKind(req reviewserver.Request) (string, bool) {
 	kind, judged := subject.KindOfResource(req.Resource.Group, req.Resource.Resource)
 	ephemeral := kind == subject.KindPod && req.SubResource == "ephemeralcontainers"
 	if !judged || (req.SubResource != "" && !ephemeral) {
@@ -29,7 +30,7 @@ func judgedKind(req Request) (string, bool) {
 
 // subjectOf returns what a request is about and the images that it brings: none
 // if it is not judged.
-func subjectOf(kind string, req Request) (*subject.Subject, []policy.Image, error) {
+func subjectOf(kind string, req reviewserver.Request) (*subject.Subject, []policy.Image, error) {
 	if len(req.Object) == 0 || req.Operation == admissionv1.Update && len(req.OldObject) == 0 {
 		return nil, nil, errNoObject
 	}

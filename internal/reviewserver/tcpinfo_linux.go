@@ -1,4 +1,4 @@
-package admission
+package reviewserver
 
 import (
 	"net"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// silence returns how long ago the kernel sent and received what came last over a
-// connection; false if it cannot be told. It counts in ticks of some milliseconds.
-// See TCP_INFO in tcp(7).
-func silence(conn net.Conn) (sent, received time.Duration, told bool) {
+// sinceLastData returns the time since the kernel last sent and last received
+// data on a connection, in steps of a few milliseconds; known is false if conn is
+// closed or is not TCP. Source: TCP_INFO in tcp(7).
+func sinceLastData(conn net.Conn) (sent, received time.Duration, known bool) {
 	tcp, ok := conn.(syscall.Conn)
 	if !ok {
 		return 0, 0, false
@@ -24,11 +24,11 @@ func silence(conn net.Conn) (sent, received time.Duration, told bool) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			sent = time.Duration(info.Last_data_sent) * time.Millisecond
 			received = time.Duration(info.Last_data_recv) * time.Millisecond
-			told = true
+			known = true
 		}
 	})
 	if err != nil { // closed
 		return 0, 0, false
 	}
-	return sent, received, told
+	return sent, received, known
 }

@@ -1,4 +1,4 @@
-package admission
+package reviewserver
 
 import (
 	"context"
@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
@@ -21,8 +21,19 @@ type reviewerFunc func(context.Context, Request) admission.Response
 
 func (f reviewerFunc) Handle(ctx context.Context, req Request) admission.Response { return f(ctx, req) }
 
+// newHandler returns the handler of a server with these options.
+func newHandler(t *testing.T, o Options, reviewer reviewerFunc) *handler {
+	t.Helper()
+	o.Registry, o.Log = prometheus.NewRegistry(), logr.Discard()
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &handler{server: s, reviewer: reviewer}
+}
+
 func TestServe(t *testing.T) {
-	handler := reviewerFunc(func(_ context.Context, req Request) admission.Response {
+	h := newHandler(t, Options{}, func(_ context.Context, req Request) admission.Response {
 		if req.Name == "panics" {
 			panic("out of cheese")
 		}
@@ -44,7 +55,7 @@ func TestServe(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", tt.contentType)
 		w := httptest.NewRecorder()
-		NewServer(0, logr.Discard()).Serve(handler).ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 		if w.Code != tt.status {
 			t.Errorf("%s: status %d %s, want %d", tt.name, w.Code, w.Body, tt.status)
 		}
@@ -62,13 +73,17 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestServeObjects: objects are handed on as they were sent, wherever they stand,
-// and of this review alone, however many there are at a time.
+// TestServeObjects: a reviewer gets the objects of its own review as they were
+// sent, wherever they stand in it, while other reviews are in progress.
 func TestServeObjects(t *testing.T) {
-	server := NewServer(DefaultReviewMemory, logr.Discard()).Serve(reviewerFunc(func(_ context.Context, req Request) admission.Response {
-		runtime.Gosched()
+	meeting := make(chan struct{})
+	h := newHandler(t, Options{ReviewMemory: DefaultReviewMemory}, func(_ context.Context, req Request) admission.Response {
+		select { // two reviews at a time, at least
+		case meeting <- struct{}{}:
+		case <-meeting:
+		}
 		return admission.Allowed(string(req.Object) + "|" + string(req.OldObject))
-	}))
+	})
 	var all sync.WaitGroup
 	for i := range 200 {
 		large := strings.Repeat("x", i%7*reviewStep/3)
@@ -81,10 +96,11 @@ func TestServeObjects(t *testing.T) {
 		} {
 			all.Go(func() {
 				fill := strings.NewReplacer("I", strconv.Itoa(i), "L", large)
-				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(fill.Replace(` { "apiVersion" : "admission.k8s.io/v1", "request" : {`+fields+`} } `)))
+				body := fill.Replace(` { "apiVersion" : "admission.k8s.io/v1", "request" : {` + fields + `} } `)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
 				r.Header.Set("Content-Type", "application/json")
 				w := httptest.NewRecorder()
-				server.ServeHTTP(w, r)
+				h.ServeHTTP(w, r)
 				var got admissionv1.AdmissionReview
 				if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 					t.Errorf("%s: %v", fields, err)
@@ -97,21 +113,21 @@ func TestServeObjects(t *testing.T) {
 	all.Wait()
 }
 
-// TestServeBoundsMemory: reviews hold what has arrived of them, all together no
-// more than there is, and leave nothing behind.
+// TestServeBoundsMemory: the bytes of all reviews in progress are bounded, and
+// released after each answer.
 func TestServeBoundsMemory(t *testing.T) {
-	s := NewServer(0, logr.Discard())
 	asked, answer := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(s.Serve(reviewerFunc(func(_ context.Context, req Request) admission.Response {
+	server := httptest.NewServer(newHandler(t, Options{}, func(_ context.Context, req Request) admission.Response {
 		if req.Name == "slow" {
 			asked <- struct{}{}
 			<-answer
 		}
 		return admission.Allowed("")
-	})))
+	}))
 	defer server.Close()
 	ask := func(name string, size int) int {
-		body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","name":%q,"object":{"a":%q}}}`, name, strings.Repeat("x", size))
+		const review = `{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","name":%q,"object":{"a":%q}}}`
+		body := fmt.Sprintf(review, name, strings.Repeat("x", size))
 		response, err := server.Client().Post(server.URL, "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Error(err)
@@ -135,6 +151,26 @@ func TestServeBoundsMemory(t *testing.T) {
 	for range 3 {
 		if status := ask("", maxReviewBytes-1000); status != http.StatusOK {
 			t.Errorf("after it: status %d", status)
+		}
+	}
+}
+
+// TestDrain: while the server drains, a client is told to close its connection.
+func TestDrain(t *testing.T) {
+	h := newHandler(t, Options{}, func(context.Context, Request) admission.Response { return admission.Allowed("") })
+	server := httptest.NewServer(h)
+	defer server.Close()
+	for _, want := range []bool{false, true} {
+		if want {
+			h.server.Drain()
+		}
+		response, err := server.Client().Post(server.URL, "application/json", strings.NewReader(aReview))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.Close != want || response.StatusCode != http.StatusOK || h.server.Draining() != want {
+			t.Errorf("draining: %t; status %d, the connection is to be closed: %t", want, response.StatusCode, response.Close)
 		}
 	}
 }

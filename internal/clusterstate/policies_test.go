@@ -1,8 +1,9 @@
-package admission
+package clusterstate
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,16 +20,16 @@ import (
 	"github.com/capvet/capvet/internal/policy"
 )
 
-// fakeCache is a cache of objects that a test hands it: what is added, changed
-// and removed is told to whoever follows that kind.
+// fakeCache is a cache of the objects that a test gives it. It informs the handlers
+// of their kind.
 type fakeCache struct {
 	cache.Cache
 	namespaces map[string]*corev1.Namespace
-	followers  map[string][]toolscache.ResourceEventHandler // by type
+	handlers   map[string][]toolscache.ResourceEventHandler // by type
 }
 
 func newFakeCache() *fakeCache {
-	return &fakeCache{namespaces: map[string]*corev1.Namespace{}, followers: map[string][]toolscache.ResourceEventHandler{}}
+	return &fakeCache{namespaces: map[string]*corev1.Namespace{}, handlers: map[string][]toolscache.ResourceEventHandler{}}
 }
 
 type fakeInformer struct {
@@ -50,7 +51,7 @@ func (i fakeInformer) AddEventHandler(h toolscache.ResourceEventHandler) (toolsc
 
 func (c *fakeCache) GetInformer(_ context.Context, object client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {
 	kind := fmt.Sprintf("%T", object)
-	return fakeInformer{add: func(h toolscache.ResourceEventHandler) { c.followers[kind] = append(c.followers[kind], h) }}, nil
+	return fakeInformer{add: func(h toolscache.ResourceEventHandler) { c.handlers[kind] = append(c.handlers[kind], h) }}, nil
 }
 
 func (c *fakeCache) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
@@ -68,7 +69,7 @@ func (c *fakeCache) namespace(name string, l map[string]string) {
 }
 
 func (c *fakeCache) tell(object client.Object, tell func(toolscache.ResourceEventHandler)) {
-	for _, h := range c.followers[fmt.Sprintf("%T", object)] {
+	for _, h := range c.handlers[fmt.Sprintf("%T", object)] {
 		tell(h)
 	}
 }
@@ -83,11 +84,11 @@ func (c *fakeCache) remove(object client.Object) {
 	})
 }
 
-// TestPolicyIndex: what holds follows policies and namespaces at once, though it
-// is remembered.
+// TestPolicyIndex: a change of a policy or a namespace takes effect at once, though
+// the policies of a namespace are cached.
 func TestPolicyIndex(t *testing.T) {
 	c := newFakeCache()
-	x, err := NewPolicyIndex(t.Context(), c, c)
+	x, err := NewPolicyIndex(t.Context(), c, c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +96,13 @@ func TestPolicyIndex(t *testing.T) {
 	c.namespace("team", nil)
 	want := func(step, namespace string, pod labels.Set, want ...string) {
 		t.Helper()
-		for range 2 { // the second time from memory
-			holding, broken, err := x.Holding(t.Context(), namespace)
+		for range 2 { // the second time from the cache
+			applied, broken, err := x.PoliciesFor(t.Context(), namespace)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := []string{}
-			for _, p := range policy.ForPod(holding, pod) {
+			for _, p := range policy.ForPod(applied, pod) {
 				got = append(got, p.Name)
 			}
 			if diff := cmp.Diff(append([]string{}, want...), append(got, broken...)); diff != "" {
@@ -109,8 +110,7 @@ func TestPolicyIndex(t *testing.T) {
 			}
 		}
 	}
-	prod := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "prod"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}}}}
+	prod := clusterPolicy("prod", "env", "prod")
 	own := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "shop"}, Spec: v1alpha1.CapsetPolicySpec{
 		PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}}}
 	lb := labels.Set{"app": "lb"}
@@ -131,7 +131,67 @@ func TestPolicyIndex(t *testing.T) {
 	c.remove(broken)
 	c.remove(prod)
 	want("removed", "shop", lb)
-	if _, _, err := x.Holding(t.Context(), "nowhere"); err == nil {
-		t.Error("a namespace that is none has policies")
+	if _, _, err := x.PoliciesFor(t.Context(), "nowhere"); err == nil {
+		t.Error("a namespace that does not exist has policies")
 	}
+}
+
+// TestPresets: presets apply in namespaces that the cache or only the API server
+// knows, beside the cluster's policies, and no change of those removes them.
+func TestPresets(t *testing.T) {
+	preset := func(name string) policy.Policy {
+		p, err := policy.CompileCluster(clusterPolicy(name, v1alpha1.LabelMode, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Name = "preset " + name
+		return p
+	}
+	c, live := newFakeCache(), newFakeCache()
+	x, err := NewPolicyIndex(t.Context(), c, live, []policy.Policy{preset("warn"), preset("reject")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.namespace("shop", map[string]string{v1alpha1.LabelMode: "warn"})
+	c.namespace("plain", nil)
+	live.namespace("new", map[string]string{v1alpha1.LabelMode: "reject"})
+	check := func(step string, want map[string][]string) {
+		t.Helper()
+		for namespace, want := range want {
+			applied, broken, err := x.PoliciesFor(t.Context(), namespace)
+			if diff := cmp.Diff(want, names(applied)); diff != "" || len(broken) > 0 || err != nil {
+				t.Errorf("%s, %s: broken %q, %v (-want +got):\n%s", step, namespace, broken, err, diff)
+			}
+		}
+		applied, err := x.ClusterPoliciesFor(labels.Set{v1alpha1.LabelMode: "warn"})
+		if diff := cmp.Diff(want["shop"], names(applied)); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", step, err, diff)
+		}
+	}
+	before := map[string][]string{"shop": {"preset warn"}, "plain": nil, "new": {"preset reject"}}
+	check("presets", before)
+	own := clusterPolicy("warn", v1alpha1.LabelMode, "warn")
+	c.add(own)
+	check("a policy of the same name", map[string][]string{
+		"shop": {"ClusterCapsetPolicy/warn", "preset warn"}, "plain": nil, "new": {"preset reject"}})
+	c.remove(own)
+	check("without it", before)
+	if _, _, err := x.PoliciesFor(t.Context(), "nowhere"); err == nil {
+		t.Error("a namespace that does not exist has policies")
+	}
+}
+
+func clusterPolicy(name, label, value string) *v1alpha1.ClusterCapsetPolicy {
+	return &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{label: v1alpha1.LabelValue(value)}}}}
+}
+
+// names returns the names of policies, sorted.
+func names(policies []policy.Policy) []string {
+	var names []string
+	for i := range policies {
+		names = append(names, policies[i].Name)
+	}
+	slices.Sort(names)
+	return names
 }

@@ -1,4 +1,4 @@
-package main
+package reviewserver
 
 import (
 	"crypto/ecdsa"
@@ -8,11 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"io"
-	"log"
 	"math/big"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +56,7 @@ func (a clientAuthority) sign(t *testing.T, subject, dnsName string, notAfter ti
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func TestCallers(t *testing.T) {
+func TestClients(t *testing.T) {
 	ours, others := newClientAuthority(t), newClientAuthority(t)
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	write := func(text []byte) {
@@ -69,25 +66,16 @@ func TestCallers(t *testing.T) {
 		}
 	}
 	write(ours.pem)
-	c, err := newCallers(callerOptions{file: file, names: []string{"apiserver", "api.example.com"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(c.admit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
-	donor := httptest.NewTLSServer(http.NotFoundHandler())
-	donor.Close()
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: donor.TLS.Certificates}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	c.tls(server.TLS)
-	server.StartTLS()
-	defer server.Close()
+	o := roomy()
+	o.ClientCAFile, o.ClientNames = file, []string{"apiserver", "api.example.com"}
+	s := newServer(t, o, allow).start(t)
 	ask := func(certificate *tls.Certificate) int {
-		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 		if certificate != nil { // shown whatever authorities are asked for
 			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 		}
 		defer transport.CloseIdleConnections()
-		response, err := (&http.Client{Transport: transport}).Post(server.URL, "application/json", strings.NewReader("{}"))
+		response, err := (&http.Client{Transport: transport}).Post("https://"+s.address+path, "application/json", strings.NewReader(aReview))
 		if err != nil {
 			return 0
 		}
@@ -129,41 +117,30 @@ func TestCallers(t *testing.T) {
 	if got := [2]int{ask(before), ask(after)}; got != [2]int{0, http.StatusOK} {
 		t.Errorf("after a change: %v", got)
 	}
-	if c.named(&x509.Certificate{Subject: pkix.Name{CommonName: "apiserver"}, NotAfter: time.Now()}, time.Now().Add(time.Minute)) {
+	if s.clients.accepts(&x509.Certificate{Subject: pkix.Name{CommonName: "apiserver"}, NotAfter: time.Now()}, time.Now().Add(time.Minute)) {
 		t.Error("a certificate that has expired since is let in")
 	}
 }
 
-func TestCallersOptions(t *testing.T) {
+func TestNewClients(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, tt := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"--client-ca-file=" + empty}, "give both --client-ca-file and --client-name"},
-		{[]string{"--client-name=apiserver"}, "give both --client-ca-file and --client-name"},
-		{[]string{"--client-name=apiserver", "--client-ca-file=" + empty}, "holds no certificate in PEM form"},
-		{[]string{"--client-name=apiserver", "--client-ca-file=" + filepath.Join(dir, "none")}, "no such file"},
+	for file, want := range map[string]string{
+		empty:                      "holds no certificate in PEM form",
+		filepath.Join(dir, "none"): "no such file",
 	} {
-		o, err := parseOptions(append(tt.args, "--cert-dir=x"), os.Stderr)
-		if err == nil {
-			_, err = newCallers(o.callers)
-		}
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%v: got %v, want %q", tt.args, err, tt.want)
+		if _, err := newClients(file, []string{"apiserver"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", file, err, want)
 		}
 	}
-	open, err := newCallers(callerOptions{})
+	open, err := newClients("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	open.admit(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
-	if w.Code != http.StatusNotFound {
-		t.Errorf("without authorities: status %d", w.Code)
+	if status, err := open.authenticate(nil); err != nil || status != http.StatusOK {
+		t.Errorf("without authorities: %d %v", status, err)
 	}
 }

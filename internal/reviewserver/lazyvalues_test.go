@@ -1,4 +1,4 @@
-package admission
+package reviewserver
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAbout(t *testing.T) {
+func TestLazyValues(t *testing.T) {
 	var got []string
-	log := about(funcr.New(func(prefix, line string) { got = append(got, prefix+" "+line) }, funcr.Options{}), "name", "p")
+	log := lazyValues(funcr.New(func(prefix, line string) { got = append(got, prefix+" "+line) }, funcr.Options{}), "name", "p")
 	log.Info("read", "n", 1)
 	log.WithName("scan").WithValues("image", "i").Error(errors.New("e"), "not read", "n", 2)
 	log.Info("again")
@@ -23,5 +23,5 @@ func TestAbout(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	about(logr.Logger{}, "name", "p").Info("nobody hears")
+	lazyValues(logr.Logger{}, "name", "p").Info("discarded")
 }

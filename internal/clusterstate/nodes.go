@@ -1,4 +1,4 @@
-package admission
+package clusterstate
 
 import (
 	"context"
@@ -11,16 +11,15 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 )
 
-// NodeIndex is a NodeSource that follows the cluster's nodes.
+// NodeIndex holds the nodes of a cluster.
 type NodeIndex struct {
 	nodes  *placement.Nodes
 	synced toolscache.InformerSynced
 }
 
-var _ NodeSource = (*NodeIndex)(nil)
-
-// NewNodeIndex starts to follow nodes through c. Architectures (GOARCH names)
-// always count as there, see placement.NewNodes.
+// NewNodeIndex returns an index of the nodes in c, which it starts to follow.
+// Pods can land on the architectures always (GOARCH names) whether or not a node
+// has them, see placement.NewNodes.
 func NewNodeIndex(ctx context.Context, c cache.Cache, always []string) (*NodeIndex, error) {
 	x := &NodeIndex{nodes: placement.NewNodes(always...)}
 	informer, err := c.GetInformer(ctx, &corev1.Node{})
@@ -51,11 +50,12 @@ func NewNodeIndex(ctx context.Context, c cache.Cache, always []string) (*NodeInd
 	return x, nil
 }
 
-// Synced reports whether all nodes that were there at the start are known.
+// Synced reports whether the index holds all nodes that existed at the start.
 func (x *NodeIndex) Synced() bool { return x.synced() }
 
-// Architectures implements NodeSource. Some of the nodes would rule out what
-// others allow, so until all are known none is looked at.
+// Architectures implements admission.NodeSource. A part of the nodes would rule
+// out architectures that other nodes have, so until the index is synced only the
+// Pod's spec counts.
 func (x *NodeIndex) Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	if !x.Synced() {
 		return placement.Architectures(spec, candidates)

@@ -1,4 +1,4 @@
-package admission
+package reviewserver
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Request is as much of an AdmissionRequest as is looked at.
+// Request holds the fields of an AdmissionRequest that capvet uses.
 type Request struct {
 	UID         types.UID                   `json:"uid"`
 	Resource    metav1.GroupVersionResource `json:"resource"`
@@ -28,22 +28,22 @@ type Request struct {
 	} `json:"userInfo"`
 	DryRun *bool `json:"dryRun"`
 
-	// Object and OldObject are in JSON as they were sent, since most are not looked
-	// at; empty where there is none.
+	// Object and OldObject are the JSON as sent, since most objects are never
+	// decoded; empty if the request has no such object.
 	Object, OldObject []byte `json:"-"`
 }
 
-// readReview returns a review's request; with an error, the HTTP status for it.
-// The request's objects lie in buffer.
-func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader, buffer *bytes.Buffer) (Request, int, error) {
+// readReview reads a review from body into buffer and returns its request, or an
+// error with the HTTP status for it. The request's objects are slices of buffer.
+func readReview(w http.ResponseWriter, r *http.Request, body io.Reader, buffer *bytes.Buffer) (Request, int, error) {
 	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
 		return Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
 	}
-	// What is announced is believed as far as a first step goes.
+	// The announced length is trusted for the first step only.
 	buffer.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), reviewStep)))
-	_, err := buffer.ReadFrom(arriving)
+	_, err := buffer.ReadFrom(body)
 	if err == nil {
-		// It has arrived. A deadline for that would end the judging too.
+		// The read deadline would otherwise end the judging too.
 		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -56,8 +56,16 @@ func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader, buff
 		}
 		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
 	}
-	review := buffer.Bytes()
-	var sent struct {
+	request, err := decodeReview(buffer.Bytes())
+	if err != nil {
+		return Request{}, http.StatusBadRequest, err
+	}
+	return request, http.StatusOK, nil
+}
+
+// decodeReview returns the request of a review.
+func decodeReview(review []byte) (Request, error) {
+	var decoded struct {
 		APIVersion string `json:"apiVersion"`
 		Request    *struct {
 			Request
@@ -65,21 +73,22 @@ func readReview(w http.ResponseWriter, r *http.Request, arriving io.Reader, buff
 			OldObject span `json:"oldObject"`
 		} `json:"request"`
 	}
-	if err := json.Unmarshal(review, &sent, jsontext.AllowDuplicateNames(true)); err != nil {
-		return Request{}, http.StatusBadRequest, fmt.Errorf("decoding a review: %w", err)
+	if err := json.Unmarshal(review, &decoded, jsontext.AllowDuplicateNames(true)); err != nil {
+		return Request{}, fmt.Errorf("decoding a review: %w", err)
 	}
-	if sent.Request == nil || sent.APIVersion != admissionv1.SchemeGroupVersion.String() {
-		return Request{}, http.StatusBadRequest, fmt.Errorf("no request, or one of %q: send AdmissionReviews of %s", sent.APIVersion, admissionv1.SchemeGroupVersion)
+	version := admissionv1.SchemeGroupVersion.String()
+	if decoded.Request == nil || decoded.APIVersion != version {
+		return Request{}, fmt.Errorf("no request, or one of %q: send AdmissionReviews of %s", decoded.APIVersion, version)
 	}
-	request := sent.Request.Request
-	request.Object, request.OldObject = sent.Request.Object.of(review), sent.Request.OldObject.of(review)
-	return request, http.StatusOK, nil
+	request := decoded.Request.Request
+	request.Object, request.OldObject = decoded.Request.Object.of(review), decoded.Request.OldObject.of(review)
+	return request, nil
 }
 
-// span is where a value lies in a text, which is not copied.
+// span is the position of a JSON value in a text, which is not copied.
 type span struct{ from, to int }
 
-// UnmarshalJSONFrom notes where the next value lies, nothing of null.
+// UnmarshalJSONFrom records the position of the next value; null has an empty span.
 func (s *span) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 	value, err := decoder.ReadValue()
 	*s = span{}

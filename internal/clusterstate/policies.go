@@ -1,0 +1,225 @@
+// Package clusterstate follows a cluster's policies, namespaces and nodes through
+// informers, and answers from memory which policies apply in a namespace and on
+// which architectures a Pod can land.
+//
+// It does not judge, and does not write to the cluster. Its objects are any that
+// an API server accepted; a policy that does not compile is reported as broken.
+package clusterstate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+)
+
+// PolicyIndex holds the compiled policies of a cluster, and the presets of its
+// installation. A policy is compiled once, when it changes.
+type PolicyIndex struct {
+	namespaces client.Reader // cached
+	live       client.Reader // for a namespace that is too new for the cache
+	presets    []policy.Policy
+	synced     []toolscache.InformerSynced
+
+	mu       sync.RWMutex
+	policies map[string]compiled // by kind and namespace/name
+	// applicable caches the policies of namespaces until any policy changes, so
+	// that the cost of a request does not depend on the number of policies.
+	applicable map[string]applicable
+}
+
+// maxApplicable bounds the cached namespaces. It is more than any cluster has at
+// one time; deleted namespaces stay in the cache until a policy changes.
+const maxApplicable = 20_000
+
+// applicable holds the policies of a namespace with these labels, sorted by name.
+// Requests share it, so it is never changed.
+type applicable struct {
+	labels   labels.Set
+	policies []policy.Policy
+	broken   []string
+}
+
+type compiled struct {
+	namespace string // empty for a cluster-scoped policy
+	policy    policy.Policy
+	broken    string // the reason why it cannot be applied; empty if it can
+}
+
+// NewPolicyIndex returns an index of the presets, which never change, and of the
+// policies in c, which it starts to follow together with the namespaces. live
+// reads from the API server itself.
+func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader, presets []policy.Policy) (*PolicyIndex, error) {
+	x := &PolicyIndex{namespaces: c, live: live, presets: presets, policies: map[string]compiled{}, applicable: map[string]applicable{}}
+	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
+		informer, err := c.GetInformer(ctx, object)
+		if err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+		registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    x.set,
+			UpdateFunc: func(_, current any) { x.set(current) },
+			DeleteFunc: x.remove,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watching %T: %w", object, err)
+		}
+		x.synced = append(x.synced, registration.HasSynced)
+	}
+	informer, err := c.GetInformer(ctx, &corev1.Namespace{})
+	if err != nil {
+		return nil, fmt.Errorf("watching namespaces: %w", err)
+	}
+	x.synced = append(x.synced, informer.HasSynced)
+	return x, nil
+}
+
+// Synced reports whether the index holds all policies and namespaces that existed
+// at the start.
+func (x *PolicyIndex) Synced() bool {
+	for _, synced := range x.synced {
+		if !synced() {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *PolicyIndex) set(object any) {
+	var entry compiled
+	var err error
+	switch p := object.(type) {
+	case *v1alpha1.ClusterCapsetPolicy:
+		entry.policy, err = policy.CompileCluster(p)
+	case *v1alpha1.CapsetPolicy:
+		entry.namespace = p.Namespace
+		entry.policy, err = policy.CompileNamespaced(p)
+	default:
+		return
+	}
+	key := keyOf(object)
+	if err != nil {
+		entry.broken = fmt.Sprintf("%s is not applied, because it is broken: %v", key, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.policies[key] = entry
+	clear(x.applicable)
+}
+
+func (x *PolicyIndex) remove(object any) {
+	if tombstone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.policies, keyOf(object))
+	clear(x.applicable)
+}
+
+// keyOf returns the name of a policy object as in policy.Policy.
+func keyOf(object any) string {
+	switch p := object.(type) {
+	case *v1alpha1.ClusterCapsetPolicy:
+		return "ClusterCapsetPolicy/" + p.Name
+	case *v1alpha1.CapsetPolicy:
+		return "CapsetPolicy/" + p.Namespace + "/" + p.Name
+	}
+	return ""
+}
+
+// PoliciesFor implements admission.PolicySource.
+func (x *PolicyIndex) PoliciesFor(ctx context.Context, namespace string) ([]policy.Policy, []string, error) {
+	if !x.Synced() {
+		return nil, nil, errNotSynced
+	}
+	namespaceLabels, err := x.namespaceLabels(ctx, namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := x.applicableIn(namespace, namespaceLabels)
+	return a.policies, a.broken, nil
+}
+
+// ClusterPoliciesFor implements admission.ClusterPolicySource.
+func (x *PolicyIndex) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy, error) {
+	if !x.Synced() {
+		return nil, errNotSynced
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	matching := x.presetsFor(namespace)
+	for _, entry := range x.policies {
+		if entry.namespace == "" && entry.broken == "" && entry.policy.MatchesNamespace(namespace) {
+			matching = append(matching, entry.policy)
+		}
+	}
+	return matching, nil
+}
+
+var errNotSynced = errors.New("the policies are not all known yet")
+
+// applicableIn returns the policies of a namespace with these labels.
+func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set) applicable {
+	x.mu.RLock()
+	a, cached := x.applicable[namespace]
+	x.mu.RUnlock()
+	if cached && maps.Equal(a.labels, namespaceLabels) {
+		return a
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a = applicable{labels: namespaceLabels, policies: x.presetsFor(namespaceLabels)}
+	for _, entry := range x.policies {
+		switch {
+		case entry.namespace != "" && entry.namespace != namespace:
+		case entry.broken != "":
+			a.broken = append(a.broken, entry.broken)
+		case entry.policy.MatchesNamespace(namespaceLabels):
+			a.policies = append(a.policies, entry.policy)
+		}
+	}
+	slices.Sort(a.broken)
+	slices.SortFunc(a.policies, policy.Compare)
+	if len(x.applicable) >= maxApplicable {
+		clear(x.applicable)
+	}
+	x.applicable[namespace] = a
+	return a
+}
+
+func (x *PolicyIndex) presetsFor(namespace labels.Set) []policy.Policy {
+	var matching []policy.Policy
+	for i := range x.presets {
+		if x.presets[i].MatchesNamespace(namespace) {
+			matching = append(matching, x.presets[i])
+		}
+	}
+	return matching
+}
+
+// namespaceLabels returns the labels of a namespace, from the API server itself
+// if the cache does not have it yet.
+func (x *PolicyIndex) namespaceLabels(ctx context.Context, name string) (labels.Set, error) {
+	namespace := &corev1.Namespace{}
+	err := x.namespaces.Get(ctx, client.ObjectKey{Name: name}, namespace)
+	if apierrors.IsNotFound(err) {
+		err = x.live.Get(ctx, client.ObjectKey{Name: name}, namespace)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading namespace %q: %w", name, err)
+	}
+	return labels.Set(namespace.Labels), nil
+}

@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -118,7 +119,7 @@ func loadHandler(ctx context.Context) (*Handler, error) {
 // remembered answers every image at once, as a scanner does that knows it.
 type remembered struct{ legacy, clean report.Report }
 
-func (r remembered) Read(_ context.Context, _ Puller, wanted Wanted) (report.Report, error) {
+func (r remembered) Read(_ context.Context, _ Puller, wanted judge.Wanted) (report.Report, error) {
 	if strings.Contains(wanted.Reference, "haproxy") {
 		return r.legacy, nil
 	}

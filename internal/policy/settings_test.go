@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -119,20 +118,6 @@ func TestMountedFiles(t *testing.T) {
 	} {
 		if got := tt.image.MountedFiles(); len(got) != tt.want || tt.want > 0 && got[0] != "/etc/a.cfg" {
 			t.Errorf("%s: got %q", name, got)
-		}
-	}
-}
-
-// TestTriggerScope: a policy for what runs at start wants all of the image.
-func TestTriggerScope(t *testing.T) {
-	start := cluster(t, "start", v1alpha1.CapsetPolicySpec{Trigger: v1alpha1.TriggerStart})
-	any := cluster(t, "any", v1alpha1.CapsetPolicySpec{})
-	for _, tt := range []struct {
-		policies []Policy
-		want     Scope
-	}{{[]Policy{any}, Scope{}}, {[]Policy{any, start}, Scope{Trigger: true}}} {
-		if got, _ := Wanted(now, tt.policies, imageWith()); got != tt.want {
-			t.Errorf("got %+v, want %+v", got, tt.want)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -80,42 +79,6 @@ func says(user string, words ...string) *report.Configuration {
 		c.Entrypoint, c.Command = words[:i], words[i+1:]
 	}
 	return c
-}
-
-// TestEvaluateTrigger: a policy for what triggers at start leaves the
-// conditional alone and judges the unknown by onUnknown.
-func TestEvaluateTrigger(t *testing.T) {
-	const ignore, audit, reject = v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionReject
-	for _, tt := range []struct {
-		trigger v1alpha1.Trigger
-		when    report.When // empty: nothing is known
-		want    v1alpha1.Action
-		rule    Rule
-	}{
-		{"", report.WhenStart, reject, RuleLegacy}, {"", report.WhenConditional, reject, RuleLegacy}, {"", report.WhenUnknown, reject, RuleLegacy}, {"", "", reject, RuleLegacy},
-		{v1alpha1.TriggerAny, report.WhenConditional, reject, RuleLegacy},
-		{v1alpha1.TriggerStart, report.WhenStart, reject, RuleLegacy},
-		{v1alpha1.TriggerStart, report.WhenConditional, ignore, ""},
-		{v1alpha1.TriggerStart, report.WhenUnknown, audit, RuleUnknown},
-		{v1alpha1.TriggerStart, "", audit, RuleUnknown},
-	} {
-		image := imageWith(report.ABIV1)
-		if tt.when != "" {
-			image.Report.Binaries[0].Trigger = &report.Trigger{When: tt.when}
-		}
-		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: reject, OnUnknown: audit, Trigger: tt.trigger})
-		got := Evaluate(now, []Policy{p}, []Image{image})
-		if got.Action != tt.want || (len(got.Findings) > 0 && got.Findings[0].Rule != tt.rule) {
-			t.Errorf("trigger %q, when %q: got %+v", tt.trigger, tt.when, got)
-		}
-	}
-	// The rule is that of the policy with the strictest action.
-	image := imageWith(report.ABIV1)
-	start := cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: reject, OnUnknown: audit, Trigger: v1alpha1.TriggerStart})
-	any := cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn})
-	if got := Evaluate(now, []Policy{start, any}, []Image{image}).Findings[0]; got.Action != v1alpha1.ActionWarn || got.Rule != RuleLegacy || got.Policy != any.Name {
-		t.Errorf("got %+v", got)
-	}
 }
 
 // saysUser is says for a user whose number in the image is known.

@@ -12,7 +12,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -37,7 +36,7 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 	var lines []string
 	shown := findings[:min(len(findings), maxWarningFindings)]
 	for _, f := range findings {
-		if f.Pods == v1alpha1.ActionReject {
+		if f.Pods == policy.ActionReject {
 			lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
 			break
 		}
@@ -66,7 +65,7 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 func by(findings []policy.Finding) string {
 	var names []string
 	for _, f := range findings {
-		if f.Action == v1alpha1.ActionWarn && !slices.Contains(names, f.Policy) {
+		if f.Action == policy.ActionWarn && !slices.Contains(names, f.Policy) {
 			names = append(names, f.Policy)
 		}
 	}
@@ -102,11 +101,11 @@ func Denial(findings []policy.Finding) string {
 }
 
 // verdict says what an action does to a finding.
-func verdict(action v1alpha1.Action) string {
+func verdict(action policy.Action) string {
 	switch action {
-	case v1alpha1.ActionReject:
+	case policy.ActionReject:
 		return "rejected"
-	case v1alpha1.ActionWarn:
+	case policy.ActionWarn:
 		return "warned of"
 	}
 	return "noted"

@@ -1,4 +1,4 @@
-package policy
+package policyspec
 
 import (
 	"math/rand/v2"
@@ -48,6 +48,27 @@ func TestGlobMeans(t *testing.T) {
 	for pattern := range strings.SplitSeq(`a(b|a[b|a\d|a$|^a|a+|a?|a{2}|(?i)a|.`, "|") {
 		if g := compileGlob(pattern); !g.MatchString(pattern) || g.MatchString("ab") || g.MatchString("aa") || g.MatchString("A") {
 			t.Errorf("%q does not stand for itself alone", pattern)
+		}
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"a.io/x", "a.io/x", true},
+		{"a.io/x", "axio/x", false},
+		{"a.io/*", "a.io/x:1", true},
+		{"a.io/*", "a.io/x/y", false},
+		{"a.io/**", "a.io/x/y@sha256:00", true},
+		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.0.11", true},
+		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.1", false},
+		{"***", "a/b", true},
+		{"a(b", "a(b", true},
+	} {
+		if got := compileGlob(tt.pattern).MatchString(tt.name); got != tt.want {
+			t.Errorf("%q on %q: got %v", tt.pattern, tt.name, got)
 		}
 	}
 }

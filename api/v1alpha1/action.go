@@ -67,24 +67,3 @@ const (
 	// BinariesAll are all executables.
 	BinariesAll BinarySelection = "All"
 )
-
-// Stricter returns the stricter of a and b. A value that is no known action
-// ranks as ActionIgnore.
-func Stricter(a, b Action) Action {
-	if b.strictness() > a.strictness() {
-		return b
-	}
-	return a
-}
-
-func (a Action) strictness() int {
-	switch a {
-	case ActionReject:
-		return 3
-	case ActionWarn:
-		return 2
-	case ActionAudit:
-		return 1
-	}
-	return 0
-}

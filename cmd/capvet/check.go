@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/imagescan"
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/manifest"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
@@ -95,13 +95,15 @@ type check struct {
 	excluded []string // namespaces
 	scanner  *imagescan.Scanner
 	now      time.Time
-	read     map[readKey]policy.Image // Report or Failure
+
+	mu   sync.Mutex
+	read map[string]reading // by all fields of a judge.Wanted
 }
 
-// readKey is what an image's report depends on.
-type readKey struct {
-	reference, architecture, words string
-	scope                          policy.Scope
+// reading is the result of reading one image.
+type reading struct {
+	report report.Report
+	err    error
 }
 
 // checked is the decision about one object.
@@ -118,7 +120,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 		return nil, err
 	}
 	scanner, err := o.registries.scanner(false)
-	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now(), read: map[readKey]policy.Image{}}, err
+	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now(), read: map[string]reading{}}, err
 }
 
 // all judges every object that is ever judged, in the order of the files.
@@ -151,56 +153,40 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 			matching = append(matching, c.input.policies[i])
 		}
 	}
-	architectures := placement.Architectures(&s.Template.Spec, policy.Architectures(matching))
-	images := policy.Spread(s.Images(), architectures)
-	for i := range images {
-		if scope, wanted := policy.Wanted(c.now, matching, images[i]); wanted {
-			images[i].Report, images[i].Failure = c.scan(ctx, images[i], scope)
-		}
-	}
-	s.ReadFiles(c.now, matching, images, func(configMap, key string) (report.Settings, bool) {
-		return c.input.settings(namespace, configMap, key)
+	decision, _ := judge.Decide(c.now, matching, judge.Subject{
+		Workload: s.Workload(),
+		Images:   s.Images(),
+		Architectures: func(candidates []string) []string {
+			return placement.Architectures(&s.Template.Spec, candidates)
+		},
+		ConfigMapFile: s.ConfigMapFile,
+	}, judge.Sources{
+		Image: func(wanted judge.Wanted) (report.Report, error) { return c.scan(ctx, wanted) },
+		Settings: func(configMap, key string) (report.Settings, bool) {
+			return c.input.settings(namespace, configMap, key)
+		},
 	})
-	if !s.Workload() {
-		return policy.Evaluate(c.now, matching, images)
-	}
-	decision := policy.EvaluateWorkload(c.now, matching, images)
-	if decision.Action != v1alpha1.ActionIgnore {
-		return decision
-	}
-	// Whoever applies it hears nothing, and yet no Pod may come of it.
-	if pods := policy.Evaluate(c.now, matching, images); pods.Action == v1alpha1.ActionReject {
-		for _, f := range pods.Findings {
-			f.Pods, f.PodsPolicy, f.Action = f.Action, f.Policy, v1alpha1.ActionIgnore
-			decision.Findings = append(decision.Findings, f)
-		}
-	}
+	decision.Findings = append(decision.Findings, decision.PodsRejected...)
 	return decision
 }
 
-// scan reads an image once for all that run it alike.
-func (c *check) scan(ctx context.Context, image policy.Image, scope policy.Scope) (*report.Report, *report.Failure) {
-	words := slices.Concat(image.Run.Command, image.Run.Args)
-	key := readKey{image.Reference, image.Architecture, strings.Join(words, "\x00"), scope}
-	if known, ok := c.read[key]; ok {
-		return known.Report, known.Failure
+// scan reads an image once for all objects that use it alike.
+func (c *check) scan(ctx context.Context, wanted judge.Wanted) (report.Report, error) {
+	key := fmt.Sprintf("%s %s %v %q", wanted.Reference, wanted.Platform, wanted.Scope, wanted.Words)
+	c.mu.Lock()
+	known, ok := c.read[key]
+	c.mu.Unlock()
+	if ok {
+		return known.report, known.err
 	}
 	r, err := c.scanner.Scan(ctx, imagescan.Request{
-		Reference: image.Reference, Platform: "linux/" + image.Architecture, Credentials: keychain{}, Hinted: !scope.AllImages, Words: words,
-		AllBinaries: scope.AllBinaries,
+		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: keychain{}, Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
+		AllBinaries: wanted.Scope.AllBinaries,
 	})
-	var known policy.Image
-	var classed *imagescan.Error
-	switch {
-	case err == nil:
-		known.Report = &r
-	case errors.As(err, &classed):
-		known.Failure = &report.Failure{Class: classed.Class, Detail: err.Error()}
-	default:
-		known.Failure = &report.Failure{Class: report.FailureInternal, Detail: err.Error()}
-	}
-	c.read[key] = known
-	return known.Report, known.Failure
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read[key] = reading{r, err}
+	return r, err
 }
 
 // checkOutcome chooses the exit code: a rejection or legacy use before what
@@ -208,12 +194,12 @@ func (c *check) scan(ctx context.Context, image policy.Image, scope policy.Scope
 func checkOutcome(all []checked) error {
 	code := exitClean
 	for _, c := range all {
-		if c.decision.Action == v1alpha1.ActionReject {
+		if c.decision.Action == policy.ActionReject {
 			return exitError{code: exitLegacy}
 		}
 		for _, f := range c.decision.Findings {
 			switch {
-			case f.Rule == policy.RuleLegacy, f.Pods == v1alpha1.ActionReject:
+			case f.Rule == policy.RuleLegacy, f.Pods == policy.ActionReject:
 				return exitError{code: exitLegacy}
 			case f.Rule == policy.RuleScanError:
 				code = exitFailed

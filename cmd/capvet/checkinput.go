@@ -16,6 +16,7 @@ import (
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/manifest"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -108,25 +109,25 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 		switch object.Kind {
 		case "ClusterCapsetPolicy":
 			var p v1alpha1.ClusterCapsetPolicy
-			if err := policy.Decode(object.JSON, &p); err != nil {
+			if err := policyspec.Decode(object.JSON, &p); err != nil {
 				return policy.Policy{}, err
 			}
-			if err := policy.Validate(&p.Spec.CapsetPolicySpec); err != nil {
+			if err := policyspec.Validate(&p.Spec.CapsetPolicySpec); err != nil {
 				return policy.Policy{}, err
 			}
-			return policy.CompileCluster(&p)
+			return policyspec.CompileCluster(&p)
 		case "CapsetPolicy":
 			var p v1alpha1.CapsetPolicy
-			if err := policy.Decode(object.JSON, &p); err != nil {
+			if err := policyspec.Decode(object.JSON, &p); err != nil {
 				return policy.Policy{}, err
 			}
 			if p.Namespace == "" {
 				p.Namespace = namespace
 			}
-			if err := policy.Validate(&p.Spec); err != nil {
+			if err := policyspec.Validate(&p.Spec); err != nil {
 				return policy.Policy{}, err
 			}
-			return policy.CompileNamespaced(&p)
+			return policyspec.CompileNamespaced(&p)
 		}
 	}
 	return policy.Policy{}, fmt.Errorf("a file of policies holds ClusterCapsetPolicies and CapsetPolicies of %s alone", v1alpha1.GroupVersion)

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/sarif"
@@ -67,10 +65,10 @@ func (c checked) lineOf(f policy.Finding) int {
 // words are a finding's, the first of them the finding itself.
 func words(f policy.Finding) []string {
 	lines := []string{wording.Headline(f)}
-	if f.Pods == v1alpha1.ActionReject && f.Action != v1alpha1.ActionReject { // else there will be none
+	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // else there will be none
 		lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
 	}
-	return wording.Lines(slices.Concat(lines, wording.Advice(f), wording.Evidence(f)))
+	return wording.Lines(slices.Concat(lines, f.Advice, wording.Evidence(f)))
 }
 
 func writeCheckText(w io.Writer, all []checked) error {
@@ -102,7 +100,7 @@ type checkedJSON struct {
 	Kind      string            `json:"kind"`
 	Namespace string            `json:"namespace"`
 	Name      string            `json:"name"`
-	Action    v1alpha1.Action   `json:"action"`
+	Action    policy.Action     `json:"action"`
 	Findings  []findingJSON     `json:"findings"`
 	Exempted  []policy.Exempted `json:"exempted,omitempty"`
 	NotRead   []policy.NotRead  `json:"notRead,omitempty"`
@@ -110,9 +108,9 @@ type checkedJSON struct {
 
 type findingJSON struct {
 	Line         int             `json:"line"`
-	Action       v1alpha1.Action `json:"action"`
+	Action       policy.Action   `json:"action"`
 	Policy       string          `json:"policy"`
-	Pods         v1alpha1.Action `json:"pods,omitempty"`
+	Pods         policy.Action   `json:"pods,omitempty"`
 	PodsPolicy   string          `json:"podsPolicy,omitempty"`
 	Rule         policy.Rule     `json:"rule"`
 	Containers   []string        `json:"containers"`
@@ -159,15 +157,15 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			Help: "See what could not be read, or exempt the image in the policy."},
 		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
 	}}
-	levels := map[v1alpha1.Action]sarif.Level{v1alpha1.ActionReject: sarif.LevelError, v1alpha1.ActionWarn: sarif.LevelWarning}
+	levels := map[policy.Action]sarif.Level{policy.ActionReject: sarif.LevelError, policy.ActionWarn: sarif.LevelWarning}
 	var results []sarif.Result
 	for _, c := range all {
 		for _, f := range c.decision.Findings {
-			level := levels[v1alpha1.Stricter(f.Action, f.Pods)]
+			level := levels[policy.Stricter(f.Action, f.Pods)]
 			if level == "" {
 				level = sarif.LevelNote
 			}
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: strings.Join(words(f), ". "), File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 )
 
 // maxPresetBytes bounds the file of presets. It is the limit of a ConfigMap.
@@ -69,16 +70,16 @@ func parsePreset(document []byte) (policy.Policy, error) {
 	if err != nil {
 		return policy.Policy{}, err
 	}
-	if err := policy.Decode(encoded, &object); err != nil {
+	if err := policyspec.Decode(encoded, &object); err != nil {
 		return policy.Policy{}, err
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "ClusterCapsetPolicy" || object.Name == "" {
 		return policy.Policy{}, fmt.Errorf("give a ClusterCapsetPolicy of %s with a name", v1alpha1.GroupVersion)
 	}
-	if err := policy.Validate(&object.Spec.CapsetPolicySpec); err != nil {
+	if err := policyspec.Validate(&object.Spec.CapsetPolicySpec); err != nil {
 		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
 	}
-	compiled, err := policy.CompileCluster(&object)
+	compiled, err := policyspec.CompileCluster(&object)
 	if err != nil {
 		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
 	}

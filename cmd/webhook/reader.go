@@ -14,6 +14,7 @@ import (
 	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/imagescan"
 	"github.com/capvet/capvet/internal/inspect"
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/pullauth"
 	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
@@ -90,7 +91,7 @@ func (o options) registryClient() (*registry.Client, error) {
 }
 
 // Read implements admission.ImageReader.
-func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted admission.Wanted) (report.Report, error) {
+func (r *imageReader) Read(ctx context.Context, puller admission.Puller, wanted judge.Wanted) (report.Report, error) {
 	credentials, skipped, err := r.secrets.Credentials(ctx, puller.Namespace, puller.ServiceAccount, puller.ImagePullSecrets)
 	if err != nil {
 		return report.Report{}, err

@@ -13,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,29 +20,26 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/reviewserver"
+	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
 // ImageReader reads one image for one platform with the credentials of one Pod.
 type ImageReader interface {
-	// Read returns what was found. Where the error has a FailureClass method,
-	// policies judge by what it returns. It answers soon after ctx ends.
-	Read(ctx context.Context, puller Puller, wanted Wanted) (report.Report, error)
+	// Read returns the facts about the image. The class of an error is that of
+	// report.ClassOf. It returns soon after ctx ends.
+	Read(ctx context.Context, puller Puller, wanted judge.Wanted) (report.Report, error)
 }
 
-// Wanted is what is wanted of one image.
-type Wanted struct {
-	// Reference is the image as the Pod writes it.
-	Reference string
-	// Platform is os/arch.
-	Platform string
-	// Scope is how much of it is to be read.
-	Scope policy.Scope
-	// Words are the commands and arguments of all containers that run it.
-	Words []string
+// FileSource reads configuration files that Pods mount.
+type FileSource interface {
+	// Settings reads the file that a ConfigMap has under a key; false if it is unknown.
+	// It returns soon after ctx ends.
+	Settings(ctx context.Context, namespace, configMap, key string) (report.Settings, bool)
 }
 
 // Puller is who pulls an image: all that a kubelet would look at to find
@@ -96,9 +91,6 @@ const (
 	OutcomeRejected Outcome = "rejected" // refused
 	OutcomeError    Outcome = "error"    // admitted with a warning because capvet itself failed
 )
-
-// maxConcurrentReads bounds how many images of one Pod are read at a time.
-const maxConcurrentReads = 8
 
 // Handler answers admission requests for Pods and workloads. All fields but
 // Files are required.
@@ -158,82 +150,68 @@ func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (respons
 		return internalError(nil)
 	}
 	policies = policy.ForPod(holding, labels.Set(judged.Template.Labels))
-	puller := Puller{Namespace: req.Namespace, ServiceAccount: judged.ServiceAccount(), ImagePullSecrets: judged.PullSecrets()}
-	architectures := h.Nodes.Architectures(&judged.Template.Spec, policy.Architectures(policies))
-	images := h.read(ctx, puller, policies, policy.Spread(bounded(brought), architectures))
-	if images == nil {
+	decision, decided := judge.Decide(h.Now(), policies, judge.Subject{
+		Workload: judged.Workload(),
+		Images:   brought,
+		Architectures: func(candidates []string) []string {
+			return h.Nodes.Architectures(&judged.Template.Spec, candidates)
+		},
+		ConfigMapFile: judged.ConfigMapFile,
+	}, h.sources(ctx, req.Namespace, judged))
+	if !decided {
 		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
-	h.readFiles(ctx, req.Namespace, judged, policies, images)
-	evaluate := policy.Evaluate
-	if judged.Workload() {
-		evaluate = policy.EvaluateWorkload
-	}
-	answer.Decision = evaluate(h.Now(), policies, images)
+	answer.Decision = decision
 	response, answer.Outcome = respond(judged.Kind, answer.Decision, broken)
 	h.log(ctx, judged.Kind, answer, response.AuditAnnotations)
 	return response
 }
 
-// read has those images read that some policy wants to know about, and returns
-// all of them with what was found; soon after ctx ends.
-func (h *Handler) read(ctx context.Context, puller Puller, policies []policy.Policy, images []policy.Image) []policy.Image {
-	readings := readingsOf(h.Now(), policies, images)
-	var next atomic.Int64
-	work := func() {
-		for i := next.Add(1) - 1; i < int64(len(readings)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-			reading := &readings[i]
-			if r, err := h.readOne(ctx, puller, reading.wanted); err != nil {
-				reading.failure = failureOf(ctx, err)
-			} else {
-				reading.report = &r
+// sources reads with the credentials of the subject's Pods, until ctx ends.
+func (h *Handler) sources(ctx context.Context, namespace string, judged *subject.Subject) judge.Sources {
+	puller := Puller{Namespace: namespace, ServiceAccount: judged.ServiceAccount(), ImagePullSecrets: judged.PullSecrets()}
+	from := judge.Sources{Image: func(wanted judge.Wanted) (report.Report, error) { return h.readImage(ctx, puller, wanted) }}
+	if h.Files != nil {
+		from.Settings = func(configMap, key string) (report.Settings, bool) {
+			if ctx.Err() != nil {
+				return report.Settings{}, false
 			}
+			return h.Files.Settings(ctx, namespace, configMap, key)
 		}
 	}
-	var others sync.WaitGroup
-	for range min(len(readings), maxConcurrentReads) - 1 { // for one image there is none to wait for
-		others.Go(work)
-	}
-	work()
-	others.Wait()
-	for _, reading := range readings {
-		if reading.report == nil && reading.failure == nil {
-			reading.failure = &report.Failure{Class: report.FailureTimeout, Detail: "not yet read when the time for an answer ran out"}
-		}
-		for _, i := range reading.images {
-			images[i].Report, images[i].Failure = reading.report, reading.failure
-		}
-	}
-	return images
+	return from
 }
 
-// readOne turns a panic of the reader into an error.
-func (h *Handler) readOne(ctx context.Context, puller Puller, wanted Wanted) (r report.Report, err error) {
+// errOutOfTime is a timeout of an image that was still waiting for its turn.
+type errOutOfTime struct{}
+
+func (errOutOfTime) Error() string                     { return "not yet read when the time for an answer ran out" }
+func (errOutOfTime) FailureClass() report.FailureClass { return report.FailureTimeout }
+
+// errInternal is an error inside capvet, or between it and the API server, as the Pod's
+// author sees it: the details are in the log alone.
+var errInternal = errors.New("its log has the details")
+
+// readImage reads one image, unless ctx has ended.
+func (h *Handler) readImage(ctx context.Context, puller Puller, wanted judge.Wanted) (r report.Report, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "reading an image", "image", wanted.Reference, "stack", string(debug.Stack()))
-			err = errors.New("capvet failed on this image; its log has the details")
+			err = errInternal
 		}
 	}()
-	return h.Images.Read(ctx, puller, wanted)
-}
-
-// failureOf gives an error its class. What goes wrong within capvet, or between it
-// and the API server, is for the log: whoever brings the Pod is told no more than
-// that.
-func failureOf(ctx context.Context, err error) *report.Failure {
-	failure := &report.Failure{Class: report.FailureInternal, Detail: err.Error()}
-	var classed interface{ FailureClass() report.FailureClass }
-	switch {
-	case errors.As(err, &classed):
-		failure.Class = classed.FailureClass()
-	case errors.Is(err, context.DeadlineExceeded):
-		failure.Class = report.FailureTimeout
-	default:
-		logf.FromContext(ctx).Error(err, "cannot inspect an image")
-		failure.Detail = "its log has the details"
+	if ctx.Err() != nil {
+		return report.Report{}, errOutOfTime{}
 	}
-	return failure
+	r, err = h.Images.Read(ctx, puller, wanted)
+	if err == nil {
+		return r, nil
+	}
+	if _, classed := report.ClassOf(err); !classed {
+		logf.FromContext(ctx).Error(err, "cannot inspect an image")
+		err = errInternal
+	}
+	return r, err
 }
 
 // log writes one line for each request that came to something, with what the audit

@@ -23,8 +23,10 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/reviewserver"
 )
@@ -36,10 +38,10 @@ type reader struct {
 
 	mu     sync.Mutex
 	reads  []string
-	wanted []Wanted
+	wanted []judge.Wanted
 }
 
-func (r *reader) Read(ctx context.Context, puller Puller, wanted Wanted) (report.Report, error) {
+func (r *reader) Read(ctx context.Context, puller Puller, wanted judge.Wanted) (report.Report, error) {
 	r.mu.Lock()
 	r.reads = append(r.reads, wanted.Reference+" "+wanted.Platform+" "+fmt.Sprint(puller))
 	r.wanted = append(r.wanted, wanted)
@@ -114,7 +116,7 @@ func (o *observer) Answered(a Answer) { o.answers = append(o.answers, a) }
 
 func clusterPolicy(t *testing.T, spec v1alpha1.CapsetPolicySpec) policy.Policy {
 	t.Helper()
-	p, err := policy.CompileCluster(&v1alpha1.ClusterCapsetPolicy{
+	p, err := policyspec.CompileCluster(&v1alpha1.ClusterCapsetPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: spec}})
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +309,7 @@ func TestHandlePassesTheScope(t *testing.T) {
 		seen := &reader{answers: answers()}
 		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{Images: images})}}, Images: seen, Observer: &observer{}, Now: time.Now}
 		h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
-		want := []Wanted{{Reference: "clean", Platform: "linux/arm64", Scope: policy.Scope{AllImages: all}, Words: []string{"a", "b", "c"}}}
+		want := []judge.Wanted{{Reference: "clean", Platform: "linux/arm64", Scope: policy.Scope{AllImages: all}, Words: []string{"a", "b", "c"}}}
 		if diff := cmp.Diff(want, seen.wanted); diff != "" {
 			t.Errorf("images %q (-want +got):\n%s", images, diff)
 		}
@@ -394,7 +396,7 @@ func TestHandleBoundsImages(t *testing.T) {
 	if got.Allowed || !strings.Contains(got.Result.Message, "more than 255 images") {
 		t.Errorf("got %+v", got)
 	}
-	if len(images.reads) != maxImages-1 {
+	if len(images.reads) != judge.MaxImages-1 {
 		t.Errorf("%d images were read", len(images.reads))
 	}
 }

@@ -41,6 +41,7 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/placement"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -173,7 +174,7 @@ func (c *loadCache) Get(_ context.Context, key client.ObjectKey, object client.O
 // remembered answers every image at once, as a scanner does that knows it.
 type remembered struct{ legacy, clean report.Report }
 
-func (r remembered) Read(_ context.Context, _ Puller, wanted Wanted) (report.Report, error) {
+func (r remembered) Read(_ context.Context, _ Puller, wanted judge.Wanted) (report.Report, error) {
 	if strings.Contains(wanted.Reference, "haproxy") {
 		return r.legacy, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
@@ -36,7 +37,7 @@ func (s clusterSource) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy
 
 func TestNamespaceHandler(t *testing.T) {
 	compiled := func(name string, action v1alpha1.Action, requirements ...v1alpha1.LabelRequirement) policy.Policy {
-		p, err := policy.CompileCluster(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCapsetPolicySpec{
+		p, err := policyspec.CompileCluster(&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCapsetPolicySpec{
 			NamespaceSelector: v1alpha1.LabelSelector{MatchExpressions: requirements},
 			CapsetPolicySpec: v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: v1alpha1.ActionIgnore,
 				OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}},

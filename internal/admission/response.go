@@ -7,7 +7,6 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 	"github.com/capvet/capvet/internal/wording"
@@ -38,18 +37,18 @@ const maxAnnotation = 8 << 10
 func respond(kind string, d policy.Decision, broken []string) (admission.Response, Outcome) {
 	response, outcome := admission.Allowed(""), OutcomeClean
 	switch d.Action {
-	case v1alpha1.ActionReject:
+	case policy.ActionReject:
 		response, outcome = admission.Denied(wording.Denial(d.Findings)), OutcomeRejected
-	case v1alpha1.ActionWarn:
+	case policy.ActionWarn:
 		response, outcome = response.WithWarnings(wording.Warnings(kind, findingsPlace, d.Findings)...), OutcomeWarned
-	case v1alpha1.ActionAudit:
+	case policy.ActionAudit:
 		outcome = OutcomeAudited
 	}
 	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
 	if len(d.NotRead) > 0 {
 		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead)
-		if d.Action == v1alpha1.ActionIgnore {
+		if d.Action == policy.ActionIgnore {
 			outcome, response.AuditAnnotations[annotationDecision] = OutcomeUnread, decisionNotRead
 		}
 	}
@@ -66,15 +65,15 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 // the policies would a scan error, with a warning where they are not known.
 func internalError(policies []policy.Policy) admission.Response {
 	const text = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
-	action := v1alpha1.ActionWarn
+	action := policy.ActionWarn
 	if len(policies) > 0 {
 		action = policy.OnInternalError(policies)
 	}
 	response := admission.Allowed("")
 	switch action {
-	case v1alpha1.ActionReject:
+	case policy.ActionReject:
 		response = admission.Denied(text + " (rejected by a policy's onScanError)")
-	case v1alpha1.ActionWarn:
+	case policy.ActionWarn:
 		response = response.WithWarnings(text)
 	}
 	response.AuditAnnotations = map[string]string{annotationDecision: string(action), annotationError: text}
@@ -83,9 +82,9 @@ func internalError(policies []policy.Policy) admission.Response {
 
 // summary is a finding for logs and audit annotations.
 type summary struct {
-	Action       v1alpha1.Action     `json:"action"`
+	Action       policy.Action       `json:"action"`
 	Policy       string              `json:"policy"`
-	Pods         v1alpha1.Action     `json:"pods,omitempty"`
+	Pods         policy.Action       `json:"pods,omitempty"`
 	Rule         policy.Rule         `json:"rule"`
 	Containers   []string            `json:"containers"`
 	Image        string              `json:"image"`

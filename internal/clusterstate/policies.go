@@ -23,6 +23,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 )
 
 // PolicyIndex holds the compiled policies of a cluster, and the presets of its
@@ -102,10 +103,10 @@ func (x *PolicyIndex) set(object any) {
 	var err error
 	switch p := object.(type) {
 	case *v1alpha1.ClusterCapsetPolicy:
-		entry.policy, err = policy.CompileCluster(p)
+		entry.policy, err = policyspec.CompileCluster(p)
 	case *v1alpha1.CapsetPolicy:
 		entry.namespace = p.Namespace
-		entry.policy, err = policy.CompileNamespaced(p)
+		entry.policy, err = policyspec.CompileNamespaced(p)
 	default:
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -65,12 +64,12 @@ func (r Rule) uncertainty() int {
 // Finding is one fault found with one image.
 type Finding struct {
 	// Action is the strictest that a matching policy has for it.
-	Action v1alpha1.Action
+	Action Action
 	// Policy names the policy with that action.
 	Policy string
 	// Pods is the strictest action that a workload's Pods will get for it, and
 	// PodsPolicy the policy with that; both are empty when a Pod was judged.
-	Pods       v1alpha1.Action
+	Pods       Action
 	PodsPolicy string
 	Rule       Rule
 	Image      Image
@@ -79,6 +78,8 @@ type Finding struct {
 	// Trigger says when the binary's calls run in this Pod; nil when there is
 	// nothing to say.
 	Trigger *report.Trigger
+	// Advice is about Binary in this Pod: sentences, the most important first.
+	Advice []string
 	// Gap is set for RuleUnknown when it is about a part of the image that was
 	// not read.
 	Gap *report.Gap
@@ -102,7 +103,7 @@ type NotRead struct {
 // Decision is what the matching policies come to together.
 type Decision struct {
 	// Action is the strictest of all findings, ActionIgnore when there is none.
-	Action v1alpha1.Action
+	Action Action
 	// Findings are sorted: strictest first, then legacy before unknown before
 	// scan error, then by container, architecture and path. Those with
 	// ActionIgnore are left out.
@@ -111,6 +112,9 @@ type Decision struct {
 	Exempted []Exempted
 	// NotRead are sorted by image and architecture.
 	NotRead []NotRead
+	// PodsRejected are, for a workload with ActionIgnore, the findings for which its
+	// Pods will be rejected all the same, in the order of Findings.
+	PodsRejected []Finding
 }
 
 // Evaluate judges images under policies, all of which match the Pod. Each
@@ -128,7 +132,7 @@ func EvaluateWorkload(now time.Time, policies []Policy, images []Image) Decision
 }
 
 func evaluate(now time.Time, policies []Policy, images []Image, workload bool) Decision {
-	decision := Decision{Action: v1alpha1.ActionIgnore}
+	decision := Decision{Action: ActionIgnore}
 	if !slices.IsSortedFunc(policies, Compare) {
 		policies = slices.SortedFunc(slices.Values(policies), Compare)
 	}
@@ -136,11 +140,11 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 		var findings []Finding // of this image; each policy yields them in the same order
 		for i := range policies {
 			p := &policies[i]
-			if !slices.Contains(p.architectures, image.Architecture) {
+			if !slices.Contains(p.Architectures, image.Architecture) {
 				continue
 			}
-			if e, exempt := p.exempts(now, image.Name); exempt {
-				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.reason})
+			if e := p.exemptionOf(now, image.Name); e != nil {
+				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.Reason})
 				continue
 			}
 			if notRead(image) {
@@ -162,8 +166,8 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 			}
 		}
 		for _, f := range findings {
-			if f.Action != v1alpha1.ActionIgnore {
-				decision.Action = v1alpha1.Stricter(decision.Action, f.Action)
+			if f.Action != ActionIgnore {
+				decision.Action = Stricter(decision.Action, f.Action)
 				decision.Findings = append(decision.Findings, f)
 			}
 		}
@@ -182,10 +186,10 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 
 // stricter returns what two policies come to about one fault.
 func stricter(a, b Finding) Finding {
-	if v1alpha1.Stricter(a.Action, b.Action) != a.Action {
+	if Stricter(a.Action, b.Action) != a.Action {
 		a.Action, a.Policy, a.Rule = b.Action, b.Policy, b.Rule
 	}
-	if v1alpha1.Stricter(a.Pods, b.Pods) != a.Pods {
+	if Stricter(a.Pods, b.Pods) != a.Pods {
 		a.Pods, a.PodsPolicy = b.Pods, b.PodsPolicy
 	}
 	return a
@@ -212,17 +216,17 @@ func (p *Policy) judge(image Image) []Finding {
 	clean := true // but for what is of no concern to policies for proxies
 	for i := range image.Report.Binaries {
 		binary := &image.Report.Binaries[i]
-		switch {
-		case binary.Capset.ABI.Legacy():
-			finding.Rule, finding.Action = p.legacy(image.Run.Trigger(binary, image.Report))
-		case report.WorseABI(binary.Capset.ABI, report.ABIUnknown) == binary.Capset.ABI:
-			finding.Rule, finding.Action = RuleUnknown, p.onUnknown
-		default:
-			continue
+		if report.WorseABI(binary.Capset.ABI, report.ABIUnknown) != binary.Capset.ABI {
+			continue // neither legacy nor unknown
 		}
-		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary, image.Report)
-		if binary.Other && p.binaries != v1alpha1.BinariesAll {
-			finding.Action = v1alpha1.ActionIgnore
+		assessed := image.Run.assess(binary, image.Report)
+		finding.Rule, finding.Action = RuleUnknown, p.OnUnknown
+		if binary.Capset.ABI.Legacy() {
+			finding.Rule, finding.Action = p.legacy(assessed.trigger)
+		}
+		finding.Binary, finding.Trigger, finding.Advice = binary, assessed.trigger, assessed.advice
+		if binary.Other && !p.AllBinaries {
+			finding.Action = ActionIgnore
 		}
 		clean = clean && binary.Other
 		findings = append(findings, finding)
@@ -230,14 +234,14 @@ func (p *Policy) judge(image Image) []Finding {
 	// What was not read may hold anything: without a finding the verdict would
 	// read as clean.
 	if clean && !image.Report.Complete {
-		finding.Rule, finding.Action, finding.Binary, finding.Trigger = RuleUnknown, p.onUnknown, nil, nil
+		finding.Rule, finding.Action, finding.Binary, finding.Trigger, finding.Advice = RuleUnknown, p.OnUnknown, nil, nil, nil
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
 		if gaps := image.Report.Gaps; len(gaps) > 0 {
 			first := max(slices.IndexFunc(gaps, func(g report.Gap) bool { return !g.Other }), 0)
 			finding.Gap = &gaps[first]
 			// What this policy is not about is left alone.
-			if notRead(image) && p.images != v1alpha1.ImagesAll || gaps[first].Other && p.binaries != v1alpha1.BinariesAll {
-				finding.Action = v1alpha1.ActionIgnore
+			if notRead(image) && !p.AllImages || gaps[first].Other && !p.AllBinaries {
+				finding.Action = ActionIgnore
 			}
 		}
 		findings = append(findings, finding)
@@ -246,14 +250,14 @@ func (p *Policy) judge(image Image) []Finding {
 }
 
 // legacy judges a legacy call by when it runs.
-func (p *Policy) legacy(trigger *report.Trigger) (Rule, v1alpha1.Action) {
+func (p *Policy) legacy(trigger *report.Trigger) (Rule, Action) {
 	switch {
-	case p.trigger != v1alpha1.TriggerStart, trigger != nil && trigger.When == report.WhenStart:
-		return RuleLegacy, p.action
+	case !p.StartOnly, trigger != nil && trigger.When == report.WhenStart:
+		return RuleLegacy, p.Action
 	case trigger != nil && trigger.When == report.WhenConditional:
-		return RuleLegacy, v1alpha1.ActionIgnore
+		return RuleLegacy, ActionIgnore
 	}
-	return RuleUnknown, p.onUnknown
+	return RuleUnknown, p.OnUnknown
 }
 
 // compareFindings orders by strictness, then by how much is known, then by what
@@ -266,7 +270,7 @@ func compareFindings(a, b Finding) int {
 		return ""
 	}
 	if a.Action != b.Action {
-		if v1alpha1.Stricter(a.Action, b.Action) == a.Action {
+		if Stricter(a.Action, b.Action) == a.Action {
 			return -1
 		}
 		return 1
@@ -281,10 +285,10 @@ func compareFindings(a, b Finding) int {
 
 // OnInternalError returns the strictest action that policies have for an error
 // inside capvet.
-func OnInternalError(policies []Policy) v1alpha1.Action {
-	strictest := v1alpha1.ActionIgnore
+func OnInternalError(policies []Policy) Action {
+	strictest := ActionIgnore
 	for i := range policies {
-		strictest = v1alpha1.Stricter(strictest, policies[i].scanErrorAction(report.FailureInternal))
+		strictest = Stricter(strictest, policies[i].scanErrorAction(report.FailureInternal))
 	}
 	return strictest
 }

@@ -1,4 +1,4 @@
-package policy
+package policy_test
 
 import (
 	"fmt"
@@ -10,14 +10,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 	"github.com/capvet/capvet/internal/report"
 )
 
 var now = time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func cluster(t *testing.T, name string, spec v1alpha1.CapsetPolicySpec) Policy {
+func cluster(t *testing.T, name string, spec v1alpha1.CapsetPolicySpec) policy.Policy {
 	t.Helper()
-	p, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{
+	p, err := policyspec.CompileCluster(&v1alpha1.ClusterCapsetPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: spec},
 	})
@@ -27,21 +29,21 @@ func cluster(t *testing.T, name string, spec v1alpha1.CapsetPolicySpec) Policy {
 	return p
 }
 
-func imageWith(abis ...report.ABI) Image {
+func imageWith(abis ...report.ABI) policy.Image {
 	r := report.New()
 	for i, abi := range abis {
 		r.Binaries = append(r.Binaries, report.Binary{Path: fmt.Sprintf("/bin/%d", i), Capset: report.Capset{ABI: abi}})
 	}
-	return Image{Containers: []string{"c"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0", Architecture: "arm64", Report: &r}
+	return policy.Image{Containers: []string{"c"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0", Architecture: "arm64", Report: &r}
 }
 
-func imageFailed(class report.FailureClass) Image {
+func imageFailed(class report.FailureClass) policy.Image {
 	i := imageWith()
 	i.Report, i.Failure = nil, &report.Failure{Class: class}
 	return i
 }
 
-func imageIncomplete(abis ...report.ABI) Image {
+func imageIncomplete(abis ...report.ABI) policy.Image {
 	i := imageWith(abis...)
 	i.Report.Complete = false
 	i.Report.Gaps = []report.Gap{{Where: "sha256:00", Reason: "too-large"}}
@@ -49,7 +51,7 @@ func imageIncomplete(abis ...report.ABI) Image {
 }
 
 // outcome is a decision in brief.
-func outcome(d Decision) []string {
+func outcome(d policy.Decision) []string {
 	lines := []string{string(d.Action)}
 	for _, f := range d.Findings {
 		what := ""
@@ -84,7 +86,7 @@ func TestEvaluate(t *testing.T) {
 	tests := []struct {
 		name     string
 		policies map[string]v1alpha1.CapsetPolicySpec
-		image    Image
+		image    policy.Image
 		want     []string
 	}{
 		{"no policy", nil, imageWith(report.ABIV1), []string{"Ignore"}},
@@ -124,11 +126,11 @@ func TestEvaluate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var policies []Policy
+			var policies []policy.Policy
 			for name, spec := range tt.policies {
 				policies = append(policies, cluster(t, name, spec))
 			}
-			if diff := cmp.Diff(tt.want, outcome(Evaluate(now, policies, []Image{tt.image}))); diff != "" {
+			if diff := cmp.Diff(tt.want, outcome(policy.Evaluate(now, policies, []policy.Image{tt.image}))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -157,7 +159,7 @@ func TestEvaluateClasses(t *testing.T) {
 				if failed == class {
 					want = action
 				}
-				if got := Evaluate(now, []Policy{p}, []Image{imageFailed(failed)}).Action; got != want {
+				if got := policy.Evaluate(now, []policy.Policy{p}, []policy.Image{imageFailed(failed)}).Action; got != policy.Action(want) {
 					t.Errorf("onScanError.%s=%s, failure %s: got %s, want %s", class, action, failed, got, want)
 				}
 			}
@@ -168,58 +170,58 @@ func TestEvaluateClasses(t *testing.T) {
 // TestEvaluateWorkload: what a workload gets, and what its Pods will get, for
 // each pair of an action and a policy's workloads.
 func TestEvaluateWorkload(t *testing.T) {
-	const ignore, audit, warn, reject = v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject
+	const ignore, audit, warn, reject = policy.ActionIgnore, policy.ActionAudit, policy.ActionWarn, policy.ActionReject
 	for _, tt := range []struct {
-		action    v1alpha1.Action
+		action    policy.Action
 		workloads v1alpha1.WorkloadAction
-		want      v1alpha1.Action
+		want      policy.Action
 	}{
 		{ignore, "", ignore}, {ignore, v1alpha1.WorkloadReject, ignore},
 		{audit, "", audit}, {audit, v1alpha1.WorkloadReject, audit}, {audit, v1alpha1.WorkloadIgnore, audit},
 		{warn, "", warn}, {warn, v1alpha1.WorkloadReject, warn}, {warn, v1alpha1.WorkloadIgnore, warn},
 		{reject, "", warn}, {reject, v1alpha1.WorkloadWarn, warn}, {reject, v1alpha1.WorkloadIgnore, ignore}, {reject, v1alpha1.WorkloadReject, reject},
 	} {
-		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: tt.action, Workloads: tt.workloads})
-		d := EvaluateWorkload(now, []Policy{p}, []Image{imageWith(report.ABIV1)})
+		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: v1alpha1.Action(tt.action), Workloads: tt.workloads})
+		d := policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{imageWith(report.ABIV1)})
 		if d.Action != tt.want {
 			t.Errorf("%s, workloads %q: got %s, want %s", tt.action, tt.workloads, d.Action, tt.want)
 		}
 		if len(d.Findings) > 0 && (d.Findings[0].Pods != tt.action || d.Findings[0].PodsPolicy != p.Name) {
 			t.Errorf("%s, workloads %q: its Pods get %+v", tt.action, tt.workloads, d.Findings[0])
 		}
-		if pod := Evaluate(now, []Policy{p}, []Image{imageWith(report.ABIV1)}); pod.Action != tt.action {
+		if pod := policy.Evaluate(now, []policy.Policy{p}, []policy.Image{imageWith(report.ABIV1)}); pod.Action != tt.action {
 			t.Errorf("a Pod under %s got %s", tt.action, pod.Action)
 		}
 	}
 	// One policy says what the workload gets, another what its Pods get.
-	quiet := cluster(t, "quiet", v1alpha1.CapsetPolicySpec{Action: reject, Workloads: v1alpha1.WorkloadIgnore})
-	warns := cluster(t, "warns", v1alpha1.CapsetPolicySpec{Action: warn})
-	got := EvaluateWorkload(now, []Policy{warns, quiet}, []Image{imageWith(report.ABIV1)}).Findings[0]
+	quiet := cluster(t, "quiet", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Workloads: v1alpha1.WorkloadIgnore})
+	warns := cluster(t, "warns", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn})
+	got := policy.EvaluateWorkload(now, []policy.Policy{warns, quiet}, []policy.Image{imageWith(report.ABIV1)}).Findings[0]
 	if got.Action != warn || got.Policy != warns.Name || got.Pods != reject || got.PodsPolicy != quiet.Name {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func TestMatches(t *testing.T) {
-	inProd, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
+	inProd, err := policyspec.CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
 		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}},
 		CapsetPolicySpec:  v1alpha1.CapsetPolicySpec{PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := CompileNamespaced(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "own"}})
+	own, err := policyspec.CompileNamespaced(&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "own"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if own.Name != "CapsetPolicy/shop/own" {
 		t.Errorf("name is %s", own.Name)
 	}
-	prod := labels.Set{"env": "prod", LabelMetadataName: "shop"}
+	prod := labels.Set{"env": "prod", policy.LabelMetadataName: "shop"}
 	lb := labels.Set{"app": "lb"}
 	for _, tt := range []struct {
 		name           string
-		policy         Policy
+		policy         policy.Policy
 		namespace, pod labels.Set
 		want           bool
 	}{
@@ -227,21 +229,11 @@ func TestMatches(t *testing.T) {
 		{"namespace differs", inProd, labels.Set{"env": "dev"}, lb, false},
 		{"Pod differs", inProd, prod, labels.Set{}, false},
 		{"own namespace", own, prod, nil, true},
-		{"other namespace", own, labels.Set{LabelMetadataName: "else"}, nil, false},
+		{"other namespace", own, labels.Set{policy.LabelMetadataName: "else"}, nil, false},
 	} {
 		if got := tt.policy.Matches(tt.namespace, tt.pod); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
 		}
-	}
-}
-
-func TestCompileErrorsNameTheField(t *testing.T) {
-	broken := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
-	if _, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}}); err == nil || err.Error() != `spec.namespaceSelector: "Near" is not a valid label selector operator` {
-		t.Errorf("got %v", err)
-	}
-	if _, err := CompileNamespaced(&v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}); err == nil || err.Error() != `spec.podSelector: "Near" is not a valid label selector operator` {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -263,7 +255,7 @@ func TestWants(t *testing.T) {
 		{"not exempt", exempting, "a/b/c", true},
 	} {
 		p := cluster(t, "p", tt.spec)
-		if _, got := Wanted(now, []Policy{p}, Image{Name: tt.image, Architecture: "arm64"}); got != tt.want {
+		if _, got := policy.Wanted(now, []policy.Policy{p}, policy.Image{Name: tt.image, Architecture: "arm64"}); got != tt.want {
 			t.Errorf("%s: got %v", tt.name, got)
 		}
 	}
@@ -281,18 +273,18 @@ func TestScope(t *testing.T) {
 		Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}})
 	for _, tt := range []struct {
 		name     string
-		policies []Policy
+		policies []policy.Policy
 		want     bool
 	}{
-		{"hinted", []Policy{hinted}, false},
-		{"by default", []Policy{silent}, false},
-		{"all", []Policy{all}, true},
-		{"the widest wins", []Policy{hinted, all, silent}, true},
-		{"not of another architecture's", []Policy{hinted, elsewhere}, false},
-		{"not of one that exempts it", []Policy{hinted, exempting}, false},
-		{"not of one that does nothing", []Policy{hinted, ignoring}, false},
+		{"hinted", []policy.Policy{hinted}, false},
+		{"by default", []policy.Policy{silent}, false},
+		{"all", []policy.Policy{all}, true},
+		{"the widest wins", []policy.Policy{hinted, all, silent}, true},
+		{"not of another architecture's", []policy.Policy{hinted, elsewhere}, false},
+		{"not of one that exempts it", []policy.Policy{hinted, exempting}, false},
+		{"not of one that does nothing", []policy.Policy{hinted, ignoring}, false},
 	} {
-		if got, _ := Wanted(now, tt.policies, imageWith()); got.AllImages != tt.want {
+		if got, _ := policy.Wanted(now, tt.policies, imageWith()); got.AllImages != tt.want {
 			t.Errorf("%s: got %+v", tt.name, got)
 		}
 	}
@@ -303,11 +295,11 @@ func TestScope(t *testing.T) {
 func TestBinaries(t *testing.T) {
 	all := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionAudit, OnUnknown: v1alpha1.ActionAudit, Binaries: v1alpha1.BinariesAll}
 	proxies := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionReject}
-	other := func(image Image, i int) Image {
+	other := func(image policy.Image, i int) policy.Image {
 		image.Report.Binaries[i].Other = true
 		return image
 	}
-	gaps := func(image Image, others ...bool) Image {
+	gaps := func(image policy.Image, others ...bool) policy.Image {
 		image.Report.Complete = false
 		for _, o := range others {
 			image.Report.Gaps = append(image.Report.Gaps, report.Gap{Where: "x", Reason: fmt.Sprintf("other-%v", o), Other: o})
@@ -316,7 +308,7 @@ func TestBinaries(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name      string
-		image     Image
+		image     policy.Image
 		justProxy []string
 		both      []string
 	}{
@@ -334,14 +326,14 @@ func TestBinaries(t *testing.T) {
 			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown incomplete"}},
 	} {
 		p, a := cluster(t, "p", proxies), cluster(t, "a", all)
-		if diff := cmp.Diff(tt.justProxy, outcome(Evaluate(now, []Policy{p}, []Image{tt.image}))); diff != "" {
+		if diff := cmp.Diff(tt.justProxy, outcome(policy.Evaluate(now, []policy.Policy{p}, []policy.Image{tt.image}))); diff != "" {
 			t.Errorf("%s, proxies (-want +got):\n%s", tt.name, diff)
 		}
-		if diff := cmp.Diff(tt.both, outcome(Evaluate(now, []Policy{p, a}, []Image{tt.image}))); diff != "" {
+		if diff := cmp.Diff(tt.both, outcome(policy.Evaluate(now, []policy.Policy{p, a}, []policy.Image{tt.image}))); diff != "" {
 			t.Errorf("%s, both (-want +got):\n%s", tt.name, diff)
 		}
 	}
-	if got, _ := Wanted(now, []Policy{cluster(t, "p", proxies), cluster(t, "a", all)}, imageWith()); got != (Scope{AllBinaries: true}) {
+	if got, _ := policy.Wanted(now, []policy.Policy{cluster(t, "p", proxies), cluster(t, "a", all)}, imageWith()); got != (policy.Scope{AllBinaries: true}) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -354,48 +346,77 @@ func TestNotRead(t *testing.T) {
 	reject := v1alpha1.CapsetPolicySpec{OnUnknown: v1alpha1.ActionReject}
 	all := v1alpha1.CapsetPolicySpec{OnUnknown: v1alpha1.ActionWarn, Images: v1alpha1.ImagesAll}
 	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: "r"}}}
-	listed := []NotRead{{Image: "haproxy:3.0", Architecture: "arm64"}}
+	listed := []policy.NotRead{{Image: "haproxy:3.0", Architecture: "arm64"}}
 	for _, tt := range []struct {
 		name     string
 		policies map[string]v1alpha1.CapsetPolicySpec
 		want     []string
-		notRead  []NotRead
+		notRead  []policy.NotRead
 	}{
 		{"hinted", map[string]v1alpha1.CapsetPolicySpec{"h": reject}, []string{"Ignore"}, listed},
 		{"all", map[string]v1alpha1.CapsetPolicySpec{"h": reject, "a": all}, []string{"Warn", "Warn ClusterCapsetPolicy/a onUnknown not-read"}, listed},
 		{"exempt", map[string]v1alpha1.CapsetPolicySpec{"e": exempting}, []string{"Ignore", "exempt haproxy:3.0 ClusterCapsetPolicy/e r"}, nil},
 	} {
-		var policies []Policy
+		var policies []policy.Policy
 		for name, spec := range tt.policies {
 			policies = append(policies, cluster(t, name, spec))
 		}
-		d := Evaluate(now, policies, []Image{image, image})
+		d := policy.Evaluate(now, policies, []policy.Image{image, image})
 		if diff := cmp.Diff(tt.notRead, d.NotRead); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
-		if diff := cmp.Diff(tt.want, outcome(Evaluate(now, policies, []Image{image}))); diff != "" {
+		if diff := cmp.Diff(tt.want, outcome(policy.Evaluate(now, policies, []policy.Image{image}))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}
 }
 
-func TestGlob(t *testing.T) {
+// TestTriggerScope: a policy for what runs at start wants all of the image.
+func TestTriggerScope(t *testing.T) {
+	start := cluster(t, "start", v1alpha1.CapsetPolicySpec{Trigger: v1alpha1.TriggerStart})
+	any := cluster(t, "any", v1alpha1.CapsetPolicySpec{})
 	for _, tt := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"a.io/x", "a.io/x", true},
-		{"a.io/x", "axio/x", false},
-		{"a.io/*", "a.io/x:1", true},
-		{"a.io/*", "a.io/x/y", false},
-		{"a.io/**", "a.io/x/y@sha256:00", true},
-		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.0.11", true},
-		{"**/haproxy:3.0*", "docker.io/library/haproxy:3.1", false},
-		{"***", "a/b", true},
-		{"a(b", "a(b", true},
-	} {
-		if got := compileGlob(tt.pattern).MatchString(tt.name); got != tt.want {
-			t.Errorf("%q on %q: got %v", tt.pattern, tt.name, got)
+		policies []policy.Policy
+		want     policy.Scope
+	}{{[]policy.Policy{any}, policy.Scope{}}, {[]policy.Policy{any, start}, policy.Scope{Trigger: true}}} {
+		if got, _ := policy.Wanted(now, tt.policies, imageWith()); got != tt.want {
+			t.Errorf("got %+v, want %+v", got, tt.want)
 		}
+	}
+}
+
+// TestEvaluateTrigger: a policy for what triggers at start leaves the
+// conditional alone and judges the unknown by onUnknown.
+func TestEvaluateTrigger(t *testing.T) {
+	const ignore, audit, reject = policy.ActionIgnore, policy.ActionAudit, policy.ActionReject
+	for _, tt := range []struct {
+		trigger v1alpha1.Trigger
+		when    report.When // empty: nothing is known
+		want    policy.Action
+		rule    policy.Rule
+	}{
+		{"", report.WhenStart, reject, policy.RuleLegacy}, {"", report.WhenConditional, reject, policy.RuleLegacy}, {"", report.WhenUnknown, reject, policy.RuleLegacy}, {"", "", reject, policy.RuleLegacy},
+		{v1alpha1.TriggerAny, report.WhenConditional, reject, policy.RuleLegacy},
+		{v1alpha1.TriggerStart, report.WhenStart, reject, policy.RuleLegacy},
+		{v1alpha1.TriggerStart, report.WhenConditional, ignore, ""},
+		{v1alpha1.TriggerStart, report.WhenUnknown, audit, policy.RuleUnknown},
+		{v1alpha1.TriggerStart, "", audit, policy.RuleUnknown},
+	} {
+		image := imageWith(report.ABIV1)
+		if tt.when != "" {
+			image.Report.Binaries[0].Trigger = &report.Trigger{When: tt.when}
+		}
+		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionAudit, Trigger: tt.trigger})
+		got := policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image})
+		if got.Action != tt.want || (len(got.Findings) > 0 && got.Findings[0].Rule != tt.rule) {
+			t.Errorf("trigger %q, when %q: got %+v", tt.trigger, tt.when, got)
+		}
+	}
+	// The rule is that of the policy with the strictest action.
+	image := imageWith(report.ABIV1)
+	start := cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionAudit, Trigger: v1alpha1.TriggerStart})
+	any := cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn})
+	if got := policy.Evaluate(now, []policy.Policy{start, any}, []policy.Image{image}).Findings[0]; got.Action != policy.ActionWarn || got.Rule != policy.RuleLegacy || got.Policy != any.Name {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -2,60 +2,28 @@ package policy
 
 import (
 	"regexp"
-	"strings"
+	"slices"
 	"time"
-
-	"github.com/capvet/capvet/api/v1alpha1"
 )
 
-type exemption struct {
-	images  []*regexp.Regexp
-	reason  string
-	expires time.Time // zero: never
+// Exemption excludes images from a policy.
+type Exemption struct {
+	// Images match the full names of images.
+	Images []*regexp.Regexp
+	Reason string
+	// Expires ends the exemption; zero means never.
+	Expires time.Time
 }
 
-func compileExemption(e *v1alpha1.Exemption) exemption {
-	compiled := exemption{reason: e.Reason}
-	if e.Expires != nil {
-		compiled.expires = e.Expires.Time
-	}
-	for _, pattern := range e.Images {
-		compiled.images = append(compiled.images, compileGlob(pattern))
-	}
-	return compiled
-}
-
-// compileGlob turns a pattern of image names into an expression: "**" stands
-// for any characters, "*" for any but "/", everything else for itself.
-func compileGlob(pattern string) *regexp.Regexp {
-	var b strings.Builder
-	b.WriteString(`^`)
-	for i, part := range strings.Split(pattern, "**") {
-		if i > 0 {
-			b.WriteString(`.*`)
-		}
-		for j, literal := range strings.Split(part, "*") {
-			if j > 0 {
-				b.WriteString(`[^/]*`)
-			}
-			b.WriteString(regexp.QuoteMeta(literal))
+// exemptionOf returns the exemption that excludes the image from p, nil if there
+// is none.
+func (p *Policy) exemptionOf(now time.Time, name string) *Exemption {
+	for i := range p.Exemptions {
+		e := &p.Exemptions[i]
+		expired := !e.Expires.IsZero() && !now.Before(e.Expires)
+		if !expired && slices.ContainsFunc(e.Images, func(image *regexp.Regexp) bool { return image.MatchString(name) }) {
+			return e
 		}
 	}
-	b.WriteString(`$`)
-	return regexp.MustCompile(b.String()) // every part is quoted: it always compiles
-}
-
-// exempts returns the exemption under which p leaves the image alone.
-func (p *Policy) exempts(now time.Time, name string) (exemption, bool) {
-	for _, e := range p.exemptions {
-		if !e.expires.IsZero() && !now.Before(e.expires) {
-			continue
-		}
-		for _, image := range e.images {
-			if image.MatchString(name) {
-				return e, true
-			}
-		}
-	}
-	return exemption{}, false
+	return nil
 }

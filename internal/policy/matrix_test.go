@@ -1,9 +1,10 @@
-package policy
+package policy_test
 
 import (
 	"testing"
 
 	"github.com/capvet/capvet/api/v1alpha1"
+	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -12,16 +13,16 @@ import (
 // What is expected is written down here as rules of the documentation.
 func TestMatrix(t *testing.T) {
 	actions := []v1alpha1.Action{v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject}
-	const none = Rule("")
+	const none = policy.Rule("")
 	// The rule that a verdict falls under, by the time of its calls, for a policy
 	// with trigger Any and for one with Start. leave: no rule, for this policy.
-	const leave = Rule("left alone")
-	type pair struct{ any, start Rule }
+	const leave = policy.Rule("left alone")
+	type pair struct{ any, start policy.Rule }
 	legacy := map[report.When]pair{
-		report.WhenStart: {RuleLegacy, RuleLegacy}, report.WhenConditional: {RuleLegacy, leave},
-		report.WhenUnknown: {RuleLegacy, RuleUnknown}, "": {RuleLegacy, RuleUnknown},
+		report.WhenStart: {policy.RuleLegacy, policy.RuleLegacy}, report.WhenConditional: {policy.RuleLegacy, leave},
+		report.WhenUnknown: {policy.RuleLegacy, policy.RuleUnknown}, "": {policy.RuleLegacy, policy.RuleUnknown},
 	}
-	unknown, clean := pair{RuleUnknown, RuleUnknown}, pair{none, none}
+	unknown, clean := pair{policy.RuleUnknown, policy.RuleUnknown}, pair{none, none}
 	expected := map[report.ABI]map[report.When]pair{}
 	for abi, rules := range map[report.ABI]pair{
 		report.ABIUnknown: unknown, "v4": unknown,
@@ -35,7 +36,7 @@ func TestMatrix(t *testing.T) {
 		"": v1alpha1.ActionWarn, v1alpha1.WorkloadIgnore: v1alpha1.ActionIgnore, v1alpha1.WorkloadWarn: v1alpha1.ActionWarn, v1alpha1.WorkloadReject: v1alpha1.ActionReject,
 	}
 	cells := 0
-	check := func(p Policy, image Image, rule Rule, pods v1alpha1.Action, workloads v1alpha1.WorkloadAction) {
+	check := func(p policy.Policy, image policy.Image, rule policy.Rule, pods v1alpha1.Action, workloads v1alpha1.WorkloadAction) {
 		t.Helper()
 		cells++
 		workload := pods
@@ -43,14 +44,14 @@ func TestMatrix(t *testing.T) {
 			workload = rejected[workloads]
 		}
 		for _, tt := range []struct {
-			got        Decision
-			want, pods v1alpha1.Action
+			got        policy.Decision
+			want, pods policy.Action
 		}{
-			{Evaluate(now, []Policy{p}, []Image{image}), pods, ""},
-			{EvaluateWorkload(now, []Policy{p}, []Image{image}), workload, pods},
+			{policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image}), policy.Action(pods), ""},
+			{policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{image}), policy.Action(workload), policy.Action(pods)},
 		} {
 			findings := 1
-			if tt.want == v1alpha1.ActionIgnore {
+			if tt.want == policy.ActionIgnore {
 				findings = 0
 			}
 			if tt.got.Action != tt.want || len(tt.got.Findings) != findings {
@@ -84,7 +85,7 @@ func TestMatrix(t *testing.T) {
 									if other && binaries != v1alpha1.BinariesAll {
 										rule = leave
 									}
-									want := map[Rule]v1alpha1.Action{RuleLegacy: action, RuleUnknown: onUnknown, leave: v1alpha1.ActionIgnore, none: v1alpha1.ActionIgnore}[rule]
+									want := map[policy.Rule]v1alpha1.Action{policy.RuleLegacy: action, policy.RuleUnknown: onUnknown, leave: v1alpha1.ActionIgnore, none: v1alpha1.ActionIgnore}[rule]
 									check(p, image, rule, want, workloads)
 								}
 							}
@@ -93,18 +94,18 @@ func TestMatrix(t *testing.T) {
 				}
 				for _, images := range []v1alpha1.ImageSelection{"", v1alpha1.ImagesHinted, v1alpha1.ImagesAll} {
 					p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: onUnknown, Workloads: workloads, Images: images})
-					check(p, imageIncomplete(), RuleUnknown, onUnknown, workloads)
+					check(p, imageIncomplete(), policy.RuleUnknown, onUnknown, workloads)
 					unread := imageWith()
 					unread.Report.Complete, unread.Report.Gaps = false, []report.Gap{{Reason: report.GapNotRead}}
 					want := v1alpha1.ActionIgnore
 					if images == v1alpha1.ImagesAll {
 						want = onUnknown
 					}
-					check(p, unread, RuleUnknown, want, workloads)
+					check(p, unread, policy.RuleUnknown, want, workloads)
 				}
 				for _, class := range append(report.FailureClasses(), report.FailureInternal) {
 					p := cluster(t, "p", v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}, Workloads: workloads})
-					check(p, imageFailed(class), RuleScanError, action, workloads)
+					check(p, imageFailed(class), policy.RuleScanError, action, workloads)
 				}
 			}
 		}
@@ -112,9 +113,9 @@ func TestMatrix(t *testing.T) {
 	// Two policies come to the stricter of what each says.
 	for _, a := range actions {
 		for _, b := range actions {
-			two := []Policy{cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: a}), cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: b})}
-			strictest := v1alpha1.Stricter(a, b)
-			if got := Evaluate(now, two, []Image{imageWith(report.ABIV1)}); got.Action != strictest {
+			two := []policy.Policy{cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: a}), cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: b})}
+			strictest := policy.Stricter(policy.Action(a), policy.Action(b))
+			if got := policy.Evaluate(now, two, []policy.Image{imageWith(report.ABIV1)}); got.Action != strictest {
 				t.Errorf("%s and %s come to %s", a, b, got.Action)
 			}
 			cells++

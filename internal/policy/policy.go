@@ -1,138 +1,74 @@
 // Package policy judges: from policies and reports to a decision.
 //
-// It is pure. It knows no client, registry, logger or clock: whatever it needs
-// is handed in, and the same input gives the same decision, byte for byte. It
-// is not for choosing what to read or for wording messages. Policies are those
-// that an API server validated; reports may hold anything an image's author
+// It is pure and knows no client, registry, logger or clock: the same input gives
+// the same decision, byte for byte. It is not for choosing the images to read (see
+// judge) or for wording messages (see wording). Policies come validated, from an API
+// server or from package policyspec; reports may hold anything that an image's author
 // could put there.
 package policy
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
-	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Policy is a policy object made ready for judging.
+// Policy is a policy object compiled for judging, with all defaults filled in. It is
+// shared between requests and must not be modified.
 type Policy struct {
-	// Name is Kind/name, or Kind/namespace/name for one of a namespace.
+	// Name is Kind/name, or Kind/namespace/name for a namespaced policy.
 	Name string
-
-	namespaces    labels.Selector
-	pods          labels.Selector
-	architectures []string
-	action        v1alpha1.Action
-	onUnknown     v1alpha1.Action
-	onScanError   v1alpha1.ScanErrorActions
-	workloads     v1alpha1.WorkloadAction
-	trigger       v1alpha1.Trigger
-	images        v1alpha1.ImageSelection
-	binaries      v1alpha1.BinarySelection
-	exemptions    []exemption
-	acts          bool // see Acts
+	// Namespaces and Pods select by the labels of both.
+	Namespaces, Pods labels.Selector
+	// Architectures are GOARCH names.
+	Architectures []string
+	// Action applies to legacy calls, OnUnknown where their ABI is unknown.
+	Action, OnUnknown Action
+	// OnScanError applies to images that could not be read, by class of error, and
+	// ScanErrorDefault to the other classes.
+	OnScanError      map[report.FailureClass]Action
+	ScanErrorDefault Action
+	// Workloads is a workload's action where its Pods would be rejected.
+	Workloads Action
+	// StartOnly limits the policy to calls at the start of the Pod.
+	StartOnly bool
+	// AllImages extends it to images without a sign of a known product, AllBinaries
+	// to executables of unknown products.
+	AllImages, AllBinaries bool
+	Exemptions             []Exemption
 }
 
-// CompileCluster makes a ClusterCapsetPolicy ready. The error names the field.
-func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (Policy, error) {
-	compiled, err := compile(&p.Spec.CapsetPolicySpec)
-	if err != nil {
-		return Policy{}, err
-	}
-	compiled.Name = "ClusterCapsetPolicy/" + p.Name
-	compiled.namespaces, err = metav1.LabelSelectorAsSelector(p.Spec.NamespaceSelector.Selector())
-	if err != nil {
-		return Policy{}, fmt.Errorf("spec.namespaceSelector: %w", err)
-	}
-	return compiled, nil
-}
-
-// CompileNamespaced makes a CapsetPolicy ready. The error names the field.
-func CompileNamespaced(p *v1alpha1.CapsetPolicy) (Policy, error) {
-	compiled, err := compile(&p.Spec)
-	if err != nil {
-		return Policy{}, err
-	}
-	compiled.Name = "CapsetPolicy/" + p.Namespace + "/" + p.Name
-	compiled.namespaces = labels.SelectorFromSet(labels.Set{LabelMetadataName: p.Namespace})
-	return compiled, nil
-}
-
-// LabelMetadataName is the label that the API server keeps on each namespace.
+// LabelMetadataName is the label of a namespace that holds its name, set by the API
+// server.
 const LabelMetadataName = "kubernetes.io/metadata.name"
 
-func compile(spec *v1alpha1.CapsetPolicySpec) (Policy, error) {
-	pods, err := metav1.LabelSelectorAsSelector(spec.PodSelector.Selector())
-	if err != nil {
-		return Policy{}, fmt.Errorf("spec.podSelector: %w", err)
-	}
-	compiled := Policy{
-		pods:        pods,
-		action:      orDefault(spec.Action, v1alpha1.ActionWarn),
-		onUnknown:   orDefault(spec.OnUnknown, v1alpha1.ActionWarn),
-		onScanError: spec.OnScanError,
-		workloads:   spec.Workloads,
-		trigger:     spec.Trigger,
-		images:      spec.Images,
-		binaries:    spec.Binaries,
-	}
-	compiled.onScanError.Default = orDefault(spec.OnScanError.Default, v1alpha1.ActionWarn)
-	for _, arch := range spec.Architectures {
-		compiled.architectures = append(compiled.architectures, string(arch))
-	}
-	if len(compiled.architectures) == 0 {
-		compiled.architectures = []string{"arm64"}
-	}
-	for i := range spec.Exemptions {
-		compiled.exemptions = append(compiled.exemptions, compileExemption(&spec.Exemptions[i]))
-	}
-	compiled.acts = compiled.canAct()
-	return compiled, nil
-}
-
-// onWorkload returns what a workload gets whose Pods get action.
-func (p *Policy) onWorkload(action v1alpha1.Action) v1alpha1.Action {
-	if action != v1alpha1.ActionReject {
-		return action
-	}
-	switch p.workloads {
-	case v1alpha1.WorkloadIgnore:
-		return v1alpha1.ActionIgnore
-	case v1alpha1.WorkloadReject:
-		return v1alpha1.ActionReject
-	}
-	return v1alpha1.ActionWarn
-}
-
-func orDefault(action, otherwise v1alpha1.Action) v1alpha1.Action {
-	if action == "" {
-		return otherwise
+// onWorkload returns the action for a workload whose Pods get action.
+func (p *Policy) onWorkload(action Action) Action {
+	if action == ActionReject {
+		return p.Workloads
 	}
 	return action
 }
 
-// Matches reports whether p holds for a Pod with the given labels in a
-// namespace with the given labels. The namespace's name is read from its label
-// kubernetes.io/metadata.name.
+// Matches reports whether p applies to a Pod with the given labels in a namespace
+// with the given labels.
 func (p *Policy) Matches(namespace, pod labels.Set) bool {
-	return p.namespaces.Matches(namespace) && p.pods.Matches(pod)
+	return p.Namespaces.Matches(namespace) && p.Pods.Matches(pod)
 }
 
-// MatchesNamespace reports whether p holds in a namespace with these labels, for
-// some Pods at least.
-func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.namespaces.Matches(namespace) }
+// MatchesNamespace reports whether p applies to Pods in a namespace with these
+// labels.
+func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.Namespaces.Matches(namespace) }
 
-// ForPod returns those of policies, which hold in a namespace, that are about Pods
-// with these labels. The result may be policies itself.
+// ForPod returns the policies, of one namespace's, that apply to Pods with these
+// labels. The result may be the given slice itself.
 func ForPod(policies []Policy, pod labels.Set) []Policy {
-	other := func(p Policy) bool { return !p.pods.Matches(pod) }
+	other := func(p Policy) bool { return !p.Pods.Matches(pod) }
 	if !slices.ContainsFunc(policies, other) {
 		return policies
 	}
@@ -142,96 +78,72 @@ func ForPod(policies []Policy, pod labels.Set) []Policy {
 // Compare orders policies by name.
 func Compare(a, b Policy) int { return cmp.Compare(a.Name, b.Name) }
 
-// Chooses reports whether p selects namespaces by a label that has a value, or by
-// its being there, rather than by what it is not.
+// Chooses reports whether p selects namespaces by the presence of a label or by this
+// value of it.
 func (p *Policy) Chooses(label, value string) bool {
-	requirements, _ := p.namespaces.Requirements()
+	requirements, _ := p.Namespaces.Requirements()
 	return slices.ContainsFunc(requirements, func(r labels.Requirement) bool {
 		return r.Key() == label && (r.Operator() == selection.Exists || r.Operator() != selection.NotIn && r.Values().Has(value))
 	})
 }
 
-// Acts reports whether p can come to anything but Ignore.
-func (p *Policy) Acts() bool { return p.acts }
-
-func (p *Policy) canAct() bool {
-	strictest := v1alpha1.Stricter(p.action, p.onUnknown)
-	strictest = v1alpha1.Stricter(strictest, p.onScanError.Default)
-	for _, class := range report.FailureClasses() {
-		strictest = v1alpha1.Stricter(strictest, p.scanErrorAction(class))
+// Acts reports whether p has any action other than Ignore.
+func (p *Policy) Acts() bool {
+	if p.Action != ActionIgnore || p.OnUnknown != ActionIgnore || p.ScanErrorDefault != ActionIgnore {
+		return true
 	}
-	return strictest != v1alpha1.ActionIgnore
+	for _, action := range p.OnScanError {
+		if action != ActionIgnore {
+			return true
+		}
+	}
+	return false
 }
 
-// Architectures returns the GOARCH names that policies are about, sorted.
+// Architectures returns the GOARCH names of all policies, sorted.
 func Architectures(policies []Policy) []string {
 	var all []string
 	for i := range policies {
-		all = append(all, policies[i].architectures...)
+		all = append(all, policies[i].Architectures...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// Scope is how much of an image is to be read.
+// Scope is the part of an image that has to be read.
 type Scope struct {
-	// AllImages has the image read even if nothing hints at a known product.
+	// AllImages: the image is read without a sign of a known product.
 	AllImages bool
-	// AllBinaries has every executable of it looked at.
+	// AllBinaries: every executable is inspected.
 	AllBinaries bool
-	// Trigger says that it matters when calls run, which the whole image may
-	// decide: an answer before all of it is read will not do.
+	// Trigger: the time of the calls matters, so the whole image has to be read.
 	Trigger bool
 }
 
-// Wanted reports whether some policy can come to anything but Ignore about the
-// image, so that it is worth reading, and the widest scope that one of those
-// has.
+// Wanted reports whether any policy can act on the image, and the union of the scopes
+// of those policies.
 func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 	var widest Scope
 	wanted := false
 	for i := range policies {
 		if p := &policies[i]; p.wants(now, image) {
 			wanted = true
-			widest.AllImages = widest.AllImages || p.images == v1alpha1.ImagesAll
-			widest.Trigger = widest.Trigger || p.trigger == v1alpha1.TriggerStart
-			widest.AllBinaries = widest.AllBinaries || p.binaries == v1alpha1.BinariesAll
+			widest.AllImages = widest.AllImages || p.AllImages
+			widest.Trigger = widest.Trigger || p.StartOnly
+			widest.AllBinaries = widest.AllBinaries || p.AllBinaries
 		}
 	}
 	return widest, wanted
 }
 
 func (p *Policy) wants(now time.Time, image Image) bool {
-	if !slices.Contains(p.architectures, image.Architecture) {
-		return false
-	}
-	if _, exempt := p.exempts(now, image.Name); exempt {
-		return false
-	}
-	return p.acts
+	return slices.Contains(p.Architectures, image.Architecture) && p.exemptionOf(now, image.Name) == nil && p.Acts()
 }
 
-// scanErrorAction returns the action for a class, the default's for a class
-// that the policy does not name or that no policy can name.
-func (p *Policy) scanErrorAction(class report.FailureClass) v1alpha1.Action {
-	var action v1alpha1.Action
-	switch class {
-	case report.FailureTimeout:
-		action = p.onScanError.Timeout
-	case report.FailureUnauthorized:
-		action = p.onScanError.Unauthorized
-	case report.FailureNotFound:
-		action = p.onScanError.NotFound
-	case report.FailureRateLimited:
-		action = p.onScanError.RateLimited
-	case report.FailureTooLarge:
-		action = p.onScanError.TooLarge
-	case report.FailureMalformed:
-		action = p.onScanError.Malformed
-	case report.FailureBlocked:
-		action = p.onScanError.Blocked
-	case report.FailureRegistry:
-		action = p.onScanError.Registry
+// scanErrorAction returns the action for a class of error.
+func (p *Policy) scanErrorAction(class report.FailureClass) Action {
+	if action, ok := p.OnScanError[class]; ok {
+		return action
 	}
-	return orDefault(action, p.onScanError.Default)
+	return p.ScanErrorDefault
 }

@@ -27,7 +27,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/capvet/capvet/api/v1alpha1"
-	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 )
 
 const (
@@ -159,7 +159,7 @@ func (w *Writer) write(ctx context.Context, kind string, p client.Object, status
 
 // OfClusterPolicy returns the status that a policy should have.
 func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namespace, now time.Time) v1alpha1.ClusterCapsetPolicyStatus {
-	compiled, err := policy.CompileCluster(p)
+	compiled, err := policyspec.CompileCluster(p)
 	matched := int32(0)
 	if err == nil {
 		for i := range namespaces {
@@ -180,7 +180,7 @@ func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namesp
 
 // OfPolicy returns the status that a policy should have.
 func OfPolicy(p *v1alpha1.CapsetPolicy, now time.Time) v1alpha1.CapsetPolicyStatus {
-	_, err := policy.CompileNamespaced(p)
+	_, err := policyspec.CompileNamespaced(p)
 	return status(p.Status, p.Generation, readiness(err, p.Spec.Exemptions, now), now)
 }
 

@@ -1,5 +1,10 @@
 package report
 
+import (
+	"context"
+	"errors"
+)
+
 // FailureClass says why an image could not be read, as far as a policy may
 // care. Policies name these classes under onScanError.
 type FailureClass string
@@ -31,6 +36,20 @@ type Failure struct {
 	Class FailureClass
 	// Detail is for a person: one line, without secrets or URLs with queries.
 	Detail string
+}
+
+// ClassOf returns the class of an error: that of its FailureClass method, or
+// FailureTimeout for an exceeded deadline. It reports false, with FailureInternal, for
+// any other.
+func ClassOf(err error) (FailureClass, bool) {
+	var classed interface{ FailureClass() FailureClass }
+	switch {
+	case errors.As(err, &classed):
+		return classed.FailureClass(), true
+	case errors.Is(err, context.DeadlineExceeded):
+		return FailureTimeout, true
+	}
+	return FailureInternal, false
 }
 
 // Reasons of gaps that judgement depends on.

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/test/harness"
@@ -47,6 +48,10 @@ func TestCheckAgrees(t *testing.T) {
 	manifests["pod on amd64"] = of(`"nodeSelector":{"kubernetes.io/arch":"amd64"}`)
 	manifests["pod on Windows"] = of(`"nodeSelector":{"kubernetes.io/os":"windows"}`)
 	manifests["pod with an init container"] = of(fmt.Sprintf(`"initContainers":[{"name":"first","image":%q,"command":["sleep","1"]}]`, shared.images.haproxy30))
+	// The image shows no sign of a product, so only one container's command has it read.
+	unsigned := pushFiles(t, "shop/shared:1", v1.Config{}, haproxy30File(t))
+	manifests["pod whose containers share an image"] = fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},
+		"spec":{"containers":[{"name":"app","image":%q},{"name":"lb","image":%q,"command":["haproxy"]}]}}`, unsigned, unsigned)
 	with := func(change func(*v1alpha1.CapsetPolicySpec)) *v1alpha1.CapsetPolicySpec {
 		spec := rejecting()
 		change(spec)
@@ -135,8 +140,10 @@ func checkedOffline(t *testing.T, manifest string, command ...string) said {
 		Action   string
 		Findings []struct {
 			Action  string
+			Image   string
 			Message []string
 		}
+		NotRead []struct{ Image string }
 	}
 	if err := json.Unmarshal(output, &objects); err != nil {
 		t.Fatalf("%v: %s%s", err, output, problems.String())
@@ -148,6 +155,11 @@ func checkedOffline(t *testing.T, manifest string, command ...string) said {
 		}
 		s.Action = o.Action
 		for _, f := range o.Findings {
+			for _, unread := range o.NotRead {
+				if unread.Image == f.Image {
+					t.Errorf("%s is a finding and not read", f.Image)
+				}
+			}
 			s.Lines = append(s.Lines, f.Message...)
 		}
 	}

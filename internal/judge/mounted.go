@@ -1,0 +1,65 @@
+package judge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/report"
+)
+
+// maxFiles bounds the configuration files that are read for one subject.
+const maxFiles = 16
+
+// configMapKey is one file of a ConfigMap.
+type configMapKey struct{ configMap, key string }
+
+// readMounted adds to images the settings of configuration files in ConfigMap volumes
+// that decide when calls run, for policies that ask for the trigger.
+func readMounted(now time.Time, policies []policy.Policy, images []policy.Image,
+	locate func(container, file string) (configMap, key string, ok bool), read func(configMap, key string) (report.Settings, bool)) {
+	type answer struct {
+		settings report.Settings
+		known    bool
+	}
+	answers := map[configMapKey]answer{}
+	for i := range images {
+		image := &images[i]
+		if scope, wanted := policy.Wanted(now, policies, *image); !wanted || !scope.Trigger {
+			continue
+		}
+		for _, file := range image.MountedFiles() {
+			at, ok := sharedFile(image.Containers, file, locate)
+			if !ok {
+				continue
+			}
+			found, known := answers[at]
+			if !known {
+				if len(answers) >= maxFiles {
+					return
+				}
+				found.settings, found.known = read(at.configMap, at.key)
+				answers[at] = found
+			}
+			if found.known {
+				found.settings.Path = file
+				image.Run.Mounted = append(slices.Clip(image.Run.Mounted), found.settings)
+			}
+		}
+	}
+}
+
+// sharedFile locates a file that all containers see alike; false where they have
+// different volumes at its path.
+func sharedFile(containers []string, file string, locate func(container, file string) (configMap, key string, ok bool)) (configMapKey, bool) {
+	var shared configMapKey
+	for i, container := range containers {
+		configMap, key, ok := locate(container, file)
+		at := configMapKey{configMap, key}
+		if !ok || i > 0 && at != shared {
+			return configMapKey{}, false
+		}
+		shared = at
+	}
+	return shared, true
+}

@@ -1,0 +1,34 @@
+package policy
+
+// Action is the consequence of a finding for the Pod or workload. The values are
+// those of v1alpha1.Action.
+type Action string
+
+// Actions.
+const (
+	ActionIgnore Action = "Ignore"
+	ActionAudit  Action = "Audit"
+	ActionWarn   Action = "Warn"
+	ActionReject Action = "Reject"
+)
+
+// Stricter returns the stricter of a and b. An unknown action ranks as ActionIgnore.
+func Stricter(a, b Action) Action {
+	if b.strictness() > a.strictness() {
+		return b
+	}
+	return a
+}
+
+func (a Action) strictness() int {
+	switch a {
+	case ActionReject:
+		return 3
+	case ActionWarn:
+		return 2
+	case ActionAudit:
+		return 1
+	case ActionIgnore:
+	}
+	return 0
+}

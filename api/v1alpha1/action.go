@@ -85,6 +85,7 @@ func (a Action) strictness() int {
 		return 2
 	case ActionAudit:
 		return 1
+	case ActionIgnore:
 	}
 	return 0
 }

@@ -50,7 +50,8 @@ func TestMain(m *testing.M) {
 func runAll(ctx context.Context, m *testing.M) (int, error) {
 	assets, helm, tools := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_PROMETHEUS_TOOLS")
 	if assets == "" || helm == "" || tools == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS and CAPVET_PROMETHEUS_TOOLS are not set: run make test-alerts, which builds what they name")
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS and CAPVET_PROMETHEUS_TOOLS are not set: run make test-alerts, which " +
+			"builds what they name")
 	}
 	root, err := harness.Root()
 	if err != nil {

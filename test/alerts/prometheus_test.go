@@ -53,7 +53,8 @@ func startPrometheus(t *testing.T, target string, rules []byte) *prometheus {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	server, err := process.Start(exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address), filepath.Join(dir, "log"))
+	server, err := process.Start(exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address), filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,9 +40,11 @@ func ask(ctx context.Context, address, namespace, image string, certificates ...
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
-	review := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":%[1]q,
+	review := fmt.Sprintf(
+		`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":%[1]q,
 "kind":{"version":"v1","kind":"Pod"},"resource":{"version":"v1","resource":"pods"},
-"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":%[1]q},"spec":{"containers":[{"name":"lb","image":%[2]q}]}}}}`, namespace, image)
+"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":%[1]q},"spec":{"containers":[{"name":"lb","image":%[2]q}]}}}}`,
+		namespace, image)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+"/validate-pods", strings.NewReader(review))
 	if err != nil {
 		return 0, "", err
@@ -73,7 +75,8 @@ func TestClientsAndRegistries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "api-servers"}, Data: map[string]string{"ca.crt": string(authority)}}
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "api-servers"},
+		Data: map[string]string{"ca.crt": string(authority)}}
 	if err := shared.cluster.Client.Create(t.Context(), configMap); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +108,8 @@ registries:
 	eventually(t, judged("asked", image))
 	eventually(t, judged("asked", mirrored))
 	for what, image := range map[string]string{"deny": denied, "allow": "elsewhere.test/a:1"} {
-		if warnings, err := admit(t.Context(), "asked", image); err != nil || !strings.Contains(warnings, "an administrator does not permit the registry") {
+		if warnings, err := admit(t.Context(), "asked", image); err != nil ||
+			!strings.Contains(warnings, "an administrator does not permit the registry") {
 			t.Errorf("%s: %q, %v", what, warnings, err)
 		}
 	}
@@ -127,14 +131,16 @@ registries:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body, err := ask(t.Context(), replica.address, "asked", image); err != nil || status != http.StatusUnauthorized || strings.Contains(body, "haproxy") {
+	if status, body, err := ask(t.Context(), replica.address, "asked", image); err != nil || status != http.StatusUnauthorized ||
+		strings.Contains(body, "haproxy") {
 		t.Errorf("without a certificate: %d %q %v", status, body, err)
 	}
 	if status, body, err := ask(t.Context(), replica.address, "asked", image, another); err == nil {
 		t.Errorf("with another authority's certificate: %d %q", status, body)
 	}
 	// A neighbour at another address takes every connection, and keeps at it.
-	neighbour := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}, Config: &tls.Config{InsecureSkipVerify: true}}
+	neighbour := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}},
+		Config: &tls.Config{InsecureSkipVerify: true}}
 	crowd := 0
 	for range 20 {
 		for range 8 {

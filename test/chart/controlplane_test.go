@@ -66,7 +66,8 @@ func TestControlPlaneFails(t *testing.T) {
 			l.stop()
 			l.print(fmt.Sprintf("%s gone for %s", what, outage))
 			if l.unjudged.Load() > 0 {
-				t.Errorf("%d Pods were admitted unjudged, the first with %s; the API server says:\n%s", l.unjudged.Load(), *l.firstUnjudged.Load(), failedCalls(t))
+				t.Errorf("%d Pods were admitted unjudged, the first with %s; the API server says:\n%s", l.unjudged.Load(), *l.firstUnjudged.Load(),
+					failedCalls(t))
 			}
 			if l.admitted.Load() == before {
 				t.Error("nothing is judged any more")
@@ -84,7 +85,8 @@ func TestControlPlaneFails(t *testing.T) {
 			replica.terminate(t)
 		}
 		b.set()
-		if _, err := admit(t.Context(), "outage-closed", image); !apierrors.IsInternalError(err) || !strings.Contains(err.Error(), "closed.pods.capvet.dev") {
+		if _, err := admit(t.Context(), "outage-closed", image); !apierrors.IsInternalError(err) ||
+			!strings.Contains(err.Error(), "closed.pods.capvet.dev") {
 			t.Errorf("fail-closed, nobody there: %v", err)
 		}
 		// A certificate that is short-lived from here on.
@@ -96,7 +98,8 @@ func TestControlPlaneFails(t *testing.T) {
 		first := startReplica(t, releaseNamespace, "capvet")
 		first.awaitReady(t)
 		first.Kill()
-		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},
+			secret); err != nil {
 			t.Fatal(err)
 		}
 		old := parseCertificate(t, secret.Data["tls.crt"])
@@ -109,7 +112,8 @@ func TestControlPlaneFails(t *testing.T) {
 		eventually(t, judged("outage-closed", image))
 		time.Sleep(time.Second)
 		l.report(t, "a certificate that expired while all replicas were down", false)
-		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},
+			secret); err != nil {
 			t.Fatal(err)
 		}
 		if parseCertificate(t, secret.Data["tls.crt"]).Equal(old) {
@@ -152,7 +156,8 @@ func TestControlPlaneFails(t *testing.T) {
 			t.Error("nothing is judged any more")
 		}
 		secret := &corev1.Secret{}
-		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); err != nil {
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},
+			secret); err != nil {
 			t.Fatal(err)
 		}
 		if !parseCertificate(t, secret.Data["tls.crt"]).NotAfter.After(all) {

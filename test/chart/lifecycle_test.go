@@ -75,7 +75,8 @@ func admit(ctx context.Context, namespace, image string, pullSecrets ...string) 
 	if err != nil {
 		return "", err
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "lb-"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "lb", Image: image}}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "lb-"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "lb", Image: image}}}}
 	for _, name := range pullSecrets {
 		pod.Spec.ImagePullSecrets = append(pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
 	}
@@ -178,7 +179,8 @@ func (l *load) report(t *testing.T, what string, judged bool) {
 		t.Errorf("%s: %d admissions failed: %v", what, l.failed.Load(), *l.first.Load())
 	}
 	if judged && l.unjudged.Load() > 0 {
-		t.Errorf("%s: %d Pods were admitted unjudged, the first with %s; the API server says:\n%s", what, l.unjudged.Load(), *l.firstUnjudged.Load(), failedCalls(t))
+		t.Errorf("%s: %d Pods were admitted unjudged, the first with %s; the API server says:\n%s", what, l.unjudged.Load(),
+			*l.firstUnjudged.Load(), failedCalls(t))
 	}
 	if judged && l.uninspected.Load() > 0 {
 		t.Errorf("%s: %d Pods were not inspected", what, l.uninspected.Load())
@@ -253,7 +255,8 @@ func TestLifeCycle(t *testing.T) {
 		// So short that several certificates come and go while the test watches.
 		"--set", "certificates.lifetime=30s", "--set", "certificates.trustDelay=3s", "--set", "shutdownDelay=5s")
 	for name, labels := range map[string]map[string]string{
-		"shop": {"capvet.dev/mode": "warn"}, "strict": {"capvet.dev/mode": "reject"}, "closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "plain": nil,
+		"shop": {"capvet.dev/mode": "warn"}, "strict": {"capvet.dev/mode": "reject"},
+		"closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "plain": nil,
 	} {
 		if err := shared.cluster.CreateNamespace(t.Context(), name, labels); err != nil {
 			t.Fatal(err)
@@ -332,7 +335,8 @@ func TestLifeCycle(t *testing.T) {
 			t.Errorf("not upgraded: %d", got)
 		}
 		time.Sleep(time.Second)
-		if output, err := helm(t, []string{postRenderVariable + "=" + r.url}, "rollback", "capvet", "1", "--namespace", releaseNamespace); err != nil {
+		if output, err := helm(t, []string{postRenderVariable + "=" + r.url}, "rollback", "capvet", "1", "--namespace",
+			releaseNamespace); err != nil {
 			t.Fatalf("%v %s", err, output)
 		}
 		if got := *configuration(t).Webhooks[0].TimeoutSeconds; got != 10 {
@@ -385,7 +389,8 @@ func TestLifeCycle(t *testing.T) {
 		if _, err := admit(t.Context(), "shop", image); err != nil {
 			t.Errorf("fail-open: %v", err)
 		}
-		if _, err := admit(t.Context(), "closed", image); err == nil || !strings.Contains(err.Error(), `failed calling webhook "closed.pods.capvet.dev"`) {
+		if _, err := admit(t.Context(), "closed", image); err == nil ||
+			!strings.Contains(err.Error(), `failed calling webhook "closed.pods.capvet.dev"`) {
 			t.Errorf("fail-closed: %v", err)
 		}
 	})
@@ -404,7 +409,8 @@ func TestLifeCycle(t *testing.T) {
 			})
 		}
 		secret := &corev1.Secret{}
-		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"}, secret); !apierrors.IsNotFound(err) {
+		if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},
+			secret); !apierrors.IsNotFound(err) {
 			t.Errorf("the certificate's Secret: %v", err)
 		}
 		if output, err := kubectl(t, "", "get", "crd", "clustercapsetpolicies.capvet.dev"); err != nil {

@@ -63,9 +63,11 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
-	assets, helm, registry, certManager := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CERTMANAGER_TOOLS")
+	assets, helm, registry, certManager := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_REGISTRY_TOOLS"),
+		os.Getenv("CAPVET_CERTMANAGER_TOOLS")
 	if assets == "" || helm == "" || registry == "" || certManager == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS, CAPVET_REGISTRY_TOOLS and CAPVET_CERTMANAGER_TOOLS are not all set: run make test-chart, which builds what they name")
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS, CAPVET_REGISTRY_TOOLS and CAPVET_CERTMANAGER_TOOLS are not all set: run " +
+			"make test-chart, which builds what they name")
 	}
 	root, err := harness.Root()
 	if err != nil {
@@ -116,7 +118,8 @@ func helm(t *testing.T, env []string, args ...string) (string, error) {
 // render runs helm template.
 func render(t *testing.T, args ...string) string {
 	t.Helper()
-	output, err := helm(t, nil, append([]string{"template", "capvet", chartDir(), "--namespace", "capvet-system", "--kube-version", kubeVersion}, args...)...)
+	output, err := helm(t, nil, append([]string{"template", "capvet", chartDir(), "--namespace", "capvet-system", "--kube-version",
+		kubeVersion}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,8 @@ func TestProvidedCertificate(t *testing.T) {
 	var pairs [2]pair
 	for i := range pairs {
 		var err error
-		if pairs[i].certificate, pairs[i].key, err = cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, nil); err != nil {
+		if pairs[i].certificate, pairs[i].key, err = cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,7 +78,8 @@ func TestProvidedCertificate(t *testing.T) {
 	if err := os.WriteFile(bundle, append(pairs[0].certificate, pairs[1].certificate...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided", "--set-file", "certificates.caBundle="+bundle,
+	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided", "--set-file",
+		"certificates.caBundle="+bundle,
 		"--set", "log.level=error").apply(t, "install")
 	uninstallAfter(t)
 	replica := startReplica(t, releaseNamespace, "capvet")

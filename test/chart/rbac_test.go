@@ -110,7 +110,8 @@ func TestNoRightTooMany(t *testing.T) {
 		t.Fatalf("with all rights: %v", err)
 	}
 	clusterRole, role := &rbacv1.ClusterRole{}, &rbacv1.Role{}
-	for object, key := range map[client.Object]client.ObjectKey{clusterRole: {Name: "capvet"}, role: {Namespace: releaseNamespace, Name: "capvet"}} {
+	for object, key := range map[client.Object]client.ObjectKey{clusterRole: {Name: "capvet"},
+		role: {Namespace: releaseNamespace, Name: "capvet"}} {
 		if err := shared.cluster.Client.Get(t.Context(), key, object); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +157,8 @@ func rights(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	for _, rule := range rules {
 		for _, resource := range rule.Resources {
 			for _, verb := range rule.Verbs {
-				all = append(all, rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, ResourceNames: rule.ResourceNames, Verbs: []string{verb}})
+				all = append(all, rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, ResourceNames: rule.ResourceNames,
+					Verbs: []string{verb}})
 			}
 		}
 	}

@@ -47,7 +47,8 @@ func previousRelease(t *testing.T) (revision, dir string) {
 	}
 	archive, err := git("archive", "--format=tar", revision)
 	if err != nil {
-		t.Fatalf("the sources of the previous release, %s, are not in this clone: fetch the whole history and its tags (git fetch --unshallow --tags): %v", revision, err)
+		t.Fatalf("the sources of the previous release, %s, are not in this clone: fetch the whole history and its tags (git fetch --unshallow "+
+			"--tags): %v", revision, err)
 	}
 	dir = t.TempDir()
 	unpack := exec.CommandContext(t.Context(), "tar", "-x", "-C", dir)
@@ -83,14 +84,16 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
 	for name, labels := range map[string]map[string]string{
-		"upgraded": {"capvet.dev/mode": "warn"}, "upgraded-closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "upgraded-own": nil, "upgraded-new": nil,
+		"upgraded": {"capvet.dev/mode": "warn"}, "upgraded-closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "upgraded-own": nil,
+		"upgraded-new": nil,
 	} {
 		if err := shared.cluster.CreateNamespace(t.Context(), name, labels); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// Other tests' releases have left the kinds of this one.
-	if _, err := kubectl(t, "", "delete", "crd", "--ignore-not-found", "capsetpolicies.capvet.dev", "clustercapsetpolicies.capvet.dev"); err != nil {
+	if _, err := kubectl(t, "", "delete", "crd", "--ignore-not-found", "capsetpolicies.capvet.dev",
+		"clustercapsetpolicies.capvet.dev"); err != nil {
 		t.Fatal(err)
 	}
 	now := newRelease(b, host, "--set", "webhook.failClosed.enabled=true")
@@ -103,12 +106,14 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 			_ = exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig).Run()
 		}
 	})
-	replicas := []*replica{startReplicaOf(t, oldWebhook, releaseNamespace, "capvet"), startReplicaOf(t, oldWebhook, releaseNamespace, "capvet")}
+	replicas := []*replica{startReplicaOf(t, oldWebhook, releaseNamespace, "capvet"),
+		startReplicaOf(t, oldWebhook, releaseNamespace, "capvet")}
 	for _, replica := range replicas {
 		replica.awaitReady(t)
 	}
 	b.set(replicas...)
-	const policy = "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: old, namespace: upgraded-own}, spec: {action: Reject, architectures: [arm64]}}"
+	const policy = "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: old, namespace: upgraded-own}, spec: {action: " +
+		"Reject, architectures: [arm64]}}"
 	if _, err := kubectl(t, policy, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +172,8 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 	roll(shared.webhook)
 	holds("upgraded")
 	kinds("upgraded", now.chart)
-	if _, err := kubectl(t, "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: new, namespace: upgraded-new}, spec: {action: Reject, images: All}}", "apply", "-f", "-"); err != nil {
+	if _, err := kubectl(t, "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: new, namespace: upgraded-new}, spec: "+
+		"{action: Reject, images: All}}", "apply", "-f", "-"); err != nil {
 		t.Errorf("a policy of this release: %v", err)
 	}
 	eventually(t, func(ctx context.Context) error {
@@ -179,7 +185,8 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 	report("upgrade from " + revision)
 
 	l, closed = startLoad(t, "upgraded", image), startLoad(t, "upgraded-closed", image)
-	if output, err := helm(t, []string{postRenderVariable + "=" + now.url}, "rollback", "capvet", "1", "--namespace", releaseNamespace); err != nil {
+	if output, err := helm(t, []string{postRenderVariable + "=" + now.url}, "rollback", "capvet", "1", "--namespace",
+		releaseNamespace); err != nil {
 		t.Fatalf("%v %s", err, output)
 	}
 	roll(oldWebhook)

@@ -109,7 +109,8 @@ func TestEveryRoomHasARule(t *testing.T) {
 	}
 	for folder := range all {
 		if !ruled[folder] {
-			t.Errorf("%s has no rule: add one to depguard in .golangci.yaml, after those of the rooms that it imports, and a row to docs/architecture.md", folder)
+			t.Errorf("%s has no rule: add one to depguard in .golangci.yaml, after those of the rooms that it imports, and a row to "+
+				"docs/architecture.md", folder)
 		}
 	}
 }
@@ -132,7 +133,8 @@ func TestNoArrowUp(t *testing.T) {
 			if _, room := all[lower]; !room {
 				t.Errorf("%s imports %s, which is no room: import rooms below internal and api alone", folder, lower)
 			} else if ruled && known && at >= upper { // TestEveryRoomHasARule reports the others
-				t.Errorf("%s imports %s, whose rule does not stand before its own in .golangci.yaml: move the rule if %s is the lower room, else remove the import",
+				t.Errorf("%s imports %s, whose rule does not stand before its own in .golangci.yaml: move the rule if %s is the lower room, else "+
+					"remove the import",
 					folder, lower, lower)
 			}
 		}
@@ -175,7 +177,8 @@ func TestPureRooms(t *testing.T) {
 				}
 			}
 			for location, by := range importer {
-				if location == "net/http" || strings.HasPrefix(location, "k8s.io/client-go/") || strings.HasPrefix(location, "github.com/google/go-containerregistry/") {
+				if location == "net/http" || strings.HasPrefix(location, "k8s.io/client-go/") ||
+					strings.HasPrefix(location, "github.com/google/go-containerregistry/") {
 					t.Errorf("internal/%s depends on %s, imported by %s: remove the import, or move the code that needs it to another room",
 						room, location, by)
 				}

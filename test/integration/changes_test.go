@@ -66,7 +66,8 @@ func TestPoliciesChangeUnderLoad(t *testing.T) {
 		if err := shared.CreateNamespace(t.Context(), ns, nil); err != nil {
 			return err
 		}
-		policy := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: ns}, Spec: v1alpha1.CapsetPolicySpec{Action: before}}
+		policy := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: ns},
+			Spec: v1alpha1.CapsetPolicySpec{Action: before}}
 		if err := admin.Create(t.Context(), policy); err != nil {
 			return err
 		}

@@ -39,9 +39,11 @@ func workloadManifests(image string) map[string]string {
 		"statefulset": selected("StatefulSet", `"replicas":2,"podManagementPolicy":"Parallel",`),
 		"daemonset":   selected("DaemonSet", ""),
 		"job":         `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"job"},"spec":` + job + `}`,
-		"replicationcontroller": fmt.Sprintf(`{"apiVersion":"v1","kind":"ReplicationController","metadata":{"name":"replicationcontroller"},"spec":{"replicas":2,"selector":{"of":"rc"},
+		"replicationcontroller": fmt.Sprintf(`{"apiVersion":"v1","kind":"ReplicationController",
+			"metadata":{"name":"replicationcontroller"},"spec":{"replicas":2,"selector":{"of":"rc"},
 			"template":{"metadata":{"labels":{"of":"rc"}},"spec":{"containers":[{"name":"lb","image":%q}]}}}}`, image),
-		"cronjob": `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
+		"cronjob": `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},
+			"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
 	}
 }
 
@@ -93,7 +95,8 @@ func TestControllers(t *testing.T) {
 	}
 
 	// Two of each with replicas, one of the others.
-	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1, "replicationcontroller": 2}
+	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1,
+		"replicationcontroller": 2}
 	await := func(what string, try func(context.Context) error) {
 		t.Helper()
 		var last error
@@ -153,7 +156,8 @@ func TestControllers(t *testing.T) {
 	}
 
 	// A fixed version is admitted where the legacy one was refused.
-	if output, err := kubectl(t, "", "set", "image", "-n", rejected, "deployment/deployment", "lb="+shared.images.haproxy32); err != nil || strings.Contains(output, "Warning") {
+	if output, err := kubectl(t, "", "set", "image", "-n", rejected, "deployment/deployment", "lb="+shared.images.haproxy32); err != nil ||
+		strings.Contains(output, "Warning") {
 		t.Errorf("setting the fixed image: %v: %s", err, output)
 	}
 	running := func(ns string, n int) func(context.Context) error {
@@ -171,7 +175,8 @@ func TestControllers(t *testing.T) {
 	for _, ns := range []string{warned, rejected} {
 		for _, workload := range []string{"deployment/deployment", "replicaset/replicaset", "statefulset/statefulset"} {
 			for _, replicas := range []string{"0", "3"} {
-				if output, err := kubectl(t, "", "scale", "-n", ns, workload, "--replicas="+replicas); err != nil || strings.Contains(output, "Warning") {
+				if output, err := kubectl(t, "", "scale", "-n", ns, workload, "--replicas="+replicas); err != nil ||
+					strings.Contains(output, "Warning") {
 					t.Errorf("scaling %s in %s: %v: %s", workload, ns, err, output)
 				}
 			}
@@ -203,7 +208,8 @@ func ownersHavePolicies(t *testing.T, ns string) {
 		{"edit-only", "update", "clustercapsetpolicies", "", "no"},
 	} {
 		eventually(t, func(context.Context) error { // the roles are taken in by a controller
-			output, _ := kubectl(t, "", "auth", "can-i", tt.verb, strings.Replace(tt.resource, "policies", "policies.capvet.dev", 1), "-n", tt.namespace, "--as", tt.user)
+			output, _ := kubectl(t, "", "auth", "can-i", tt.verb, strings.Replace(tt.resource, "policies", "policies.capvet.dev", 1), "-n",
+				tt.namespace, "--as", tt.user)
 			if !strings.HasPrefix(lastLine(output), tt.want) {
 				return fmt.Errorf("%s may %s %s in %q: %s", tt.user, tt.verb, tt.resource, tt.namespace, output)
 			}
@@ -233,7 +239,8 @@ func scaleThroughReject(t *testing.T, p *person, ns string) {
 		}
 		return nil
 	})
-	if output, err := kubectl(t, "", "scale", "-n", ns, "deployment/deployment", "--replicas=5"); err != nil || strings.Contains(output, "Warning") {
+	if output, err := kubectl(t, "", "scale", "-n", ns, "deployment/deployment", "--replicas=5"); err != nil ||
+		strings.Contains(output, "Warning") {
 		t.Errorf("scaling: %v: %s", err, output)
 	}
 	eventually(t, func(ctx context.Context) error {

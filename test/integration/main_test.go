@@ -55,7 +55,8 @@ func TestMain(m *testing.M) {
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	assets, tools, controllers := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CONTROLLERS_TOOLS")
 	if assets == "" || tools == "" || controllers == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_REGISTRY_TOOLS and CAPVET_CONTROLLERS_TOOLS are not all set: run make test-integration, which builds what they name")
+		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_REGISTRY_TOOLS and CAPVET_CONTROLLERS_TOOLS are not all set: run make " +
+			"test-integration, which builds what they name")
 	}
 	root, err := harness.Root()
 	if err != nil {
@@ -75,7 +76,8 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	if c.binary, err = harness.BuildCommand(ctx, root, "webhook", dir, race...); err != nil {
 		return 1, err
 	}
-	if c.registry, err = registry.Start(ctx, registry.Options{Binary: filepath.Join(tools, "registry"), Dir: filepath.Join(dir, "registry")}); err != nil {
+	if c.registry, err = registry.Start(ctx, registry.Options{Binary: filepath.Join(tools, "registry"),
+		Dir: filepath.Join(dir, "registry")}); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.registry.Close()) }()
@@ -99,7 +101,8 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if c.webhook, err = c.StartWebhook(ctx, root, harness.WebhookOptions{Binary: c.binary, Args: append(c.webhookArgs(), providers...)}); err != nil {
+	if c.webhook, err = c.StartWebhook(ctx, root,
+		harness.WebhookOptions{Binary: c.binary, Args: append(c.webhookArgs(), providers...)}); err != nil {
 		return 1, err
 	}
 	defer func() {

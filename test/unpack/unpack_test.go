@@ -57,11 +57,12 @@ func stack(t *testing.T, dir string, layers [][]Entry) (files []string, held map
 		}
 		files = append(files, file)
 		content := map[imagefs.Source]string{}
-		layer, err := imagefs.ReadLayer(bytes.NewReader(stream), imagefs.Limits{}, func(string) bool { return true }, func(at imagefs.Source, _ imagefs.Attributes, r io.Reader) error {
-			text, err := io.ReadAll(r)
-			content[at] = string(text)
-			return err
-		})
+		layer, err := imagefs.ReadLayer(bytes.NewReader(stream), imagefs.Limits{}, func(string) bool { return true },
+			func(at imagefs.Source, _ imagefs.Attributes, r io.Reader) error {
+				text, err := io.ReadAll(r)
+				content[at] = string(text)
+				return err
+			})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,8 +82,8 @@ func renew(t *testing.T, certificate, secret string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	condition := fmt.Sprintf(
-		`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}]}}`,
+	condition := fmt.Sprintf(`{"status":{"conditions":[{
+		"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}]}}`,
 		time.Now().UTC().Format(time.RFC3339))
 	if _, err := kubectl(t, "", "patch", "certificate", certificate, "-n", releaseNamespace, "--subresource=status", "--type=merge", "-p",
 		condition); err != nil {
@@ -136,7 +136,8 @@ func TestCertManager(t *testing.T) {
 	if err := shared.cluster.CreateNamespace(t.Context(), "issued", map[string]string{"capvet.dev/mode": "warn"}); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--set", "certificates.mode=cert-manager").apply(t, "install")
+	r := newRelease(b, host, "--set", "certificates.mode=cert-manager")
+	r.apply(t, "install")
 	t.Cleanup(func() { // which cert-manager leaves
 		for _, name := range []string{"capvet-tls", "capvet-ca"} {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: name}}
@@ -165,11 +166,7 @@ func TestCertManager(t *testing.T) {
 		}
 		return nil
 	})
-	replicas := []*replica{startReplica(t, releaseNamespace, "capvet"), startReplica(t, releaseNamespace, "capvet")}
-	for _, replica := range replicas {
-		replica.awaitReady(t)
-	}
-	b.set(replicas...)
+	replicas := r.serve(t, shared.webhook)
 	followSecret(t, replicas...)
 	eventually(t, judged("issued", image))
 

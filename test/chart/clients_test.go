@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -20,17 +19,6 @@ import (
 
 	"github.com/capvet/capvet/test/harness"
 )
-
-// uninstallAfter removes the release when the test ends.
-func uninstallAfter(t *testing.T) {
-	t.Helper()
-	t.Cleanup(func() {
-		uninstall := exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig)
-		if output, err := uninstall.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, output)
-		}
-	})
-}
 
 // ask sends a review of a Pod to a replica, as a network neighbour would.
 func ask(ctx context.Context, address, namespace, image string, certificates ...tls.Certificate) (int, string, error) {
@@ -65,12 +53,7 @@ func ask(ctx context.Context, address, namespace, image string, certificates ...
 func TestClientsAndRegistries(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
-	if err := shared.cluster.CreateNamespace(t.Context(), "asked", map[string]string{"capvet.dev/mode": "warn"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := shared.cluster.CreateNamespace(t.Context(), releaseNamespace, nil); err != nil {
-		t.Fatal(err)
-	}
+	createNamespaces(t, map[string]map[string]string{"asked": {"capvet.dev/mode": "warn"}, releaseNamespace: nil})
 	authority, err := os.ReadFile(shared.cluster.ClientCA)
 	if err != nil {
 		t.Fatal(err)

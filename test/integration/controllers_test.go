@@ -47,8 +47,8 @@ func workloadManifests(image string) map[string]string {
 	}
 }
 
-// TestControllers: Pods come from the real controllers. Who applies a workload is
-// told; the controllers' Pods are admitted or refused as the policy says, and
+// TestControllers: Pods come from the real controllers. The user who applies a
+// workload is warned; the controllers' Pods are admitted or refused as the policy says, and
 // where they are refused the workload's events say why.
 func TestControllers(t *testing.T) {
 	p := newPerson(t)
@@ -94,9 +94,6 @@ func TestControllers(t *testing.T) {
 		wantParts(t, output, "Warning: Pods of this template will be rejected by CapsetPolicy/", "/"+kind+" created")
 	}
 
-	// Two of each with replicas, one of the others.
-	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1,
-		"replicationcontroller": 2}
 	await := func(what string, try func(context.Context) error) {
 		t.Helper()
 		var last error
@@ -107,49 +104,9 @@ func TestControllers(t *testing.T) {
 			t.Fatalf("%s: %v: %v", what, err, last)
 		}
 	}
-	await("the Pods of the workloads that are warned of", func(ctx context.Context) error {
-		pods, err := p.CoreV1().Pods(warned).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		got := map[string]int{}
-		for _, pod := range pods.Items {
-			for _, kind := range kinds {
-				if strings.HasPrefix(pod.Name, kind+"-") {
-					got[kind]++
-				}
-			}
-		}
-		for kind, n := range wanted {
-			if got[kind] < n { // a CronJob may be due twice
-				return fmt.Errorf("%v, want %v", got, wanted)
-			}
-		}
-		return nil
-	})
-	await("the events of the workloads whose Pods are refused", func(ctx context.Context) error {
-		events, err := p.CoreV1().Events(rejected).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
-		if err != nil {
-			return err
-		}
-		told := map[string]bool{}
-		for _, event := range events.Items {
-			for _, kind := range kinds {
-				if !strings.HasPrefix(event.InvolvedObject.Name, kind) || !strings.Contains(event.Message, `"pods.capvet.dev" denied the request`) {
-					continue
-				}
-				told[kind] = true
-				wantParts(t, event.Message, "makes legacy 32-bit (v1) capability calls", "CapsetPolicy/")
-				if len([]rune(event.Message)) > eventNote {
-					t.Errorf("%s: the event's message has %d characters", kind, len([]rune(event.Message)))
-				}
-			}
-		}
-		if len(told) < len(kinds) {
-			return fmt.Errorf("of %v", told)
-		}
-		return nil
-	})
+	await("the Pods of the workloads that are warned of", func(ctx context.Context) error { return podsExist(ctx, p, warned, kinds) })
+	await("the events of the workloads whose Pods are refused",
+		func(ctx context.Context) error { return eventsName(ctx, t, p, rejected, kinds) })
 	pods, err := p.CoreV1().Pods(rejected).List(ctx, metav1.ListOptions{})
 	if err != nil || len(pods.Items) > 0 {
 		t.Errorf("%d Pods where all are refused: %v", len(pods.Items), err)
@@ -186,6 +143,55 @@ func TestControllers(t *testing.T) {
 	await("the legacy version's Pods after scaling", running(warned, 3))
 	scaleThroughReject(t, p, warned)
 	ownersHavePolicies(t, warned)
+}
+
+// podsExist returns an error until the workloads of a namespace have their Pods: two for each with replicas, one for the others.
+func podsExist(ctx context.Context, p *person, ns string, kinds []string) error {
+	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1,
+		"replicationcontroller": 2}
+	pods, err := p.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	got := map[string]int{}
+	for _, pod := range pods.Items {
+		for _, kind := range kinds {
+			if strings.HasPrefix(pod.Name, kind+"-") {
+				got[kind]++
+			}
+		}
+	}
+	for kind, n := range wanted {
+		if got[kind] < n { // a CronJob may be due twice
+			return fmt.Errorf("%v, want %v", got, wanted)
+		}
+	}
+	return nil
+}
+
+// eventsName returns an error until an event about each kind's workload in a namespace names the refusal of its Pods.
+func eventsName(ctx context.Context, t *testing.T, p *person, ns string, kinds []string) error {
+	events, err := p.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, event := range events.Items {
+		for _, kind := range kinds {
+			if !strings.HasPrefix(event.InvolvedObject.Name, kind) || !strings.Contains(event.Message, `"pods.capvet.dev" denied the request`) {
+				continue
+			}
+			told[kind] = true
+			wantParts(t, event.Message, "makes legacy 32-bit (v1) capability calls", "CapsetPolicy/")
+			if len([]rune(event.Message)) > eventNote {
+				t.Errorf("%s: the event's message has %d characters", kind, len([]rune(event.Message)))
+			}
+		}
+	}
+	if len(told) < len(kinds) {
+		return fmt.Errorf("of %v", told)
+	}
+	return nil
 }
 
 // ownersHavePolicies: who may view or edit a namespace may do so with its policies,

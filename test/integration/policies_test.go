@@ -210,26 +210,8 @@ func TestModes(t *testing.T) {
 			return err
 		})
 	}()
-	// Whoever creates a namespace hears the same as whoever labels one.
-	for name, tt := range map[string]struct{ mode, warning string }{
-		"modes-wrong": {"rejct", "Warning: capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
-		"modes-case":  {"Reject", "Warning: capvet.dev/mode=Reject does nothing: the modes are audit, warn, reject, off"},
-		"modes-off":   {"off", ""},
-	} {
-		output, err := kubectl(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"labels":{"capvet.dev/mode":%q}}}`,
-			name, tt.mode), "create", "-f", "-")
-		if want := strings.TrimPrefix(tt.warning+"\n", "\n") + "namespace/" + name + " created\n"; err != nil || output != want {
-			t.Errorf("%s: %v: %q, want %q", name, err, output, want)
-		}
-	}
+	warnsOfLabels(t)
 	ns := namespace(t, nil)
-	for fail, warning := range map[string]string{"close": "Warning: capvet.dev/fail=close does nothing: the only value is closed\n",
-		"closed": ""} {
-		output, err := kubectl(t, "", "label", "--overwrite", "namespace", ns, "capvet.dev/fail="+fail)
-		if want := warning + "namespace/" + ns + " labeled\n"; err != nil || output != want {
-			t.Errorf("capvet.dev/fail=%s: %v: %q, want %q", fail, err, output, want)
-		}
-	}
 	p := newPerson(t)
 	label := func(mode string) string {
 		t.Helper()
@@ -293,6 +275,31 @@ func TestModes(t *testing.T) {
 	})
 	if got := outcome(); got != "warn" {
 		t.Errorf("off although it is not permitted: %s", got)
+	}
+}
+
+// warnsOfLabels: a mistyped label causes a warning, both on a namespace's creation and on a later change.
+func warnsOfLabels(t *testing.T) {
+	t.Helper()
+	for name, tt := range map[string]struct{ mode, warning string }{
+		"modes-wrong": {"rejct", "Warning: capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
+		"modes-case":  {"Reject", "Warning: capvet.dev/mode=Reject does nothing: the modes are audit, warn, reject, off"},
+		"modes-off":   {"off", ""},
+	} {
+		output, err := kubectl(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"labels":{"capvet.dev/mode":%q}}}`,
+			name, tt.mode), "create", "-f", "-")
+		if want := strings.TrimPrefix(tt.warning+"\n", "\n") + "namespace/" + name + " created\n"; err != nil || output != want {
+			t.Errorf("%s: %v: %q, want %q", name, err, output, want)
+		}
+	}
+	ns := namespace(t, nil)
+	for fail, warning := range map[string]string{
+		"close": "Warning: capvet.dev/fail=close does nothing: the only value is closed\n", "closed": "",
+	} {
+		output, err := kubectl(t, "", "label", "--overwrite", "namespace", ns, "capvet.dev/fail="+fail)
+		if want := warning + "namespace/" + ns + " labeled\n"; err != nil || output != want {
+			t.Errorf("capvet.dev/fail=%s: %v: %q, want %q", fail, err, output, want)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/policy"
+	"github.com/capvet/capvet/internal/policyspec"
 )
 
 // fakeCache is a cache of the objects that a test gives it. It informs the handlers
@@ -140,7 +141,7 @@ func TestPolicyIndex(t *testing.T) {
 // knows, beside the cluster's policies, and no change of those removes them.
 func TestPresets(t *testing.T) {
 	preset := func(name string) policy.Policy {
-		p, err := policy.CompileCluster(clusterPolicy(name, v1alpha1.LabelMode, name))
+		p, err := policyspec.CompileCluster(clusterPolicy(name, v1alpha1.LabelMode, name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -76,6 +76,7 @@ func (p *part) add(name string, e Entry, wanted bool) {
 		if wanted {
 			p.wanted[name] = true
 		}
+	case Directory, Other:
 	}
 	p.kinds[p.hash(name)] = e.Kind
 }

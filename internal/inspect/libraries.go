@@ -45,6 +45,7 @@ func ResolveLibraries(b *report.Binary, find func(name string) (report.Binary, b
 			text = fmt.Sprintf("%s at %s makes no capability call of its own", l.Name, l.Path)
 		case report.ABINegotiated:
 			text = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
+		case report.ABIV1, report.ABIV2, report.ABIUnknown, report.ABIV3:
 		}
 		c.Reason = join(c.Reason, text)
 		if l.ABI.Legacy() {

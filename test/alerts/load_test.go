@@ -92,8 +92,9 @@ func (l *load) nowhere() func(context.Context) error {
 	review, err := json.Marshal(&admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
-			UID: "1", Operation: admissionv1.Create, Namespace: "nowhere", Name: "lb", Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-			Object: runtime.RawExtension{Raw: pod},
+			UID: "1", Operation: admissionv1.Create, Namespace: "nowhere", Name: "lb",
+			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
+			Object:   runtime.RawExtension{Raw: pod},
 		},
 	})
 	if err != nil {

@@ -11,14 +11,11 @@ package alerts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/capvet/capvet/test/harness"
@@ -37,21 +34,15 @@ type environment struct {
 var shared environment
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code, err := runAll(ctx, m)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "alerts:", err)
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main("alerts", func(ctx context.Context) (int, error) { return runAll(ctx, m) })
 }
 
 func runAll(ctx context.Context, m *testing.M) (int, error) {
-	assets, helm, tools := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_PROMETHEUS_TOOLS")
-	if assets == "" || helm == "" || tools == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS and CAPVET_PROMETHEUS_TOOLS are not set: run make test-alerts, which builds what they name")
+	folders, err := harness.Environment("test-alerts", "KUBEBUILDER_ASSETS", "CAPVET_HELM_TOOLS", "CAPVET_PROMETHEUS_TOOLS")
+	if err != nil {
+		return 1, err
 	}
+	assets, helm, tools := folders[0], folders[1], folders[2]
 	root, err := harness.Root()
 	if err != nil {
 		return 1, err

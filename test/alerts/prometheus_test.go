@@ -53,7 +53,8 @@ func startPrometheus(t *testing.T, target string, rules []byte) *prometheus {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	server, err := process.Start(exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address), filepath.Join(dir, "log"))
+	server, err := process.Start(exec.Command(shared.prometheus, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address), filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +68,7 @@ func startPrometheus(t *testing.T, target string, rules []byte) *prometheus {
 	})
 	p := &prometheus{url: "http://" + address}
 	eventually(t, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/-/ready", nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
+		response, err := fetch(ctx, p.url+"/-/ready")
 		if err != nil {
 			return err
 		}
@@ -84,13 +81,17 @@ func startPrometheus(t *testing.T, target string, rules []byte) *prometheus {
 	return p
 }
 
+func fetch(ctx context.Context, url string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(request)
+}
+
 // get asks Prometheus' API for path with a query, and reads the answer's data.
 func (p *prometheus) get(ctx context.Context, path string, query url.Values, data any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/api/v1/"+path+"?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := fetch(ctx, p.url+"/api/v1/"+path+"?"+query.Encode())
 	if err != nil {
 		return err
 	}

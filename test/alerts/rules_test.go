@@ -119,7 +119,8 @@ func TestRules(t *testing.T) {
 
 // alterations are small changes of what the alerts ask.
 var alterations = map[string][][2]string{
-	"CapvetAbsent":                 {{"capvet_certificate_trusted", "capvet_certificate_trusted == 0"}, {"_trusted", `_trusted{pod="capvet-0"}`}},
+	"CapvetAbsent": {{"capvet_certificate_trusted", "capvet_certificate_trusted == 0"},
+		{"_trusted", `_trusted{pod="capvet-0"}`}},
 	"CapvetCertificateNotTrusted":  {{"== 0", "== 1"}, {"== 0", "< 2"}, {"namespace, pod", "namespace"}},
 	"CapvetCertificateExpiresSoon": {{"14 *", "13.99 *"}, {"14 *", "14.05 *"}, {"14 *", "15 *"}},
 	"CapvetInternalErrors":         {{`{outcome="error"}`, ""}, {"> 0", "> 1"}, {"by (namespace)", ""}, {"[10m]", "[30m]"}},
@@ -186,7 +187,8 @@ func TestRunbooks(t *testing.T) {
 			t.Errorf("%s: the runbook is %q", r.Alert, r.Annotations["runbook_url"])
 			continue
 		}
-		if text, err := os.ReadFile(filepath.Join(shared.root, filepath.FromSlash(page))); err != nil || !strings.HasPrefix(string(text), "# "+r.Alert+"\n") {
+		if text, err := os.ReadFile(filepath.Join(shared.root, filepath.FromSlash(page))); err != nil ||
+			!strings.HasPrefix(string(text), "# "+r.Alert+"\n") {
 			t.Errorf("%s: %v, or another title", page, err)
 		}
 		if severity := r.Labels["severity"]; severity != "warning" && severity != "critical" {

@@ -106,10 +106,11 @@ func BenchmarkInspectBaseline(b *testing.B) {
 // BenchmarkScan scans an image of about 60 MB, cold and as a whole process, and
 // in turn takes the same file out of it with crane and tar.
 func BenchmarkScan(b *testing.B) {
-	tools := os.Getenv("CAPVET_REGISTRY_TOOLS")
-	if tools == "" {
-		b.Fatal("CAPVET_REGISTRY_TOOLS is not set: run make bench, which builds what it names")
+	folders, err := harness.Environment("bench", "CAPVET_REGISTRY_TOOLS")
+	if err != nil {
+		b.Fatal(err)
 	}
+	tools := folders[0]
 	root, err := harness.Root()
 	if err != nil {
 		b.Fatal(err)

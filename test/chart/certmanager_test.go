@@ -52,7 +52,8 @@ func startCertManager(t *testing.T) {
 	if _, err := kubectl(t, "", "wait", "--for", "condition=established", "--timeout", "60s", "crd", "--all"); err != nil {
 		t.Fatal(err)
 	}
-	certManager, err := process.Start(exec.Command(shared.certManager, "--kubeconfig="+shared.cluster.Kubeconfig), filepath.Join(t.TempDir(), "log"))
+	certManager, err := process.Start(exec.Command(shared.certManager, "--kubeconfig="+shared.cluster.Kubeconfig),
+		filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +82,11 @@ func renew(t *testing.T, certificate, secret string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	condition := fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
-	if _, err := kubectl(t, "", "patch", "certificate", certificate, "-n", releaseNamespace, "--subresource=status", "--type=merge", "-p", condition); err != nil {
+	condition := fmt.Sprintf(`{"status":{"conditions":[{
+		"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}]}}`,
+		time.Now().UTC().Format(time.RFC3339))
+	if _, err := kubectl(t, "", "patch", "certificate", certificate, "-n", releaseNamespace, "--subresource=status", "--type=merge", "-p",
+		condition); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func(ctx context.Context) error {
@@ -132,7 +136,8 @@ func TestCertManager(t *testing.T) {
 	if err := shared.cluster.CreateNamespace(t.Context(), "issued", map[string]string{"capvet.dev/mode": "warn"}); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--set", "certificates.mode=cert-manager").apply(t, "install")
+	r := newRelease(b, host, "--set", "certificates.mode=cert-manager")
+	r.apply(t, "install")
 	t.Cleanup(func() { // which cert-manager leaves
 		for _, name := range []string{"capvet-tls", "capvet-ca"} {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: name}}
@@ -143,7 +148,8 @@ func TestCertManager(t *testing.T) {
 	})
 	uninstallAfter(t)
 	// The one name that is different here: API server and balancer are on loopback.
-	if _, err := kubectl(t, "", "patch", "certificate", "capvet", "-n", releaseNamespace, "--type=merge", "-p", `{"spec":{"ipAddresses":["127.0.0.1"]}}`); err != nil {
+	if _, err := kubectl(t, "", "patch", "certificate", "capvet", "-n", releaseNamespace, "--type=merge", "-p",
+		`{"spec":{"ipAddresses":["127.0.0.1"]}}`); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func(ctx context.Context) error {
@@ -151,7 +157,8 @@ func TestCertManager(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if leaf := parseCertificate(t, data["tls.crt"]); leaf.VerifyHostname("127.0.0.1") != nil || leaf.VerifyHostname("capvet.capvet-system.svc") != nil {
+		if leaf := parseCertificate(t, data["tls.crt"]); leaf.VerifyHostname("127.0.0.1") != nil ||
+			leaf.VerifyHostname("capvet.capvet-system.svc") != nil {
 			return fmt.Errorf("issued for %v %v", leaf.DNSNames, leaf.IPAddresses)
 		}
 		if c := configuration(t); !bytes.Equal(c.Webhooks[0].ClientConfig.CABundle, data["ca.crt"]) {
@@ -159,11 +166,7 @@ func TestCertManager(t *testing.T) {
 		}
 		return nil
 	})
-	replicas := []*replica{startReplica(t, releaseNamespace, "capvet"), startReplica(t, releaseNamespace, "capvet")}
-	for _, replica := range replicas {
-		replica.awaitReady(t)
-	}
-	b.set(replicas...)
+	replicas := r.serve(t, shared.webhook)
 	followSecret(t, replicas...)
 	eventually(t, judged("issued", image))
 

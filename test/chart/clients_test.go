@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -21,17 +20,6 @@ import (
 	"github.com/capvet/capvet/test/harness"
 )
 
-// uninstallAfter removes the release when the test ends.
-func uninstallAfter(t *testing.T) {
-	t.Helper()
-	t.Cleanup(func() {
-		uninstall := exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig)
-		if output, err := uninstall.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, output)
-		}
-	})
-}
-
 // ask sends a review of a Pod to a replica, as a network neighbour would.
 func ask(ctx context.Context, address, namespace, image string, certificates ...tls.Certificate) (int, string, error) {
 	config := &tls.Config{InsecureSkipVerify: true}
@@ -40,9 +28,11 @@ func ask(ctx context.Context, address, namespace, image string, certificates ...
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
-	review := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":%[1]q,
+	review := fmt.Sprintf(
+		`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":%[1]q,
 "kind":{"version":"v1","kind":"Pod"},"resource":{"version":"v1","resource":"pods"},
-"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":%[1]q},"spec":{"containers":[{"name":"lb","image":%[2]q}]}}}}`, namespace, image)
+"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb","namespace":%[1]q},"spec":{"containers":[{"name":"lb","image":%[2]q}]}}}}`,
+		namespace, image)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+"/validate-pods", strings.NewReader(review))
 	if err != nil {
 		return 0, "", err
@@ -63,17 +53,13 @@ func ask(ctx context.Context, address, namespace, image string, certificates ...
 func TestClientsAndRegistries(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
-	if err := shared.cluster.CreateNamespace(t.Context(), "asked", map[string]string{"capvet.dev/mode": "warn"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := shared.cluster.CreateNamespace(t.Context(), releaseNamespace, nil); err != nil {
-		t.Fatal(err)
-	}
+	createNamespaces(t, map[string]map[string]string{"asked": {"capvet.dev/mode": "warn"}, releaseNamespace: nil})
 	authority, err := os.ReadFile(shared.cluster.ClientCA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "api-servers"}, Data: map[string]string{"ca.crt": string(authority)}}
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "api-servers"},
+		Data: map[string]string{"ca.crt": string(authority)}}
 	if err := shared.cluster.Client.Create(t.Context(), configMap); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +91,8 @@ registries:
 	eventually(t, judged("asked", image))
 	eventually(t, judged("asked", mirrored))
 	for what, image := range map[string]string{"deny": denied, "allow": "elsewhere.test/a:1"} {
-		if warnings, err := admit(t.Context(), "asked", image); err != nil || !strings.Contains(warnings, "an administrator does not permit the registry") {
+		if warnings, err := admit(t.Context(), "asked", image); err != nil ||
+			!strings.Contains(warnings, "an administrator does not permit the registry") {
 			t.Errorf("%s: %q, %v", what, warnings, err)
 		}
 	}
@@ -127,14 +114,16 @@ registries:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, body, err := ask(t.Context(), replica.address, "asked", image); err != nil || status != http.StatusUnauthorized || strings.Contains(body, "haproxy") {
+	if status, body, err := ask(t.Context(), replica.address, "asked", image); err != nil || status != http.StatusUnauthorized ||
+		strings.Contains(body, "haproxy") {
 		t.Errorf("without a certificate: %d %q %v", status, body, err)
 	}
 	if status, body, err := ask(t.Context(), replica.address, "asked", image, another); err == nil {
 		t.Errorf("with another authority's certificate: %d %q", status, body)
 	}
 	// A neighbour at another address takes every connection, and keeps at it.
-	neighbour := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}, Config: &tls.Config{InsecureSkipVerify: true}}
+	neighbour := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}},
+		Config: &tls.Config{InsecureSkipVerify: true}}
 	crowd := 0
 	for range 20 {
 		for range 8 {

@@ -38,7 +38,8 @@ spec:
 // validation of its fields, in a namespace with restricted Pod security.
 func TestDryRun(t *testing.T) {
 	const namespace = "dry-run"
-	if err := shared.cluster.CreateNamespace(t.Context(), namespace, map[string]string{"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}); err != nil {
+	if err := shared.cluster.CreateNamespace(t.Context(), namespace,
+		map[string]string{"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}); err != nil {
 		t.Fatal(err)
 	}
 	var crds strings.Builder

@@ -19,7 +19,8 @@ import (
 
 // deleteNamed deletes an object of the cluster's, a test's being over or not.
 func deleteNamed(kind, name string) error {
-	output, err := exec.Command(shared.kubectl, "--kubeconfig", shared.cluster.Kubeconfig, "delete", kind, name, "--wait=false", "--ignore-not-found").CombinedOutput()
+	output, err := exec.Command(shared.kubectl, "--kubeconfig", shared.cluster.Kubeconfig, "delete", kind, name, "--wait=false",
+		"--ignore-not-found").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("deleting %s %s: %w: %s", kind, name, err, output)
 	}
@@ -42,7 +43,8 @@ func TestLabelGuard(t *testing.T) {
 	})
 	as := func(user string, rules ...rbacv1.PolicyRule) kubernetes.Interface {
 		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rules}
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: user},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}}
 		if err := shared.cluster.Client.Create(t.Context(), role); err != nil {
 			t.Fatal(err)
@@ -58,13 +60,15 @@ func TestLabelGuard(t *testing.T) {
 		}
 		return clients
 	}
-	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"}, Verbs: []string{"create", "get", "patch", "update"}}
+	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"},
+		Verbs: []string{"create", "get", "patch", "update"}}
 	owner := as("guard-owner", namespaces)
 	administrator := as("guard-administrator", namespaces,
 		rbacv1.PolicyRule{APIGroups: []string{"capvet.dev"}, Resources: []string{"clustercapsetpolicies"}, Verbs: []string{"update"}})
 
 	create := func(c kubernetes.Interface, name string, labels map[string]string) error {
-		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
+		_, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}},
+			metav1.CreateOptions{})
 		return err
 	}
 	label := func(c kubernetes.Interface, key, value string) error {
@@ -104,7 +108,8 @@ func TestLabelGuard(t *testing.T) {
 		}
 	}
 	patch := []byte(`{"metadata":{"labels":{"capvet.dev/mode":"reject"}}}`)
-	if _, err := owner.CoreV1().Namespaces().Patch(t.Context(), "guarded", types.MergePatchType, patch, metav1.PatchOptions{}, "status"); !apierrors.IsForbidden(err) {
+	if _, err := owner.CoreV1().Namespaces().Patch(t.Context(), "guarded", types.MergePatchType, patch, metav1.PatchOptions{},
+		"status"); !apierrors.IsForbidden(err) {
 		t.Errorf("another mode by way of the status: %v", err)
 	}
 	guarded, err := owner.CoreV1().Namespaces().Get(t.Context(), "guarded", metav1.GetOptions{})

@@ -17,10 +17,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/capvet/capvet/test/harness"
@@ -52,21 +50,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code, err := runAll(ctx, m)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "chart:", err)
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main("chart", func(ctx context.Context) (int, error) { return runAll(ctx, m) })
 }
 
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
-	assets, helm, registry, certManager := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_HELM_TOOLS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CERTMANAGER_TOOLS")
-	if assets == "" || helm == "" || registry == "" || certManager == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_HELM_TOOLS, CAPVET_REGISTRY_TOOLS and CAPVET_CERTMANAGER_TOOLS are not all set: run make test-chart, which builds what they name")
+	folders, err := harness.Environment("test-chart",
+		"KUBEBUILDER_ASSETS", "CAPVET_HELM_TOOLS", "CAPVET_REGISTRY_TOOLS", "CAPVET_CERTMANAGER_TOOLS")
+	if err != nil {
+		return 1, err
 	}
+	assets, helm, registry, certManager := folders[0], folders[1], folders[2], folders[3]
 	root, err := harness.Root()
 	if err != nil {
 		return 1, err
@@ -116,7 +109,8 @@ func helm(t *testing.T, env []string, args ...string) (string, error) {
 // render runs helm template.
 func render(t *testing.T, args ...string) string {
 	t.Helper()
-	output, err := helm(t, nil, append([]string{"template", "capvet", chartDir(), "--namespace", "capvet-system", "--kube-version", kubeVersion}, args...)...)
+	output, err := helm(t, nil, append([]string{"template", "capvet", chartDir(), "--namespace", "capvet-system", "--kube-version",
+		kubeVersion}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,16 +54,13 @@ func (l *load) passes(t *testing.T, r *replica, before *x509.Certificate) {
 func TestProvidedCertificate(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
-	for name, labels := range map[string]map[string]string{"provided": {"capvet.dev/mode": "warn"}, releaseNamespace: nil} {
-		if err := shared.cluster.CreateNamespace(t.Context(), name, labels); err != nil {
-			t.Fatal(err)
-		}
-	}
+	createNamespaces(t, map[string]map[string]string{"provided": {"capvet.dev/mode": "warn"}, releaseNamespace: nil})
 	type pair struct{ certificate, key []byte }
 	var pairs [2]pair
 	for i := range pairs {
 		var err error
-		if pairs[i].certificate, pairs[i].key, err = cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)}, nil); err != nil {
+		if pairs[i].certificate, pairs[i].key, err = cert.GenerateSelfSignedCertKey("127.0.0.1", []net.IP{net.IPv4(127, 0, 0, 1)},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,8 +74,8 @@ func TestProvidedCertificate(t *testing.T) {
 	if err := os.WriteFile(bundle, append(pairs[0].certificate, pairs[1].certificate...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided", "--set-file", "certificates.caBundle="+bundle,
-		"--set", "log.level=error").apply(t, "install")
+	newRelease(b, host, "--set", "certificates.mode=secret", "--set", "certificates.secretName=provided",
+		"--set-file", "certificates.caBundle="+bundle, "--set", "log.level=error").apply(t, "install")
 	uninstallAfter(t)
 	replica := startReplica(t, releaseNamespace, "capvet")
 	replica.awaitReady(t)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -35,12 +34,7 @@ func TestNoRightTooMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.apply(t, "install")
-	t.Cleanup(func() {
-		uninstall := exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig)
-		if output, err := uninstall.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, output)
-		}
-	})
+	uninstallAfter(t)
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "rights", Name: "pull"}, Type: corev1.SecretTypeDockerConfigJson,
 		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{"registry.example.com":{"auth":"YTpi"}}}`},
@@ -49,68 +43,17 @@ func TestNoRightTooMany(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// works starts a webhook that has no certificate yet, and returns what is
-	// wrong with it; with all its rights nothing is.
 	started := 0
 	works := func(t *testing.T, patience time.Duration) error {
-		own := &corev1.Secret{}
-		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: releaseNamespace, Name: "capvet-tls"}, own); err != nil {
-			t.Fatal(err)
-		}
-		own.Data = nil
-		// Policies whose status nobody has written yet.
 		started++
-		for _, policy := range []client.Object{
-			&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("rights-", started)}},
-			&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "rights", Name: fmt.Sprint("rights-", started)}},
-		} {
-			eventually(t, func(ctx context.Context) error { return shared.cluster.Client.Create(ctx, policy) })
-			defer func() { _ = shared.cluster.Client.Delete(context.Background(), policy) }()
-		}
-		if err := shared.cluster.Client.Update(t.Context(), own); err != nil {
-			t.Fatal(err)
-		}
-		replica := startReplica(t, releaseNamespace, "capvet")
-		defer replica.Kill()
-		refused := func() error {
-			log, err := os.ReadFile(replica.Log)
-			if err != nil {
-				return err
-			}
-			if i := strings.Index(string(log), "forbidden"); i >= 0 {
-				return errors.New(string(log[max(0, i-200):min(len(log), i+200)]))
-			}
-			return nil
-		}
-		for deadline := time.Now().Add(rbacPatience); replica.ready(t.Context()) != nil; time.Sleep(100 * time.Millisecond) {
-			if err := refused(); err != nil {
-				return err
-			}
-			if time.Now().After(deadline) {
-				return fmt.Errorf("not ready: %w", replica.ready(t.Context()))
-			}
-		}
-		b.set(replica)
-		defer b.set()
-		// Of a namespace that the watch has not told of.
-		if status, body, err := ask(t.Context(), replica.address, "unheard-of", image); err != nil || status != http.StatusOK {
-			return fmt.Errorf("a new namespace: %d %q %w", status, body, err)
-		}
-		for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
-			err := errors.Join(refused(), judged("rights", image)(t.Context()))
-			if warnings, admitErr := admit(t.Context(), "rights", image, "pull"); admitErr != nil || !strings.Contains(warnings, legacyWarning) {
-				err = errors.Join(err, fmt.Errorf("with a pull secret: %q %w", warnings, admitErr))
-			}
-			if err != nil || time.Now().After(deadline) {
-				return err
-			}
-		}
+		return worksFromScratch(t, b, image, fmt.Sprint("rights-", started), patience)
 	}
 	if err := works(t, 2*time.Second); err != nil {
 		t.Fatalf("with all rights: %v", err)
 	}
 	clusterRole, role := &rbacv1.ClusterRole{}, &rbacv1.Role{}
-	for object, key := range map[client.Object]client.ObjectKey{clusterRole: {Name: "capvet"}, role: {Namespace: releaseNamespace, Name: "capvet"}} {
+	for object, key := range map[client.Object]client.ObjectKey{clusterRole: {Name: "capvet"},
+		role: {Namespace: releaseNamespace, Name: "capvet"}} {
 		if err := shared.cluster.Client.Get(t.Context(), key, object); err != nil {
 			t.Fatal(err)
 		}
@@ -150,13 +93,72 @@ func TestNoRightTooMany(t *testing.T) {
 	}
 }
 
+// worksFromScratch starts a webhook without a serving certificate, and with policies of that name, and returns the first task that
+// it fails at: getting ready, or judging for as long as patience lasts.
+func worksFromScratch(t *testing.T, b *balancer, image, name string, patience time.Duration) error {
+	own := &corev1.Secret{}
+	if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: releaseNamespace, Name: "capvet-tls"}, own); err != nil {
+		t.Fatal(err)
+	}
+	own.Data = nil
+	// New policies, whose status is still to be written.
+	for _, policy := range []client.Object{
+		&v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		&v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "rights", Name: name}},
+	} {
+		eventually(t, func(ctx context.Context) error { return shared.cluster.Client.Create(ctx, policy) })
+		defer func() { _ = shared.cluster.Client.Delete(context.Background(), policy) }()
+	}
+	if err := shared.cluster.Client.Update(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	replica := startReplica(t, releaseNamespace, "capvet")
+	defer replica.Kill()
+	for deadline := time.Now().Add(rbacPatience); replica.ready(t.Context()) != nil; time.Sleep(100 * time.Millisecond) {
+		if err := replica.refused(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready: %w", replica.ready(t.Context()))
+		}
+	}
+	b.set(replica)
+	defer b.set()
+	// In a namespace that is not in the webhook's cache.
+	if status, body, err := ask(t.Context(), replica.address, "unheard-of", image); err != nil || status != http.StatusOK {
+		return fmt.Errorf("a new namespace: %d %q %w", status, body, err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		err := errors.Join(replica.refused(), judged("rights", image)(t.Context()))
+		if warnings, admitErr := admit(t.Context(), "rights", image, "pull"); admitErr != nil || !strings.Contains(warnings, legacyWarning) {
+			err = errors.Join(err, fmt.Errorf("with a pull secret: %q %w", warnings, admitErr))
+		}
+		if err != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// refused returns the first request that the API server refused the replica for want of a right, by the replica's log.
+func (r *replica) refused() error {
+	log, err := os.ReadFile(r.Log)
+	if err != nil {
+		return err
+	}
+	if i := strings.Index(string(log), "forbidden"); i >= 0 {
+		return errors.New(string(log[max(0, i-200):min(len(log), i+200)]))
+	}
+	return nil
+}
+
 // rights returns rules of one verb on one resource each.
 func rights(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	var all []rbacv1.PolicyRule
 	for _, rule := range rules {
 		for _, resource := range rule.Resources {
 			for _, verb := range rule.Verbs {
-				all = append(all, rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, ResourceNames: rule.ResourceNames, Verbs: []string{verb}})
+				all = append(all, rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: []string{resource}, ResourceNames: rule.ResourceNames,
+					Verbs: []string{verb}})
 			}
 		}
 	}

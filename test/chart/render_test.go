@@ -43,7 +43,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("the defaults render otherwise; if that is meant, run go test -tags chart ./test/chart -update through make test-chart: %s", diff)
+		t.Errorf("the defaults render otherwise; if that is meant, run go test -tags chart ./test/chart -update through make test-chart: %s",
+			diff)
 	}
 }
 
@@ -115,7 +116,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"extraArgs[0]=probe",
 		"networkPolicy.egressPorts[0]=65536",
 	} {
-		if _, err := helm(t, nil, "template", chartDir(), "--kube-version", kubeVersion, "--set", value); err == nil || !strings.Contains(err.Error(), "values don't meet the specifications of the schema") {
+		if _, err := helm(t, nil, "template", chartDir(), "--kube-version", kubeVersion, "--set", value); err == nil ||
+			!strings.Contains(err.Error(), "values don't meet the specifications of the schema") {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
@@ -148,7 +150,8 @@ func TestEveryLimitIsAValue(t *testing.T) {
 // defaults, but for the labels that are Helm's, the image, and the namespace,
 // which helm does not create.
 func TestEqualsKustomize(t *testing.T) {
-	for name, args := range map[string][]string{"default": nil, "certmanager": {"--set", "certificates.mode=cert-manager"}, "failclosed": {"--set", "webhook.failClosed.enabled=true"}} {
+	for name, args := range map[string][]string{"default": nil, "certmanager": {"--set", "certificates.mode=cert-manager"},
+		"failclosed": {"--set", "webhook.failClosed.enabled=true"}} {
 		t.Run(name, func(t *testing.T) {
 			kustomized, err := kubectl(t, "", "kustomize", filepath.Join(shared.root, "config", name))
 			if err != nil {

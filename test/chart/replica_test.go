@@ -66,7 +66,8 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 				}
 			}
 			for j := range args {
-				if flag, path, ok := strings.Cut(args[j], "="); ok && files != nil && (path == mount.MountPath || strings.HasPrefix(path, mount.MountPath+"/")) {
+				if flag, path, ok := strings.Cut(args[j], "="); ok && files != nil &&
+					(path == mount.MountPath || strings.HasPrefix(path, mount.MountPath+"/")) {
 					args[j] = flag + "=" + to + path[len(mount.MountPath):]
 				}
 			}
@@ -83,7 +84,8 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 	r := &replica{address: addresses[0], health: addresses[1], metrics: addresses[2], certificates: certificates}
 	_, port, _ := net.SplitHostPort(r.address)
 	r.Process, err = process.Start(exec.Command(webhook, append(args,
-		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...), filepath.Join(dir, "log"))
+		"--kubeconfig="+kubeconfig, "--host=127.0.0.1", "--port="+port, "--health-address="+r.health, "--metrics-address="+r.metrics)...),
+		filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,8 @@ func filesOf(t *testing.T, namespace string, volume corev1.Volume) map[string][]
 	switch {
 	case volume.ConfigMap != nil:
 		object := &corev1.ConfigMap{}
-		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name}, object); err != nil {
+		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.ConfigMap.Name},
+			object); err != nil {
 			t.Fatal(err)
 		}
 		for key, text := range object.Data {
@@ -130,7 +133,8 @@ func filesOf(t *testing.T, namespace string, volume corev1.Volume) map[string][]
 		items = volume.ConfigMap.Items
 	case volume.Secret != nil:
 		object := &corev1.Secret{}
-		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.Secret.SecretName}, object); err != nil {
+		if err := shared.cluster.Client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: volume.Secret.SecretName},
+			object); err != nil {
 			t.Fatal(err)
 		}
 		data, items = object.Data, volume.Secret.Items

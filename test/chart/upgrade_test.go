@@ -47,7 +47,8 @@ func previousRelease(t *testing.T) (revision, dir string) {
 	}
 	archive, err := git("archive", "--format=tar", revision)
 	if err != nil {
-		t.Fatalf("the sources of the previous release, %s, are not in this clone: fetch the whole history and its tags (git fetch --unshallow --tags): %v", revision, err)
+		t.Fatalf("the sources of the previous release, %s, are not in this clone: fetch the whole history and its tags (git fetch --unshallow "+
+			"--tags): %v", revision, err)
 	}
 	dir = t.TempDir()
 	unpack := exec.CommandContext(t.Context(), "tar", "-x", "-C", dir)
@@ -72,6 +73,24 @@ func versions(t *testing.T, text string) []any {
 	return versions
 }
 
+// wantKinds compares the installed CustomResourceDefinitions with those of a chart.
+func wantKinds(t *testing.T, stage, chart string) {
+	t.Helper()
+	for _, kind := range []string{"capsetpolicies", "clustercapsetpolicies"} {
+		file, err := os.ReadFile(filepath.Join(chart, "files", "crds", "capvet.dev_"+kind+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		installed, err := kubectl(t, "", "get", "crd", kind+".capvet.dev", "-o", "yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(versions(t, string(file)), versions(t, installed)); diff != "" {
+			t.Errorf("%s: %s (- chart, + installed): %s", stage, kind, diff)
+		}
+	}
+}
+
 // TestUpgradeFromPreviousRelease installs the previous release, upgrades it to
 // this one under load as a Deployment is rolled, rolls it back, and removes it.
 func TestUpgradeFromPreviousRelease(t *testing.T) {
@@ -82,15 +101,13 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 	}
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
-	for name, labels := range map[string]map[string]string{
-		"upgraded": {"capvet.dev/mode": "warn"}, "upgraded-closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"}, "upgraded-own": nil, "upgraded-new": nil,
-	} {
-		if err := shared.cluster.CreateNamespace(t.Context(), name, labels); err != nil {
-			t.Fatal(err)
-		}
-	}
+	createNamespaces(t, map[string]map[string]string{
+		"upgraded": {"capvet.dev/mode": "warn"}, "upgraded-closed": {"capvet.dev/mode": "warn", "capvet.dev/fail": "closed"},
+		"upgraded-own": nil, "upgraded-new": nil,
+	})
 	// Other tests' releases have left the kinds of this one.
-	if _, err := kubectl(t, "", "delete", "crd", "--ignore-not-found", "capsetpolicies.capvet.dev", "clustercapsetpolicies.capvet.dev"); err != nil {
+	if _, err := kubectl(t, "", "delete", "crd", "--ignore-not-found", "capsetpolicies.capvet.dev",
+		"clustercapsetpolicies.capvet.dev"); err != nil {
 		t.Fatal(err)
 	}
 	now := newRelease(b, host, "--set", "webhook.failClosed.enabled=true")
@@ -103,12 +120,9 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 			_ = exec.Command(shared.helm, "uninstall", "capvet", "--namespace", releaseNamespace, "--kubeconfig", shared.cluster.Kubeconfig).Run()
 		}
 	})
-	replicas := []*replica{startReplicaOf(t, oldWebhook, releaseNamespace, "capvet"), startReplicaOf(t, oldWebhook, releaseNamespace, "capvet")}
-	for _, replica := range replicas {
-		replica.awaitReady(t)
-	}
-	b.set(replicas...)
-	const policy = "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: old, namespace: upgraded-own}, spec: {action: Reject, architectures: [arm64]}}"
+	replicas := before.serve(t, oldWebhook)
+	const policy = "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: old, namespace: upgraded-own}, " +
+		"spec: {action: Reject, architectures: [arm64]}}"
 	if _, err := kubectl(t, policy, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
@@ -125,36 +139,9 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 			t.Errorf("%s: the policy of the previous release: %s %v", what, output, err)
 		}
 	}
-	roll := func(webhook string) {
-		t.Helper()
-		for i, leaving := range replicas {
-			next := startReplicaOf(t, webhook, releaseNamespace, "capvet")
-			next.awaitReady(t)
-			b.set(append(replicas[:len(replicas):len(replicas)], next)...)
-			leaving.terminate(t)
-			replicas[i] = next
-			b.set(replicas...)
-		}
-	}
-	kinds := func(what, chart string) {
-		t.Helper()
-		for _, kind := range []string{"capsetpolicies", "clustercapsetpolicies"} {
-			file, err := os.ReadFile(filepath.Join(chart, "files", "crds", "capvet.dev_"+kind+".yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			installed, err := kubectl(t, "", "get", "crd", kind+".capvet.dev", "-o", "yaml")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(versions(t, string(file)), versions(t, installed)); diff != "" {
-				t.Errorf("%s: %s (- chart, + installed): %s", what, kind, diff)
-			}
-		}
-	}
 	eventually(t, judged("upgraded", image))
 	holds("installed")
-	kinds("installed", before.chart)
+	wantKinds(t, "installed", before.chart)
 
 	l := startLoad(t, "upgraded", image)
 	closed := startLoad(t, "upgraded-closed", image)
@@ -164,10 +151,11 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 		closed.report(t, what+", fail-closed", true)
 	}
 	now.apply(t, "upgrade")
-	roll(shared.webhook)
+	now.roll(t, shared.webhook, replicas)
 	holds("upgraded")
-	kinds("upgraded", now.chart)
-	if _, err := kubectl(t, "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: new, namespace: upgraded-new}, spec: {action: Reject, images: All}}", "apply", "-f", "-"); err != nil {
+	wantKinds(t, "upgraded", now.chart)
+	if _, err := kubectl(t, "{apiVersion: capvet.dev/v1alpha1, kind: CapsetPolicy, metadata: {name: new, namespace: upgraded-new}, "+
+		"spec: {action: Reject, images: All}}", "apply", "-f", "-"); err != nil {
 		t.Errorf("a policy of this release: %v", err)
 	}
 	eventually(t, func(ctx context.Context) error {
@@ -179,12 +167,10 @@ func TestUpgradeFromPreviousRelease(t *testing.T) {
 	report("upgrade from " + revision)
 
 	l, closed = startLoad(t, "upgraded", image), startLoad(t, "upgraded-closed", image)
-	if output, err := helm(t, []string{postRenderVariable + "=" + now.url}, "rollback", "capvet", "1", "--namespace", releaseNamespace); err != nil {
-		t.Fatalf("%v %s", err, output)
-	}
-	roll(oldWebhook)
+	now.rollback(t)
+	before.roll(t, oldWebhook, replicas)
 	holds("rolled back")
-	kinds("rolled back", before.chart)
+	wantKinds(t, "rolled back", before.chart)
 	report("rollback to " + revision)
 
 	l, closed = startLoad(t, "upgraded", image), startLoad(t, "upgraded-closed", image)

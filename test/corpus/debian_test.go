@@ -84,7 +84,8 @@ func TestHAProxy(t *testing.T) {
 				if b.Machine != arch || b.Libc != report.LibcGlibc || b.Linkage != report.LinkageDynamic || !b.Stripped || b.BuildID == "" {
 					t.Errorf("identity: %+v", b)
 				}
-				if b.Product == nil || b.Product.Name != "haproxy" || b.Product.Basis != "symbol" || !strings.HasPrefix(p.Version, b.Product.Version) || b.Product.Version == "" {
+				if b.Product == nil || b.Product.Name != "haproxy" || b.Product.Basis != "symbol" || !strings.HasPrefix(p.Version, b.Product.Version) ||
+					b.Product.Version == "" {
 					t.Errorf("product %+v of package version %s", b.Product, p.Version)
 				}
 				upstream, _, _ := strings.Cut(p.Version, "-")

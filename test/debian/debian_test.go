@@ -59,8 +59,10 @@ func TestMirrors(t *testing.T) {
 		file, content string
 		want          []string
 	}{
-		"one-line":             {"a.list", "deb [arch=amd64] http://mirror.example.com/debian/ bookworm main contrib\n", []string{"http://mirror.example.com/debian"}},
-		"deb822":               {"a.sources", "Types: deb\nURIs: http://mirror.example.com/debian\nSuites: trixie trixie-updates\nComponents: main\n", []string{"http://mirror.example.com/debian"}},
+		"one-line": {"a.list", "deb [arch=amd64] http://mirror.example.com/debian/ bookworm main contrib\n",
+			[]string{"http://mirror.example.com/debian"}},
+		"deb822": {"a.sources", "Types: deb\nURIs: http://mirror.example.com/debian\nSuites: trixie trixie-updates\nComponents: " +
+			"main\n", []string{"http://mirror.example.com/debian"}},
 		"another distribution": {"a.list", "deb http://mirror.example.com/ubuntu noble main\n", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -134,7 +134,8 @@ func TestFetchSigned(t *testing.T) {
 	for path, content := range map[string]string{
 		"main/binary-arm64/Packages": "",
 		"main/source/Sources":        "",
-		"Release":                    "Origin: Debian\nSuite: sid\nCodename: sid\nDate: Mon, 01 Jan 2024 00:00:00 UTC\nArchitectures: arm64\nComponents: main\n",
+		"Release": "Origin: Debian\nSuite: sid\nCodename: sid\nDate: Mon, 01 Jan 2024 00:00:00 UTC\nArchitectures: " +
+			"arm64\nComponents: main\n",
 	} {
 		path = filepath.Join(dist, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -39,7 +39,8 @@ func Tools(ctx context.Context, packages map[string]string) error {
 		}
 	}
 	if missing, _ := lacking(packages); len(missing) > 0 {
-		return fmt.Errorf("%w: %s not found, although the package %s was installed", ErrUnavailable, strings.Join(missing, ", "), strings.Join(names, ", "))
+		return fmt.Errorf("%w: %s not found, although the package %s was installed", ErrUnavailable, strings.Join(missing, ", "),
+			strings.Join(names, ", "))
 	}
 	return nil
 }

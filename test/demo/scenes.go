@@ -60,11 +60,16 @@ func scenes(i images) []scene {
 		"capget in prepare_caps_from_permitted_set", "3.2",
 	}
 	return []scene{
-		{title: "HAProxy 3.0 where the policy warns", namespace: namespaceWarn, name: "legacy", image: i.haproxy30, says: append(finding, "Warning: ", "pod/legacy created")},
-		{title: "HAProxy 3.0 where the policy rejects", namespace: namespaceReject, name: "legacy", image: i.haproxy30, refused: true, says: append(finding, "denied the request: rejected by CapsetPolicy/"+namespaceReject+"/own")},
-		{title: "HAProxy 3.0 where there is no policy", namespace: namespaceNone, name: "legacy", image: i.haproxy30, silent: true, says: []string{"pod/legacy created"}},
-		{title: "HAProxy 3.2 where the policy warns", namespace: namespaceWarn, name: "fixed", image: i.haproxy32, silent: true, says: []string{"pod/fixed created"}},
-		{title: "HAProxy 3.2 where the policy rejects", namespace: namespaceReject, name: "fixed", image: i.haproxy32, silent: true, says: []string{"pod/fixed created"}},
+		{title: "HAProxy 3.0 where the policy warns", namespace: namespaceWarn, name: "legacy", image: i.haproxy30,
+			says: append(finding, "Warning: ", "pod/legacy created")},
+		{title: "HAProxy 3.0 where the policy rejects", namespace: namespaceReject, name: "legacy", image: i.haproxy30, refused: true,
+			says: append(finding, "denied the request: rejected by CapsetPolicy/"+namespaceReject+"/own")},
+		{title: "HAProxy 3.0 where there is no policy", namespace: namespaceNone, name: "legacy", image: i.haproxy30, silent: true,
+			says: []string{"pod/legacy created"}},
+		{title: "HAProxy 3.2 where the policy warns", namespace: namespaceWarn, name: "fixed", image: i.haproxy32, silent: true,
+			says: []string{"pod/fixed created"}},
+		{title: "HAProxy 3.2 where the policy rejects", namespace: namespaceReject, name: "fixed", image: i.haproxy32, silent: true,
+			says: []string{"pod/fixed created"}},
 	}
 }
 

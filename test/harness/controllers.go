@@ -9,7 +9,8 @@ import (
 
 // controllers are those that make Pods, or what makes Pods, and the one that
 // Kubernetes' own roles take others in by.
-const controllers = "clusterrole-aggregation-controller,deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,job-controller,cronjob-controller,replicationcontroller-controller"
+const controllers = "clusterrole-aggregation-controller,deployment-controller,replicaset-controller,statefulset-controller," +
+	"daemonset-controller,job-controller,cronjob-controller,replicationcontroller-controller"
 
 // StartControllers runs a kube-controller-manager with those controllers, as the
 // cluster's administrator.

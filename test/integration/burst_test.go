@@ -151,7 +151,8 @@ func TestBurst(t *testing.T) {
 			t.Errorf("layer %s was fetched %d times", digest, n)
 		}
 	}
-	t.Logf("%d Pods at once of one cold image of %d MiB: %d failed, %d told of legacy calls, %d that it is still being read, %d admitted with no word in time; each of its %d layers fetched once",
+	t.Logf("%d Pods at once of one cold image of %d MiB: %d failed, %d told of legacy calls, %d that it is still being read, %d admitted "+
+		"with no word in time; each of its %d layers fetched once",
 		pods, layers*layerBytes>>20, failed, told, pending, pods-failed-told-pending, layers)
 }
 

@@ -39,14 +39,16 @@ func workloadManifests(image string) map[string]string {
 		"statefulset": selected("StatefulSet", `"replicas":2,"podManagementPolicy":"Parallel",`),
 		"daemonset":   selected("DaemonSet", ""),
 		"job":         `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"job"},"spec":` + job + `}`,
-		"replicationcontroller": fmt.Sprintf(`{"apiVersion":"v1","kind":"ReplicationController","metadata":{"name":"replicationcontroller"},"spec":{"replicas":2,"selector":{"of":"rc"},
+		"replicationcontroller": fmt.Sprintf(`{"apiVersion":"v1","kind":"ReplicationController",
+			"metadata":{"name":"replicationcontroller"},"spec":{"replicas":2,"selector":{"of":"rc"},
 			"template":{"metadata":{"labels":{"of":"rc"}},"spec":{"containers":[{"name":"lb","image":%q}]}}}}`, image),
-		"cronjob": `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
+		"cronjob": `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"cronjob"},
+			"spec":{"schedule":"* * * * *","concurrencyPolicy":"Forbid","jobTemplate":{"spec":` + job + `}}}`,
 	}
 }
 
-// TestControllers: Pods come from the real controllers. Who applies a workload is
-// told; the controllers' Pods are admitted or refused as the policy says, and
+// TestControllers: Pods come from the real controllers. The user who applies a
+// workload is warned; the controllers' Pods are admitted or refused as the policy says, and
 // where they are refused the workload's events say why.
 func TestControllers(t *testing.T) {
 	p := newPerson(t)
@@ -92,8 +94,6 @@ func TestControllers(t *testing.T) {
 		wantParts(t, output, "Warning: Pods of this template will be rejected by CapsetPolicy/", "/"+kind+" created")
 	}
 
-	// Two of each with replicas, one of the others.
-	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1, "replicationcontroller": 2}
 	await := func(what string, try func(context.Context) error) {
 		t.Helper()
 		var last error
@@ -104,56 +104,17 @@ func TestControllers(t *testing.T) {
 			t.Fatalf("%s: %v: %v", what, err, last)
 		}
 	}
-	await("the Pods of the workloads that are warned of", func(ctx context.Context) error {
-		pods, err := p.CoreV1().Pods(warned).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		got := map[string]int{}
-		for _, pod := range pods.Items {
-			for _, kind := range kinds {
-				if strings.HasPrefix(pod.Name, kind+"-") {
-					got[kind]++
-				}
-			}
-		}
-		for kind, n := range wanted {
-			if got[kind] < n { // a CronJob may be due twice
-				return fmt.Errorf("%v, want %v", got, wanted)
-			}
-		}
-		return nil
-	})
-	await("the events of the workloads whose Pods are refused", func(ctx context.Context) error {
-		events, err := p.CoreV1().Events(rejected).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
-		if err != nil {
-			return err
-		}
-		told := map[string]bool{}
-		for _, event := range events.Items {
-			for _, kind := range kinds {
-				if !strings.HasPrefix(event.InvolvedObject.Name, kind) || !strings.Contains(event.Message, `"pods.capvet.dev" denied the request`) {
-					continue
-				}
-				told[kind] = true
-				wantParts(t, event.Message, "makes legacy 32-bit (v1) capability calls", "CapsetPolicy/")
-				if len([]rune(event.Message)) > eventNote {
-					t.Errorf("%s: the event's message has %d characters", kind, len([]rune(event.Message)))
-				}
-			}
-		}
-		if len(told) < len(kinds) {
-			return fmt.Errorf("of %v", told)
-		}
-		return nil
-	})
+	await("the Pods of the workloads that are warned of", func(ctx context.Context) error { return podsExist(ctx, p, warned, kinds) })
+	await("the events of the workloads whose Pods are refused",
+		func(ctx context.Context) error { return eventsName(ctx, t, p, rejected, kinds) })
 	pods, err := p.CoreV1().Pods(rejected).List(ctx, metav1.ListOptions{})
 	if err != nil || len(pods.Items) > 0 {
 		t.Errorf("%d Pods where all are refused: %v", len(pods.Items), err)
 	}
 
 	// A fixed version is admitted where the legacy one was refused.
-	if output, err := kubectl(t, "", "set", "image", "-n", rejected, "deployment/deployment", "lb="+shared.images.haproxy32); err != nil || strings.Contains(output, "Warning") {
+	if output, err := kubectl(t, "", "set", "image", "-n", rejected, "deployment/deployment", "lb="+shared.images.haproxy32); err != nil ||
+		strings.Contains(output, "Warning") {
 		t.Errorf("setting the fixed image: %v: %s", err, output)
 	}
 	running := func(ns string, n int) func(context.Context) error {
@@ -171,7 +132,8 @@ func TestControllers(t *testing.T) {
 	for _, ns := range []string{warned, rejected} {
 		for _, workload := range []string{"deployment/deployment", "replicaset/replicaset", "statefulset/statefulset"} {
 			for _, replicas := range []string{"0", "3"} {
-				if output, err := kubectl(t, "", "scale", "-n", ns, workload, "--replicas="+replicas); err != nil || strings.Contains(output, "Warning") {
+				if output, err := kubectl(t, "", "scale", "-n", ns, workload, "--replicas="+replicas); err != nil ||
+					strings.Contains(output, "Warning") {
 					t.Errorf("scaling %s in %s: %v: %s", workload, ns, err, output)
 				}
 			}
@@ -181,6 +143,55 @@ func TestControllers(t *testing.T) {
 	await("the legacy version's Pods after scaling", running(warned, 3))
 	scaleThroughReject(t, p, warned)
 	ownersHavePolicies(t, warned)
+}
+
+// podsExist returns an error until the workloads of a namespace have their Pods: two for each with replicas, one for the others.
+func podsExist(ctx context.Context, p *person, ns string, kinds []string) error {
+	wanted := map[string]int{"deployment": 2, "replicaset": 2, "statefulset": 2, "daemonset": 1, "job": 1, "cronjob": 1,
+		"replicationcontroller": 2}
+	pods, err := p.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	got := map[string]int{}
+	for _, pod := range pods.Items {
+		for _, kind := range kinds {
+			if strings.HasPrefix(pod.Name, kind+"-") {
+				got[kind]++
+			}
+		}
+	}
+	for kind, n := range wanted {
+		if got[kind] < n { // a CronJob may be due twice
+			return fmt.Errorf("%v, want %v", got, wanted)
+		}
+	}
+	return nil
+}
+
+// eventsName returns an error until an event about each kind's workload in a namespace names the refusal of its Pods.
+func eventsName(ctx context.Context, t *testing.T, p *person, ns string, kinds []string) error {
+	events, err := p.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, event := range events.Items {
+		for _, kind := range kinds {
+			if !strings.HasPrefix(event.InvolvedObject.Name, kind) || !strings.Contains(event.Message, `"pods.capvet.dev" denied the request`) {
+				continue
+			}
+			told[kind] = true
+			wantParts(t, event.Message, "makes legacy 32-bit (v1) capability calls", "CapsetPolicy/")
+			if len([]rune(event.Message)) > eventNote {
+				t.Errorf("%s: the event's message has %d characters", kind, len([]rune(event.Message)))
+			}
+		}
+	}
+	if len(told) < len(kinds) {
+		return fmt.Errorf("of %v", told)
+	}
+	return nil
 }
 
 // ownersHavePolicies: who may view or edit a namespace may do so with its policies,
@@ -203,7 +214,8 @@ func ownersHavePolicies(t *testing.T, ns string) {
 		{"edit-only", "update", "clustercapsetpolicies", "", "no"},
 	} {
 		eventually(t, func(context.Context) error { // the roles are taken in by a controller
-			output, _ := kubectl(t, "", "auth", "can-i", tt.verb, strings.Replace(tt.resource, "policies", "policies.capvet.dev", 1), "-n", tt.namespace, "--as", tt.user)
+			output, _ := kubectl(t, "", "auth", "can-i", tt.verb, strings.Replace(tt.resource, "policies", "policies.capvet.dev", 1), "-n",
+				tt.namespace, "--as", tt.user)
 			if !strings.HasPrefix(lastLine(output), tt.want) {
 				return fmt.Errorf("%s may %s %s in %q: %s", tt.user, tt.verb, tt.resource, tt.namespace, output)
 			}
@@ -233,7 +245,8 @@ func scaleThroughReject(t *testing.T, p *person, ns string) {
 		}
 		return nil
 	})
-	if output, err := kubectl(t, "", "scale", "-n", ns, "deployment/deployment", "--replicas=5"); err != nil || strings.Contains(output, "Warning") {
+	if output, err := kubectl(t, "", "scale", "-n", ns, "deployment/deployment", "--replicas=5"); err != nil ||
+		strings.Contains(output, "Warning") {
 		t.Errorf("scaling: %v: %s", err, output)
 	}
 	eventually(t, func(ctx context.Context) error {

@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/capvet/capvet/test/harness"
@@ -42,21 +40,15 @@ const (
 var shared *cluster
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code, err := runAll(ctx, m)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "integration:", err)
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main("integration", func(ctx context.Context) (int, error) { return runAll(ctx, m) })
 }
 
 func runAll(ctx context.Context, m *testing.M) (code int, err error) {
-	assets, tools, controllers := os.Getenv("KUBEBUILDER_ASSETS"), os.Getenv("CAPVET_REGISTRY_TOOLS"), os.Getenv("CAPVET_CONTROLLERS_TOOLS")
-	if assets == "" || tools == "" || controllers == "" {
-		return 1, errors.New("KUBEBUILDER_ASSETS, CAPVET_REGISTRY_TOOLS and CAPVET_CONTROLLERS_TOOLS are not all set: run make test-integration, which builds what they name")
+	folders, err := harness.Environment("test-integration", "KUBEBUILDER_ASSETS", "CAPVET_REGISTRY_TOOLS", "CAPVET_CONTROLLERS_TOOLS")
+	if err != nil {
+		return 1, err
 	}
+	assets, tools, controllers := folders[0], folders[1], folders[2]
 	root, err := harness.Root()
 	if err != nil {
 		return 1, err
@@ -75,7 +67,8 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	if c.binary, err = harness.BuildCommand(ctx, root, "webhook", dir, race...); err != nil {
 		return 1, err
 	}
-	if c.registry, err = registry.Start(ctx, registry.Options{Binary: filepath.Join(tools, "registry"), Dir: filepath.Join(dir, "registry")}); err != nil {
+	if c.registry, err = registry.Start(ctx, registry.Options{Binary: filepath.Join(tools, "registry"),
+		Dir: filepath.Join(dir, "registry")}); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, c.registry.Close()) }()
@@ -99,7 +92,8 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if c.webhook, err = c.StartWebhook(ctx, root, harness.WebhookOptions{Binary: c.binary, Args: append(c.webhookArgs(), providers...)}); err != nil {
+	if c.webhook, err = c.StartWebhook(ctx, root,
+		harness.WebhookOptions{Binary: c.binary, Args: append(c.webhookArgs(), providers...)}); err != nil {
 		return 1, err
 	}
 	defer func() {

@@ -24,7 +24,8 @@ func TestNodes(t *testing.T) {
 	nodes := p.CoreV1().Nodes()
 	add := func(name, arch string, taints ...corev1.Taint) {
 		t.Helper()
-		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/arch": arch}}, Spec: corev1.NodeSpec{Taints: taints}}
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/arch": arch}},
+			Spec: corev1.NodeSpec{Taints: taints}}
 		if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +36,8 @@ func TestNodes(t *testing.T) {
 			t.Error(err)
 		}
 		eventually(t, func(ctx context.Context) error {
-			_, err := p.CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			_, err := p.CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30),
+				metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			if !denied(err) {
 				return fmt.Errorf("the nodes that are gone still count: %w", err)
 			}
@@ -75,8 +77,9 @@ func TestNodes(t *testing.T) {
 	pinned := func(name string) func(*corev1.PodSpec) {
 		return func(s *corev1.PodSpec) {
 			s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
-			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
-				{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}}}}}}}}
+			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+					{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}}}}}}}}
 		}
 	}
 	want("pinned to the arm64 node", true, judged(pinned("arm-1")))
@@ -97,7 +100,8 @@ func TestNodes(t *testing.T) {
 	if text := daemons("intolerant"); text != "" {
 		t.Errorf("a DaemonSet that stays off arm64: %s", text)
 	}
-	wantParts(t, daemons("tolerant", corev1.Toleration{Operator: corev1.TolerationOpExists}), "Pods of this template will be rejected", "calls on arm64")
+	wantParts(t, daemons("tolerant", corev1.Toleration{Operator: corev1.TolerationOpExists}), "Pods of this template will be rejected",
+		"calls on arm64")
 }
 
 // TestPoolScaledToZero: with --architecture a Pod is judged for nodes that are not
@@ -123,7 +127,8 @@ func TestPoolScaledToZero(t *testing.T) {
 		}
 	}
 	eventually(t, judged(nil)) // arm64 is ruled out once the node is known
-	w, err := shared.StartWebhook(t.Context(), shared.root, harness.WebhookOptions{Binary: shared.binary, Args: append(shared.webhookArgs(), "--architecture=arm64")})
+	w, err := shared.StartWebhook(t.Context(), shared.root,
+		harness.WebhookOptions{Binary: shared.binary, Args: append(shared.webhookArgs(), "--architecture=arm64")})
 	if err != nil {
 		t.Fatal(err)
 	}

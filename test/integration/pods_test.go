@@ -91,7 +91,8 @@ func TestReject(t *testing.T) {
 	if !denied(err) || len(warnings) > 0 {
 		t.Fatalf("%v, %q", err, warnings)
 	}
-	wantParts(t, err.Error(), "rejected by CapsetPolicy/"+ns+"/own", `container "c1"`, shared.images.haproxy30, "haproxy "+upstream(shared.images.version30),
+	wantParts(t, err.Error(), "rejected by CapsetPolicy/"+ns+"/own", `container "c1"`, shared.images.haproxy30,
+		"haproxy "+upstream(shared.images.version30),
 		"/usr/local/sbin/haproxy calls capget", "armless", "3.2")
 }
 
@@ -128,7 +129,8 @@ func TestDryRun(t *testing.T) {
 	if dry, real := rejections(); dry == dryBefore || real != realBefore {
 		t.Errorf("a dry run is not counted apart: %s became %s, and others %s became %s", dryBefore, dry, realBefore, real)
 	}
-	if _, err := p.CoreV1().Pods(ns).Create(ctx, pod("fixed", shared.images.haproxy32), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+	if _, err := p.CoreV1().Pods(ns).Create(ctx, pod("fixed", shared.images.haproxy32),
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
@@ -161,7 +163,8 @@ func TestExemption(t *testing.T) {
 	if err := shared.CreateNamespace(ctx, "testexemption", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := shared.Client.Create(ctx, &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "testexemption"}, Spec: *spec}); err != nil {
+	if err := shared.Client.Create(ctx, &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: "testexemption"},
+		Spec: *spec}); err != nil {
 		t.Fatal(err)
 	}
 	awaitPolicy(t, "testexemption", "own")
@@ -176,7 +179,8 @@ func TestExemption(t *testing.T) {
 	if annotations["pods.capvet.dev/decision"] != "Ignore" {
 		t.Errorf("annotations: %v", annotations)
 	}
-	wantParts(t, annotations["pods.capvet.dev/exemptions"], "vendor fix due in March", "CapsetPolicy/testexemption/own", shared.images.haproxy30)
+	wantParts(t, annotations["pods.capvet.dev/exemptions"], "vendor fix due in March", "CapsetPolicy/testexemption/own",
+		shared.images.haproxy30)
 }
 
 func TestInitContainer(t *testing.T) {
@@ -200,7 +204,8 @@ func TestEphemeralContainer(t *testing.T) {
 			t.Fatal(err)
 		}
 		current.Spec.EphemeralContainers = append(current.Spec.EphemeralContainers, corev1.EphemeralContainer{
-			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: fmt.Sprintf("debug%d", len(current.Spec.EphemeralContainers)), Image: image, TerminationMessagePolicy: corev1.TerminationMessageReadFile, ImagePullPolicy: corev1.PullIfNotPresent},
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: fmt.Sprintf("debug%d", len(current.Spec.EphemeralContainers)),
+				Image: image, TerminationMessagePolicy: corev1.TerminationMessageReadFile, ImagePullPolicy: corev1.PullIfNotPresent},
 		})
 		_, err = p.CoreV1().Pods(ns).UpdateEphemeralContainers(ctx, "web", current, metav1.UpdateOptions{})
 		return err
@@ -311,7 +316,8 @@ func TestPolicies(t *testing.T) {
 	}
 	want("policies-prod", "rejected") // a namespace's own policy loosens nothing
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: dev}}
-	if err := shared.Client.Patch(ctx, ns, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"stage":"prod"}}}`))); err != nil {
+	if err := shared.Client.Patch(ctx, ns, client.RawPatch(types.MergePatchType,
+		[]byte(`{"metadata":{"labels":{"stage":"prod"}}}`))); err != nil {
 		t.Fatal(err)
 	}
 	want(dev, "rejected")
@@ -331,7 +337,8 @@ func TestPlacement(t *testing.T) {
 	}
 	t.Run("a policy for amd64", func(t *testing.T) {
 		ns := namespace(t, &v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Architectures: []v1alpha1.Architecture{"amd64"}})
-		if _, err := create(t, newPerson(t), ns, pod("any", shared.images.haproxy30)); !denied(err) || !strings.Contains(err.Error(), "calls on amd64") {
+		if _, err := create(t, newPerson(t), ns, pod("any", shared.images.haproxy30)); !denied(err) ||
+			!strings.Contains(err.Error(), "calls on amd64") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -383,11 +390,13 @@ func TestImages(t *testing.T) {
 
 func TestPullSecrets(t *testing.T) {
 	config := func(password string) map[string]string {
-		return map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.private.Host(), privateUser, password)}
+		return map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.private.Host(),
+			privateUser, password)}
 	}
 	ns := namespace(t, rejecting())
 	for name, password := range map[string]string{"wrong": "nonsense", "right": privatePassword} {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns}, Type: corev1.SecretTypeDockerConfigJson, StringData: config(password)}
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns}, Type: corev1.SecretTypeDockerConfigJson,
+			StringData: config(password)}
 		if err := shared.Client.Create(ctx, secret); err != nil {
 			t.Fatal(err)
 		}
@@ -405,10 +414,12 @@ func TestPullSecrets(t *testing.T) {
 		t.Errorf("the Pod's secrets: %v", err)
 	}
 	// The verdict is known by now, but not to a Pod that cannot pull the image.
-	if warnings, err := create(t, p, ns, with("without", "wrong")); err != nil || !strings.Contains(strings.Join(warnings, " "), "accepted none") {
+	if warnings, err := create(t, p, ns, with("without", "wrong")); err != nil ||
+		!strings.Contains(strings.Join(warnings, " "), "accepted none") {
 		t.Errorf("a wrong secret: %v, %q", err, warnings)
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: ns}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: ns},
+		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}}
 	if err := shared.Client.Create(ctx, account); err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +436,8 @@ func TestPullSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, password := range []string{"nonsense", privatePassword, base64.StdEncoding.EncodeToString([]byte(privateUser + ":" + privatePassword))} {
+	for _, password := range []string{"nonsense", privatePassword,
+		base64.StdEncoding.EncodeToString([]byte(privateUser + ":" + privatePassword))} {
 		if bytes.Contains(log, []byte(password)) {
 			t.Errorf("the webhook's log holds %q", password)
 		}

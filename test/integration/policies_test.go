@@ -38,13 +38,20 @@ func TestPolicyIsValidated(t *testing.T) {
 		{`{"exemptions":[{"images":["haproxy:3.0*"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "no image has such a name"},
 		{`{"exemptions":[{"images":["docker.io/library/haproxy"],"reason":"r"}]}`, "spec.exemptions[0].images[0]", "should match"},
 		{`{"exemptions":[{"images":["**"],"reason":"r","expires":"next week"}]}`, "spec.exemptions[0].expires", "date-time"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector.matchExpressions[0].operator", "supported values"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector.matchExpressions[0]", "In and NotIn need values"},
-		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector.matchExpressions[0]", "Exists and DoesNotExist take none"},
-		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.namespaceSelector.matchExpressions[0].operator", "supported values"},
-		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a b","operator":"Exists"}]}`), "spec.namespaceSelector.matchExpressions[0].key", "should match"},
-		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"In","values":["b","c d"]}]}`), "spec.namespaceSelector.matchExpressions[0].values[1]", "should match"},
-		{selector("namespaceSelector", `{"matchLabels":{"example.com/a/b":"c"}}`), "spec.namespaceSelector.matchLabels", "a label's key is a name"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`), "spec.podSelector.matchExpressions[0].operator",
+			"supported values"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"In"}]}`), "spec.podSelector.matchExpressions[0]",
+			"In and NotIn need values"},
+		{selector("podSelector", `{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}`), "spec.podSelector.matchExpressions[0]",
+			"Exists and DoesNotExist take none"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"Near"}]}`),
+			"spec.namespaceSelector.matchExpressions[0].operator", "supported values"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a b","operator":"Exists"}]}`),
+			"spec.namespaceSelector.matchExpressions[0].key", "should match"},
+		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"In","values":["b","c d"]}]}`),
+			"spec.namespaceSelector.matchExpressions[0].values[1]", "should match"},
+		{selector("namespaceSelector", `{"matchLabels":{"example.com/a/b":"c"}}`), "spec.namespaceSelector.matchLabels",
+			"a label's key is a name"},
 		{selector("podSelector", `{"matchLabels":{"a b":"c"}}`), "spec.podSelector.matchLabels", "a label's key is a name"},
 		{selector("podSelector", `{"matchLabels":{"a":"not a value"}}`), "spec.podSelector.matchLabels.a", "should match"},
 		{`{"nothing":1}`, `unknown field "spec.nothing"`, ""},
@@ -53,7 +60,8 @@ func TestPolicyIsValidated(t *testing.T) {
 		if strings.Contains(tt.spec, "namespaceSelector") {
 			kind = "ClusterCapsetPolicy"
 		}
-		manifest := fmt.Sprintf(`{"apiVersion":"capvet.dev/v1alpha1","kind":%q,"metadata":{"name":"x","namespace":%q},"spec":%s}`, kind, ns, tt.spec)
+		manifest := fmt.Sprintf(`{"apiVersion":"capvet.dev/v1alpha1","kind":%q,"metadata":{"name":"x","namespace":%q},"spec":%s}`, kind, ns,
+			tt.spec)
 		if kind == "ClusterCapsetPolicy" {
 			manifest = strings.Replace(manifest, fmt.Sprintf(`,"namespace":%q`, ns), "", 1)
 		}
@@ -63,7 +71,8 @@ func TestPolicyIsValidated(t *testing.T) {
 		}
 	}
 	sound := `{"apiVersion":"capvet.dev/v1alpha1","kind":"CapsetPolicy","metadata":{"name":"sound","namespace":"` + ns + `"},"spec":{
-		"podSelector":{"matchLabels":{"app.kubernetes.io/name":"lb"},"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]},{"key":"c","operator":"Exists"}]},
+		"podSelector":{"matchLabels":{"app.kubernetes.io/name":"lb"},
+			"matchExpressions":[{"key":"a","operator":"NotIn","values":["b"]},{"key":"c","operator":"Exists"}]},
 		"exemptions":[{"images":["**/haproxy:3.0*"],"reason":"r","expires":"2027-03-31T00:00:00Z"}]}}`
 	if output, err := kubectl(t, sound, "create", "-f", "-"); err != nil {
 		t.Errorf("a sound policy: %v: %s", err, output)
@@ -100,7 +109,8 @@ func TestPolicyStatus(t *testing.T) {
 		}
 	}
 	want(2, v1alpha1.ReasonApplied)
-	if err := shared.Client.Patch(ctx, policy, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"exemptions":[{"images":["**"],"reason":"r","expires":"2020-01-01T00:00:00Z"}]}}`))); err != nil {
+	if err := shared.Client.Patch(ctx, policy, client.RawPatch(types.MergePatchType,
+		[]byte(`{"spec":{"exemptions":[{"images":["**"],"reason":"r","expires":"2020-01-01T00:00:00Z"}]}}`))); err != nil {
 		t.Fatal(err)
 	}
 	want(2, v1alpha1.ReasonApplied)
@@ -195,33 +205,19 @@ func TestModes(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, func(ctx context.Context) error {
-			_, err := newPerson(t).CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			_, err := newPerson(t).CoreV1().Pods(ns).Create(ctx, pod("probe", shared.images.haproxy30),
+				metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			return err
 		})
 	}()
-	// Whoever creates a namespace hears the same as whoever labels one.
-	for name, tt := range map[string]struct{ mode, warning string }{
-		"modes-wrong": {"rejct", "Warning: capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
-		"modes-case":  {"Reject", "Warning: capvet.dev/mode=Reject does nothing: the modes are audit, warn, reject, off"},
-		"modes-off":   {"off", ""},
-	} {
-		output, err := kubectl(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"labels":{"capvet.dev/mode":%q}}}`, name, tt.mode), "create", "-f", "-")
-		if want := strings.TrimPrefix(tt.warning+"\n", "\n") + "namespace/" + name + " created\n"; err != nil || output != want {
-			t.Errorf("%s: %v: %q, want %q", name, err, output, want)
-		}
-	}
+	warnsOfLabels(t)
 	ns := namespace(t, nil)
-	for fail, warning := range map[string]string{"close": "Warning: capvet.dev/fail=close does nothing: the only value is closed\n", "closed": ""} {
-		output, err := kubectl(t, "", "label", "--overwrite", "namespace", ns, "capvet.dev/fail="+fail)
-		if want := warning + "namespace/" + ns + " labeled\n"; err != nil || output != want {
-			t.Errorf("capvet.dev/fail=%s: %v: %q, want %q", fail, err, output, want)
-		}
-	}
 	p := newPerson(t)
 	label := func(mode string) string {
 		t.Helper()
 		p.warnings()
-		_, err := p.CoreV1().Namespaces().Patch(ctx, ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"capvet.dev/mode":`+mode+`}}}`), metav1.PatchOptions{})
+		_, err := p.CoreV1().Namespaces().Patch(ctx, ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"capvet.dev/mode":`+mode+`}}}`),
+			metav1.PatchOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +260,8 @@ func TestModes(t *testing.T) {
 	}
 	// Off holds where every policy of the cluster permits it.
 	strict := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "test-strict"}, Spec: v1alpha1.ClusterCapsetPolicySpec{
-		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"kubernetes.io/metadata.name": v1alpha1.LabelValue(ns)}}}}
+		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{
+			"kubernetes.io/metadata.name": v1alpha1.LabelValue(ns)}}}}
 	if err := shared.Client.Create(ctx, strict); err != nil {
 		t.Fatal(err)
 	}
@@ -278,6 +275,31 @@ func TestModes(t *testing.T) {
 	})
 	if got := outcome(); got != "warn" {
 		t.Errorf("off although it is not permitted: %s", got)
+	}
+}
+
+// warnsOfLabels: a mistyped label causes a warning, both on a namespace's creation and on a later change.
+func warnsOfLabels(t *testing.T) {
+	t.Helper()
+	for name, tt := range map[string]struct{ mode, warning string }{
+		"modes-wrong": {"rejct", "Warning: capvet.dev/mode=rejct does nothing: the modes are audit, warn, reject, off"},
+		"modes-case":  {"Reject", "Warning: capvet.dev/mode=Reject does nothing: the modes are audit, warn, reject, off"},
+		"modes-off":   {"off", ""},
+	} {
+		output, err := kubectl(t, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q,"labels":{"capvet.dev/mode":%q}}}`,
+			name, tt.mode), "create", "-f", "-")
+		if want := strings.TrimPrefix(tt.warning+"\n", "\n") + "namespace/" + name + " created\n"; err != nil || output != want {
+			t.Errorf("%s: %v: %q, want %q", name, err, output, want)
+		}
+	}
+	ns := namespace(t, nil)
+	for fail, warning := range map[string]string{
+		"close": "Warning: capvet.dev/fail=close does nothing: the only value is closed\n", "closed": "",
+	} {
+		output, err := kubectl(t, "", "label", "--overwrite", "namespace", ns, "capvet.dev/fail="+fail)
+		if want := warning + "namespace/" + ns + " labeled\n"; err != nil || output != want {
+			t.Errorf("capvet.dev/fail=%s: %v: %q, want %q", fail, err, output, want)
+		}
 	}
 }
 

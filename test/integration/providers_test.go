@@ -36,7 +36,8 @@ providers:
   env: [{name: PASSWORD, value: %q}]
 `, key, privatePassword), 0o600),
 		os.WriteFile(filepath.Join(dir, "cloud"), fmt.Appendf(nil, `#!/bin/sh
-printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","auth":{"%s":{"username":"%s","password":"%%s"}}}' "$PASSWORD"
+printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry",
+"auth":{"%s":{"username":"%s","password":"%%s"}}}' "$PASSWORD"
 `, key, privateUser), 0o700))
 }
 

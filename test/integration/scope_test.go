@@ -27,7 +27,8 @@ import (
 func pushFiles(t *testing.T, repository string, config v1.Config, files ...testimage.File) string {
 	t.Helper()
 	image, err := testimage.Build(t.Context(), testimage.Spec{
-		Platform: v1.Platform{OS: "linux", Architecture: "arm64"}, Layers: []testimage.Layer{{CreatedBy: "COPY . /", Files: files}}, Config: config,
+		Platform: v1.Platform{OS: "linux", Architecture: "arm64"}, Layers: []testimage.Layer{{CreatedBy: "COPY . /", Files: files}},
+		Config: config,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -53,8 +53,10 @@ func workloads(namespace, name, image string) []client.Object {
 		&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
 		&appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
 		&batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: once}},
-		&batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: "0 0 * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: once}}}},
-		&corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template}},
+		&batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: "0 0 * * *",
+			JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: once}}}},
+		&corev1.ReplicationController{ObjectMeta: meta,
+			Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template}},
 	}
 }
 
@@ -121,7 +123,8 @@ func TestWorkloadLeftAlone(t *testing.T) {
 	}
 	spec := rejecting()
 	spec.Workloads = v1alpha1.WorkloadReject
-	if err := shared.Client.Create(ctx, &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: ns}, Spec: *spec}); err != nil {
+	if err := shared.Client.Create(ctx, &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "own", Namespace: ns},
+		Spec: *spec}); err != nil {
 		t.Fatal(err)
 	}
 	awaitPolicy(t, ns, "own")
@@ -175,9 +178,12 @@ func TestWorkloadLeftAlone(t *testing.T) {
 // TestWorkloadPullSecrets: a template is pulled as its Pods will be.
 func TestWorkloadPullSecrets(t *testing.T) {
 	ns := namespace(t, warning())
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "right", Namespace: ns}, Type: corev1.SecretTypeDockerConfigJson, StringData: map[string]string{
-		corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.private.Host(), privateUser, privatePassword)}}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: ns}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "right", Namespace: ns}, Type: corev1.SecretTypeDockerConfigJson,
+		StringData: map[string]string{
+			corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"username":%q,"password":%q}}}`, shared.private.Host(), privateUser,
+				privatePassword)}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller", Namespace: ns},
+		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "right"}}}
 	for _, object := range []client.Object{secret, account} {
 		if err := shared.Client.Create(ctx, object); err != nil {
 			t.Fatal(err)

@@ -209,7 +209,8 @@ func (p program) command() ([]string, error) {
 			}
 			folders = append(folders, found...)
 		}
-		return []string{filepath.Join(p.root, string(bytes.TrimRight(loader, "\x00"))), "--library-path", strings.Join(folders, ":"), executable}, nil
+		return []string{filepath.Join(p.root, string(bytes.TrimRight(loader, "\x00"))), "--library-path", strings.Join(folders, ":"), executable},
+			nil
 	}
 	return []string{executable}, nil
 }

@@ -18,17 +18,21 @@ func TestParseTrace(t *testing.T) {
 		"nothing": {trace: "12 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=1, si_uid=0} ---\n12 +++ exited with 0 +++\n"},
 		"two": {
 			trace: "12345 capget({version=_LINUX_CAPABILITY_VERSION_1, pid=0}, {effective=0, permitted=0, inheritable=0}) = 0\n" +
-				"12345 capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_NET_RAW, permitted=1<<CAP_NET_RAW, inheritable=0}) = -1 EPERM (Operation not permitted)\n",
+				"12345 capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_NET_RAW, permitted=1<<CAP_NET_RAW, inheritable=0}) = " +
+				"-1 EPERM (Operation not permitted)\n",
 			want: []Call{{"capget", report.ABIV1}, {"capset", report.ABIV3}},
 		},
 		"interrupted": {
-			trace: "7 capget( <unfinished ...>\n8 capset({version=_LINUX_CAPABILITY_VERSION_1, pid=0}, {effective=0, permitted=0, inheritable=0} <unfinished ...>\n" +
+			trace: "7 capget( <unfinished ...>\n8 capset({version=_LINUX_CAPABILITY_VERSION_1, pid=0}, {effective=0, permitted=0, inheritable=0} " +
+				"<unfinished ...>\n" +
 				"7 <... capget resumed>{version=_LINUX_CAPABILITY_VERSION_2, pid=0}, NULL) = 0\n8 <... capset resumed>) = 0\n",
 			want: []Call{{"capset", report.ABIV1}, {"capget", report.ABIV2}},
 		},
-		"no process before it": {trace: "capset({version=_LINUX_CAPABILITY_VERSION_1, pid=0}, NULL) = -1 EFAULT (Bad address)\n", want: []Call{{"capset", report.ABIV1}}},
-		"a probe":              {trace: "7 capget({version=0 /* _LINUX_CAPABILITY_VERSION_??? */, pid=0}, NULL) = -1 EINVAL (Invalid argument)\n", wrong: "no known version"},
-		"no header":            {trace: "7 capget(NULL, NULL) = -1 EFAULT (Bad address)\n", wrong: "no header"},
+		"no process before it": {trace: "capset({version=_LINUX_CAPABILITY_VERSION_1, pid=0}, NULL) = -1 EFAULT (Bad address)\n",
+			want: []Call{{"capset", report.ABIV1}}},
+		"a probe": {trace: "7 capget({version=0 /* _LINUX_CAPABILITY_VERSION_??? */, pid=0}, NULL) = -1 EINVAL (Invalid argument)\n",
+			wrong: "no known version"},
+		"no header": {trace: "7 capget(NULL, NULL) = -1 EFAULT (Bad address)\n", wrong: "no header"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseTrace(strings.NewReader(test.trace))
@@ -43,20 +47,24 @@ func TestParseTrace(t *testing.T) {
 }
 
 func TestContradictions(t *testing.T) {
-	v1 := report.Capset{ABI: report.ABIV1, Calls: []report.Call{{Syscall: "capget", ABI: report.ABIV1}, {Syscall: "capset", ABI: report.ABIV1}}}
+	v1 := report.Capset{ABI: report.ABIV1, Calls: []report.Call{{Syscall: "capget", ABI: report.ABIV1},
+		{Syscall: "capset", ABI: report.ABIV1}}}
 	for name, test := range map[string]struct {
 		verdict report.Capset
 		seen    []Call
 		must    []string
 		want    []string
 	}{
-		"agrees":          {v1, []Call{{"capget", report.ABIV1}, {"capset", report.ABIV1}}, []string{"capget"}, nil},
-		"quiet":           {v1, nil, nil, nil},
-		"none":            {report.Capset{ABI: report.ABINone}, nil, nil, nil},
-		"another version": {v1, []Call{{"capget", report.ABIV3}, {"capget", report.ABIV3}}, []string{"capget"}, []string{"capget v3 was seen, the verdict does not list it"}},
-		"a call not seen": {v1, []Call{{"capget", report.ABIV1}}, []string{"capget", "capset"}, []string{"no capset was seen in a run that should make one"}},
-		"not quiet":       {v1, []Call{{"capset", report.ABIV1}}, nil, []string{"capset v1 was seen in a run that should make no call"}},
-		"a false none":    {report.Capset{ABI: report.ABINone}, []Call{{"capset", report.ABIV1}}, nil, []string{"capset v1 was seen, the verdict does not list it"}},
+		"agrees": {v1, []Call{{"capget", report.ABIV1}, {"capset", report.ABIV1}}, []string{"capget"}, nil},
+		"quiet":  {v1, nil, nil, nil},
+		"none":   {report.Capset{ABI: report.ABINone}, nil, nil, nil},
+		"another version": {v1, []Call{{"capget", report.ABIV3}, {"capget", report.ABIV3}}, []string{"capget"},
+			[]string{"capget v3 was seen, the verdict does not list it"}},
+		"a call not seen": {v1, []Call{{"capget", report.ABIV1}}, []string{"capget", "capset"},
+			[]string{"no capset was seen in a run that should make one"}},
+		"not quiet": {v1, []Call{{"capset", report.ABIV1}}, nil, []string{"capset v1 was seen in a run that should make no call"}},
+		"a false none": {report.Capset{ABI: report.ABINone}, []Call{{"capset", report.ABIV1}}, nil,
+			[]string{"capset v1 was seen, the verdict does not list it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, Contradictions(test.verdict, test.seen, test.must)); diff != "" {
@@ -67,7 +75,8 @@ func TestContradictions(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
-	if got, want := Summary([]Call{{"capset", report.ABIV1}, {"capget", report.ABIV3}, {"capset", report.ABIV1}}), "capset v1 x2, capget v3"; got != want {
+	if got, want := Summary([]Call{{"capset", report.ABIV1}, {"capget", report.ABIV3}, {"capset", report.ABIV1}}),
+		"capset v1 x2, capget v3"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := Summary(nil); got != "nothing" {
@@ -88,7 +97,8 @@ func TestReadTestimony(t *testing.T) {
 		want    string // the offender
 		wrong   string // part of the error
 	}{
-		"an offender":    {console: "[    9.100000] capability: warning: `console' uses 32-bit capabilities\r\n" + served + version + haproxy + done, want: "haproxy"},
+		"an offender": {console: "[    9.100000] capability: warning: `console' uses 32-bit capabilities\r\n" + served + version + haproxy +
+			done, want: "haproxy"},
 		"the control":    {console: served + version + witness + done, want: "witness"},
 		"nobody":         {console: served + version + done, wrong: "warned of nobody"},
 		"not served":     {console: version + haproxy + done, wrong: "did not come to its end"},

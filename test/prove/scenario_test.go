@@ -83,7 +83,8 @@ func nginx() []scenario {
 			for _, name := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 				fmt.Fprintf(&paths, "  %s_temp_path %s/%s;\n", name, folder, name)
 			}
-			return fmt.Sprintf("daemon off;\nworker_processes 1;\nuser nobody nogroup;\npid %s/pid;\nerror_log stderr;\nevents { worker_connections 16; }\n"+
+			return fmt.Sprintf("daemon off;\nworker_processes 1;\nuser nobody nogroup;\npid %s/pid;\nerror_log stderr;\nevents { "+
+				"worker_connections 16; }\n"+
 				"http {\n  access_log off;\n%s  server {\n    listen unix:%s/socket;\n    location / { return 200; }\n"+
 				"    location /away { %sproxy_pass http://127.0.0.1:9; }\n  }\n}\n", folder, paths.String(), folder, proxy)
 		}

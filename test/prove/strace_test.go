@@ -54,7 +54,8 @@ func TestStrace(t *testing.T) {
 			t.Run(p.name+"/"+s.name, func(t *testing.T) {
 				seen, err := trace(t, p, s)
 				row := func(observed, agree string) {
-					rows = append(rows, fmt.Sprintf("%s\t%s by %s\t%s\t%s\t%s", p.name, p.verdict.Capset.ABI, p.verdict.Capset.Basis, s.name, observed, agree))
+					rows = append(rows, fmt.Sprintf("%s\t%s by %s\t%s\t%s\t%s", p.name, p.verdict.Capset.ABI, p.verdict.Capset.Basis, s.name, observed,
+						agree))
 				}
 				if err != nil {
 					row("-", "could not be run")

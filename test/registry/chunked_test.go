@@ -69,7 +69,8 @@ func TestZstdChunked(t *testing.T) {
 
 	scan := func(more ...string) report.Report {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), capvet, append([]string{"scan", "--output", "json", "--plain-http", r.Host(), reference.Name()}, more...)...)
+		command := exec.CommandContext(t.Context(), capvet,
+			append([]string{"scan", "--output", "json", "--plain-http", r.Host(), reference.Name()}, more...)...)
 		output, err := command.Output()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 3 {

@@ -85,7 +85,8 @@ func TestArtifacts(t *testing.T) {
 			t.Run("plugin", func(t *testing.T) { plugin(t, filepath.Join(first, name), m.Metadata.Name, p.Bin) })
 		}
 	}
-	if diff := cmp.Diff(map[string]bool{"linux/amd64": true, "linux/arm64": true, "darwin/amd64": true, "darwin/arm64": true}, platforms); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"linux/amd64": true, "linux/arm64": true, "darwin/amd64": true, "darwin/arm64": true},
+		platforms); diff != "" {
 		t.Errorf("platforms: %s", diff)
 	}
 }

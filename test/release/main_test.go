@@ -75,7 +75,8 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) (s
 func makeTarget(t *testing.T, dist, target string, variables ...string) string {
 	t.Helper()
 	// This test may itself run under make, whose flags are not for this one.
-	output, err := run(t, shared.root, []string{"MAKEFLAGS=", "MFLAGS="}, "make", append([]string{"--no-print-directory", target, "DIST=" + dist, "VERSION=" + version}, variables...)...)
+	output, err := run(t, shared.root, []string{"MAKEFLAGS=", "MFLAGS="}, "make",
+		append([]string{"--no-print-directory", target, "DIST=" + dist, "VERSION=" + version}, variables...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

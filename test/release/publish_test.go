@@ -93,7 +93,8 @@ func TestChartPackage(t *testing.T) {
 	if packed.Version != packed.AppVersion {
 		t.Errorf("version %s, appVersion %s: both are the release's", packed.Version, packed.AppVersion)
 	}
-	rendered, err := run(t, dist, nil, shared.helm, "template", "capvet", archive, "--kube-version", "1.37.2", "--show-only", "templates/deployment.yaml")
+	rendered, err := run(t, dist, nil, shared.helm, "template", "capvet", archive, "--kube-version", "1.37.2", "--show-only",
+		"templates/deployment.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,8 @@ func TestChartPackage(t *testing.T) {
 		Name      string   `json:"name"`
 		Platforms []string `json:"platforms"`
 	}
-	if err := yaml.UnmarshalStrict([]byte(packed.Annotations["artifacthub.io/images"]), &images); err != nil || len(images) != 1 || images[0].Image != image {
+	if err := yaml.UnmarshalStrict([]byte(packed.Annotations["artifacthub.io/images"]), &images); err != nil || len(images) != 1 ||
+		images[0].Image != image {
 		t.Errorf("artifacthub.io/images: %v %v, want %s", images, err, image)
 	}
 	var links []struct{ Name, URL string }

@@ -39,7 +39,8 @@ func TestSBOM(t *testing.T) {
 				listed[c.Name+" "+c.Version] = true
 			}
 			modules, err := run(t, shared.root, []string{"GOOS=linux", "GOARCH=" + arch, "CGO_ENABLED=0"},
-				"go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", "./"+filepath.ToSlash(filepath.Join("cmd", program)))
+				"go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}",
+				"./"+filepath.ToSlash(filepath.Join("cmd", program)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,7 +27,8 @@ func TestWorkflows(t *testing.T) {
 	for _, file := range files {
 		text := string(readFile(t, file))
 		for _, match := range uses.FindAllStringSubmatch(text, -1) {
-			if action := match[1]; !strings.HasPrefix(action, "./") && (!pinned.MatchString(action) || !regexp.MustCompile(`^ # v[0-9.]+$`).MatchString(match[2])) {
+			if action := match[1]; !strings.HasPrefix(action, "./") &&
+				(!pinned.MatchString(action) || !regexp.MustCompile(`^ # v[0-9.]+$`).MatchString(match[2])) {
 				t.Errorf("%s: %s is not pinned by commit, with its version beside it", filepath.Base(file), action)
 			}
 		}
@@ -47,7 +48,8 @@ func TestReleaseNotes(t *testing.T) {
 	dir := t.TempDir()
 	makefile := filepath.Join(shared.root, "Makefile")
 	if err := os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n\n## [Unreleased]\n\n### Added\n\n- later\n\n"+
-		"## [1.2.0] - 2030-01-02\n\n### Fixed\n\n- this\n\n## [1.1.0] - 2029-01-02\n\n- older\n\n[1.2.0]: https://example.com/1.2.0\n"), 0o600); err != nil {
+		"## [1.2.0] - 2030-01-02\n\n### Fixed\n\n- this\n\n## [1.1.0] - 2029-01-02\n\n- older\n\n[1.2.0]: https://example.com/1.2.0\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := []string{"MAKEFLAGS=", "MFLAGS="}
@@ -57,7 +59,8 @@ func TestReleaseNotes(t *testing.T) {
 			t.Errorf("%s: %v %q", version, err, notes)
 		}
 	}
-	if _, err := run(t, dir, env, "make", "--no-print-directory", "-f", makefile, "release-notes", "VERSION=v1.2"); err == nil || !strings.Contains(err.Error(), "has nothing under [1.2]") {
+	if _, err := run(t, dir, env, "make", "--no-print-directory", "-f", makefile, "release-notes", "VERSION=v1.2"); err == nil ||
+		!strings.Contains(err.Error(), "has nothing under [1.2]") {
 		t.Errorf("v1.2: %v", err)
 	}
 	if _, err := run(t, shared.root, env, "make", "--no-print-directory", "release-check", "VERSION=v0.0.9"); err == nil {

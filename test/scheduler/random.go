@@ -172,9 +172,10 @@ func (r Random) affinity() *corev1.Affinity {
 	case 1:
 		return &corev1.Affinity{}
 	case 2: // and nothing is required
-		return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
-			{Weight: 1, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{r.requirement()}}},
-		}}}
+		return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+				{Weight: 1, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{r.requirement()}}},
+			}}}
 	}
 	var required corev1.NodeSelector
 	for range 1 + r.IntN(3) {
@@ -202,7 +203,8 @@ func (r Random) term() corev1.NodeSelectorTerm {
 func (r Random) requirement() corev1.NodeSelectorRequirement {
 	key := pick(r, append(labelKeys(), archLabel, archLabel, oldArchLabel)...)
 	requirement := corev1.NodeSelectorRequirement{Key: key, Operator: pick(r,
-		corev1.NodeSelectorOpIn, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn, corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist)}
+		corev1.NodeSelectorOpIn, corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn, corev1.NodeSelectorOpExists,
+		corev1.NodeSelectorOpDoesNotExist)}
 	if key == "cores" {
 		requirement.Operator = pick(r, requirement.Operator, corev1.NodeSelectorOpGt, corev1.NodeSelectorOpLt)
 	}

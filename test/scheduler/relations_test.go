@@ -82,7 +82,8 @@ func relations() []relation {
 			}
 			isKnown := func(n *corev1.Node) bool { return slices.Contains(e.known, n.Name) }
 			expected := func(n *corev1.Node) bool {
-				return isKnown(n) || labelled(n) && (len(e.known) == 0 || slices.Contains(e.asks(), n.Name) || slices.Contains(e.always, n.Labels[archLabel]))
+				return isKnown(n) || labelled(n) && (len(e.known) == 0 || slices.Contains(e.asks(), n.Name) ||
+					slices.Contains(e.always, n.Labels[archLabel]))
 			}
 			most := e.architectures(e.settled.Nodes, isKnown)
 			for _, arch := range e.bySpec() {

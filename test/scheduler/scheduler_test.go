@@ -106,7 +106,8 @@ func compare(t *testing.T, program string, seed uint64, gates string, mayCompare
 						continue
 					}
 					if broken[relation.name]++; broken[relation.name] == 1 { // one of a kind is enough to read
-						t.Errorf("seed %d, %s: capvet says %v, want at least %v, at most %v\n%s", seed+uint64(i), relation.name, b.got, b.atLeast, b.atMost, e)
+						t.Errorf("seed %d, %s: capvet says %v, want at least %v, at most %v\n%s", seed+uint64(i), relation.name, b.got, b.atLeast, b.atMost,
+							e)
 					}
 				}
 			}

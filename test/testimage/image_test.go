@@ -127,7 +127,8 @@ func TestSpecials(t *testing.T) {
 		"removed": {spec.Without(OfficialPath), []string{"usr/local/sbin/.wh.haproxy"}},
 		"moved": {spec.Moved(DistributionPath, origin.Executable),
 			[]string{"usr/sbin/haproxy -> ../../usr/lib/haproxy-private/haproxy", "usr/lib/haproxy-private/haproxy"}},
-		"opaque and hard link": {spec.With(Layer{Files: []File{Opaque("/usr/local/sbin"), {Path: "/a", Data: []byte("a")}, {Path: "/b", Hardlink: "/a"}}}),
+		"opaque and hard link": {spec.With(Layer{Files: []File{Opaque("/usr/local/sbin"), {Path: "/a", Data: []byte("a")},
+			{Path: "/b", Hardlink: "/a"}}}),
 			[]string{"usr/local/sbin/.wh..wh..opq", "a", "b -> a"}},
 		"oversized": {spec.With(Layer{Files: []File{Zeros("/zeros", 10<<20)}}), []string{"zeros"}},
 		"zstd":      {spec.With(Layer{Files: []File{{Path: "/d", Mode: fs.ModeDir}}, MediaType: types.OCILayerZStd}), []string{"d/"}},
@@ -179,7 +180,8 @@ func TestIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if attested, err := statement.Manifest(); err != nil || len(attested.Layers) != 1 || attested.Layers[0].MediaType != "application/vnd.in-toto+json" {
+	if attested, err := statement.Manifest(); err != nil || len(attested.Layers) != 1 ||
+		attested.Layers[0].MediaType != "application/vnd.in-toto+json" {
 		t.Errorf("the attestation's manifest: %+v, %v", attested, err)
 	}
 
@@ -190,7 +192,8 @@ func TestIndex(t *testing.T) {
 	if err := validate.Index(single); err != nil {
 		t.Error(err)
 	}
-	if manifest, err = single.IndexManifest(); err != nil || len(manifest.Manifests) != 1 || manifest.Manifests[0].Platform.Architecture != "amd64" {
+	if manifest, err = single.IndexManifest(); err != nil || len(manifest.Manifests) != 1 ||
+		manifest.Manifests[0].Platform.Architecture != "amd64" {
 		t.Errorf("an index of one: %+v, %v", manifest, err)
 	}
 }

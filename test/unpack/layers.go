@@ -189,7 +189,8 @@ func Random(r *rand.Rand, below [][]Entry) []Entry {
 	var entries []Entry
 	for i := range 1 + r.IntN(7) {
 		n := name()
-		e := Entry{Kind: tar.TypeReg, Name: n, Text: fmt.Sprintf("%d.%d", len(below), i), Format: []tar.Format{tar.FormatPAX, tar.FormatGNU}[r.IntN(2)]}
+		e := Entry{Kind: tar.TypeReg, Name: n, Text: fmt.Sprintf("%d.%d", len(below), i),
+			Format: []tar.Format{tar.FormatPAX, tar.FormatGNU}[r.IntN(2)]}
 		switch r.IntN(11) {
 		case 0, 1:
 			e.Kind, e.Name, e.Text = tar.TypeDir, n+"/", ""

@@ -105,7 +105,9 @@ func build(ctx context.Context, p platform, version string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "capvet")
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", binary, "./cmd/capvet") //nolint:gosec // the version was checked
+	//nolint:gosec // the version was checked
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o",
+		binary, "./cmd/capvet")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch)
 	if text, err := command.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("building for %s/%s: %w", p.os, p.arch, err), errors.New(string(text)))

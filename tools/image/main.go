@@ -58,7 +58,9 @@ func run(ctx context.Context, output, version string) (v1.Hash, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range []string{"amd64", "arm64"} {
 		dir := filepath.Join(work, arch)
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o", dir+"/", "./cmd/...") //nolint:gosec // the version is the command line's own
+		//nolint:gosec // the version is the command line's own
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+version, "-o",
+			dir+"/", "./cmd/...")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 		if text, err := build.CombinedOutput(); err != nil {
 			return v1.Hash{}, errors.Join(fmt.Errorf("building for %s: %w", arch, err), errors.New(string(text)))

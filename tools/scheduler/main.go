@@ -124,7 +124,8 @@ func newScheduler(ctx context.Context, nodes fwk.SharedLister) (framework.Framew
 		names.NodeAffinity:      runtime.FactoryAdapter(features, nodeaffinity.New),
 		names.DefaultBinder:     defaultbinder.New,
 	}
-	filters := config.PluginSet{Enabled: []config.Plugin{{Name: names.NodeUnschedulable}, {Name: names.NodeName}, {Name: names.TaintToleration}, {Name: names.NodeAffinity}}}
+	filters := config.PluginSet{Enabled: []config.Plugin{{Name: names.NodeUnschedulable}, {Name: names.NodeName},
+		{Name: names.TaintToleration}, {Name: names.NodeAffinity}}}
 	profile := &config.KubeSchedulerProfile{
 		SchedulerName: corev1.DefaultSchedulerName,
 		Plugins: &config.Plugins{

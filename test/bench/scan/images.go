@@ -31,7 +31,8 @@ type image struct {
 }
 
 func (i image) String() string {
-	return fmt.Sprintf("%s: %.0f MB packed in %d layers, HAProxy in number %d from the top", i.Name, float64(i.Bytes)/1e6, len(i.Layers), len(i.Needed))
+	return fmt.Sprintf("%s: %.0f MB packed in %d layers, HAProxy in number %d from the top", i.Name, float64(i.Bytes)/1e6, len(i.Layers),
+		len(i.Needed))
 }
 
 // base is what a small base image holds, as far as size goes.
@@ -42,7 +43,8 @@ var base = []string{
 }
 
 // added is what the typical image adds to it.
-var added = []string{"ca-certificates", "openssl", "libssl3t64", "liblua5.4-0", "libpcre2-8-0", "perl-modules-5.40", "libperl5.40", "libpython3.13-minimal", "libpython3.13-stdlib"}
+var added = []string{"ca-certificates", "openssl", "libssl3t64", "liblua5.4-0", "libpcre2-8-0", "perl-modules-5.40", "libperl5.40",
+	"libpython3.13-minimal", "libpython3.13-stdlib"}
 
 // bulk makes the large image large: each is a layer in turn.
 var bulk = []string{
@@ -91,7 +93,8 @@ func pushImages(ctx context.Context, host string, scale float64) ([]image, error
 		}
 		large = append(large, l)
 	}
-	entry := testimage.Layer{CreatedBy: "COPY", Files: []testimage.File{{Path: "/usr/local/bin", Mode: 0o755 | fs.ModeDir}, {Path: "/usr/local/bin/docker-entrypoint.sh", Mode: 0o755, Data: []byte("#!/bin/sh\nexec \"$@\"\n")}}}
+	entry := testimage.Layer{CreatedBy: "COPY", Files: []testimage.File{{Path: "/usr/local/bin", Mode: 0o755 | fs.ModeDir},
+		{Path: "/usr/local/bin/docker-entrypoint.sh", Mode: 0o755, Data: []byte("#!/bin/sh\nexec \"$@\"\n")}}}
 	zstded := func(layers []testimage.Layer) []testimage.Layer {
 		layers = slices.Clone(layers)
 		for i := range layers {
@@ -107,7 +110,8 @@ func pushImages(ctx context.Context, host string, scale float64) ([]image, error
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	b := builder{ctx: ctx, dir: dir, host: host, platform: v1.Platform{OS: "linux", Architecture: "arm64"}, built: map[string]mutate.Addendum{}}
+	b := builder{ctx: ctx, dir: dir, host: host, platform: v1.Platform{OS: "linux", Architecture: "arm64"},
+		built: map[string]mutate.Addendum{}}
 	var images []image
 	for _, spec := range []struct {
 		name   string
@@ -161,7 +165,8 @@ type builder struct {
 
 // push builds an image and pushes it. change makes something else of its layers,
 // in a file of the builder's folder; nil: nothing.
-func (b builder) push(tag string, layers []testimage.Layer, change func(v1.Layer, string) (v1.Layer, map[string]string, error)) (image, error) {
+func (b builder) push(tag string, layers []testimage.Layer,
+	change func(v1.Layer, string) (v1.Layer, map[string]string, error)) (image, error) {
 	whole, err := testimage.Build(b.ctx, testimage.Spec{Platform: b.platform})
 	if err != nil {
 		return image{}, err

@@ -14,10 +14,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/capvet/capvet/test/harness"
 	"github.com/capvet/capvet/test/registry"
@@ -28,21 +26,15 @@ import (
 const defaultScale = 0.35
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var err error
-	switch {
-	case len(os.Args) > 1 && os.Args[1] == floorCommand:
-		err = floor(ctx, os.Args[2:])
-	case len(os.Args) == 3 && os.Args[1] == imagesCommand:
-		err = writeImages(ctx, os.Args[2])
-	default:
-		err = run(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench-scan:", err)
-		os.Exit(1)
-	}
+	harness.Main("bench-scan", func(ctx context.Context) (int, error) {
+		switch {
+		case len(os.Args) > 1 && os.Args[1] == floorCommand:
+			return 0, floor(ctx, os.Args[2:])
+		case len(os.Args) == 3 && os.Args[1] == imagesCommand:
+			return 0, writeImages(ctx, os.Args[2])
+		}
+		return 0, run(ctx)
+	})
 }
 
 // imagesCommand makes this program build and push the images: the memory that it
@@ -74,10 +66,11 @@ func writeImages(ctx context.Context, host string) (err error) {
 }
 
 func run(ctx context.Context) (err error) {
-	tools := os.Getenv("CAPVET_REGISTRY_TOOLS")
-	if tools == "" {
-		return errors.New("CAPVET_REGISTRY_TOOLS is not set: run make bench-scan, which builds what it names")
+	folders, err := harness.Environment("bench-scan", "CAPVET_REGISTRY_TOOLS")
+	if err != nil {
+		return err
 	}
+	tools := folders[0]
 	root, err := harness.Root()
 	if err != nil {
 		return err

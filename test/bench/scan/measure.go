@@ -46,7 +46,8 @@ func commands(capvet, crane, syft, self string, i image) []command {
 	}
 	// tar's early end breaks the pipe, of which crane complains.
 	export := func(tar string) []string {
-		return []string{"sh", "-c", `"$1" export --insecure --platform linux/arm64 "$2" - 2>/dev/null | ` + tar + ` usr/local/sbin/haproxy >/dev/null`, "sh", crane, i.Reference}
+		return []string{"sh", "-c", `"$1" export --insecure --platform linux/arm64 "$2" - 2>/dev/null | ` + tar +
+			` usr/local/sbin/haproxy >/dev/null`, "sh", crane, i.Reference}
 	}
 	scan := func(more ...string) []string {
 		return append([]string{capvet, "scan", "--output", "json", "--plain-http", host, i.Reference}, more...)
@@ -102,7 +103,8 @@ func (m *measurer) measure(ctx context.Context, c command) error {
 	}
 	best := slices.MinFunc(all, func(a, b figure) int { return int(a.wall - b.wall) })
 	m.figures[[2]string{c.image, c.name}] = best
-	fmt.Printf("%-36s %9.3f %9.3f %9.1f %11.2f\n", c.name, best.wall.Seconds(), best.cpu.Seconds(), float64(best.peak)/(1<<20), float64(best.read)/1e6)
+	fmt.Printf("%-36s %9.3f %9.3f %9.1f %11.2f\n", c.name, best.wall.Seconds(), best.cpu.Seconds(), float64(best.peak)/(1<<20),
+		float64(best.read)/1e6)
 	return nil
 }
 
@@ -155,7 +157,8 @@ func (m *measurer) sent() (int64, error) {
 func (m *measurer) compare(images []image) {
 	fmt.Printf("\n%-16s %-22s %s\n", "ratios", "", "wall time, CPU time, bytes read")
 	for _, i := range images {
-		for _, pair := range [][2]string{{scanWhole, craneWhole}, {scanWhole, floorAll}, {scanTables, craneWhole}, {scanTables, scanWhole}, {scanWhole, syftWhole}, {scanFirst, craneFirst}, {scanFirst, floorFirst}} {
+		for _, pair := range [][2]string{{scanWhole, craneWhole}, {scanWhole, floorAll}, {scanTables, craneWhole}, {scanTables, scanWhole},
+			{scanWhole, syftWhole}, {scanFirst, craneFirst}, {scanFirst, floorFirst}} {
 			a, ok := m.figures[[2]string{i.Name, pair[0]}]
 			b, both := m.figures[[2]string{i.Name, pair[1]}]
 			if !ok || !both {

@@ -71,29 +71,6 @@ func expand(makefile, word string) []string {
 	return []string{word}
 }
 
-// TestMakeHelp: each target of the Makefile has a description and a category,
-// and its line in make help fits 100 columns.
-func TestMakeHelp(t *testing.T) {
-	makefile := read(t, filepath.Join("..", ".."), "Makefile")
-	described := regexp.MustCompile(`(?m)^([a-z-]+):.*## (.+)$`).FindAllStringSubmatch(makefile, -1)
-	var targets []string
-	for _, match := range described {
-		targets = append(targets, match[1])
-		if line := "  " + match[1] + strings.Repeat(" ", max(1, 19-len(match[1]))) + match[2]; len(line) > 100 {
-			t.Errorf("%d columns: %s", len(line), line)
-		}
-	}
-	for _, match := range regexp.MustCompile(`(?m)^\.PHONY: (.+)$`).FindAllStringSubmatch(makefile, -1) {
-		if !slices.Contains(targets, match[1]) {
-			t.Errorf("make %s has no description", match[1])
-		}
-	}
-	first := strings.Index(makefile, "\n##@ ")
-	if first < 0 || first > strings.Index(makefile, "\n.PHONY: ") {
-		t.Error("the first target has no category")
-	}
-}
-
 func read(t *testing.T, path ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(path...))

@@ -13,7 +13,7 @@ import (
 )
 
 // TestEveryLaneIsAJob: the CI workflow runs the same make targets, with the same
-// arguments, as .ci/run, each in a job with a timeout.
+// arguments, as .ci/run, each in a job with a timeout, in the Dockerfile's builder.
 func TestEveryLaneIsAJob(t *testing.T) {
 	root := filepath.Join("..", "..")
 	makefile := read(t, root, "Makefile")
@@ -25,8 +25,9 @@ func TestEveryLaneIsAJob(t *testing.T) {
 	}
 	var workflow struct {
 		Jobs map[string]struct {
-			Timeout  string `json:"timeout-minutes"`
-			Strategy struct {
+			Timeout   string `json:"timeout-minutes"`
+			Container struct{ Image string }
+			Strategy  struct {
 				Matrix struct {
 					Include []struct {
 						Lane, Make string
@@ -41,11 +42,14 @@ func TestEveryLaneIsAJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	job := workflow.Jobs["lane"]
-	if !slices.ContainsFunc(job.Steps, func(s struct{ Run string }) bool { return strings.HasSuffix(s.Run, "make ${{ matrix.make }}") }) {
+	if !slices.Contains(job.Steps, struct{ Run string }{"make ${{ matrix.make }}"}) {
 		t.Error("no step runs make ${{ matrix.make }}")
 	}
 	if job.Timeout != "${{ matrix.minutes }}" {
 		t.Errorf("the timeout is %q", job.Timeout)
+	}
+	if image := job.Container.Image; image == "" || !strings.Contains(read(t, root, "Dockerfile"), "ARG GO_IMAGE="+image+"\n") {
+		t.Errorf("the Dockerfile does not build with %q", image)
 	}
 	var jobs []string
 	for _, lane := range job.Strategy.Matrix.Include {

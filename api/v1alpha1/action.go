@@ -68,8 +68,8 @@ const (
 	BinariesAll BinarySelection = "All"
 )
 
-// Stricter returns the stricter of a and b. An unknown action ranks as
-// ActionIgnore.
+// Stricter returns the stricter of a and b. A value that is no known action
+// ranks as ActionIgnore.
 func Stricter(a, b Action) Action {
 	if b.strictness() > a.strictness() {
 		return b

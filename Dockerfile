@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# The builder runs on the machine's own architecture and compiles for the
-# target's: no emulation.
+# The builder runs on the host's architecture and cross-compiles, so it needs no
+# emulation.
 ARG GO_IMAGE=docker.io/library/golang:1.26.8@sha256:3c3e25a4da13fd0478eed2df1eb35a0e667094a7124d3993a6a1d30f71c17e79
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src

@@ -1,78 +1,83 @@
-# capvet. `make help` lists every target; all of them set up what they need.
+# `make help` lists the targets. Each target builds or fetches the tools that it needs.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-# -race needs cgo and a C compiler; a machine without one still tests.
+# The race detector needs cgo and a C compiler. Without a compiler the lanes run without it.
 RACE := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 GO_TEST := go test $(RACE)
 
+##@ Use
+
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-
-##@ Use
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/webhook and bin/capvet
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: ## a real API server, registry and webhook with three namespaces; DEMO_EXIT=1 checks and exits
+demo: ## run an API server, a registry and the webhook; DEMO_EXIT=1 checks and exits
 	@go run ./test/demo
 
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-chart test-alerts test-release test-corpus ## everything
+test: test-race test-integration test-chart test-alerts test-release test-corpus ## run the lanes test-race to test-corpus
 
 .PHONY: test-unit
-test-unit: ## what needs nothing but Go; seconds
-	$(GO_TEST) ./...
+test-unit: ## run the unit tests without the race detector: needs only Go
+	@echo "make test-unit: unit tests without the race detector; under a minute with a warm build cache, UNITCOLD without one"
+	@go test ./...
+
+.PHONY: test-race
+test-race: ## run the unit tests with the race detector: needs Go and a C compiler
+	@echo "make test-race: unit tests$(if $(RACE), with the race detector,: there is no C compiler for the race detector); RACEWARM with a warm build cache, RACECOLD without one"
+	@$(GO_TEST) ./...
 
 .PHONY: test-integration
-# The webhook under test is built by the tests, which go's cache of results does
-# not see: it must not be asked.
-test-integration: ## against a real kube-apiserver, etcd, kube-controller-manager, registry, unpackers and the scheduler's own plugins
+# The tests build the webhook themselves. go's result cache does not track that build, so -count=1 bypasses it.
+test-integration: ## test with a control plane, a registry, layer unpackers and scheduler plugins
 	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && chunked=$$(tools/ensure chunked) && scheduler=$$(tools/ensure scheduler) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack CAPVET_CHUNKED_TOOLS=$$chunked CAPVET_SCHEDULER_TOOLS=$$scheduler \
 		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/... ./test/scheduler/...
 
 .PHONY: test-chart
-test-chart: ## the Helm chart and config/: unit tests, rendered, validated and lived with on a real API server; UPDATE=-update writes the golden render anew
+test-chart: ## test the Helm chart and config/; UPDATE=-update rewrites the golden file
 	unittest=$$(tools/ensure unittest) && $$unittest/helm-unittest --strict charts/capvet
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && certmanager=$$(tools/ensure certmanager) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry CAPVET_CERTMANAGER_TOOLS=$$certmanager $(GO_TEST) -count=1 -v -tags chart -timeout 20m ./test/chart/... $(UPDATE)
 
 .PHONY: test-alerts
-test-alerts: ## the alerts and the dashboard: promtool, and a real Prometheus that scrapes a real webhook until each alert fires
+test-alerts: ## test the alerts and the dashboard with promtool and Prometheus
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && prometheus=$$(tools/ensure prometheus) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_PROMETHEUS_TOOLS=$$prometheus $(GO_TEST) -count=1 -tags alerts -timeout 20m ./test/alerts/...
 
 .PHONY: test-release
-test-release: ## what a release is made of: archives, krew's manifest with the real kubectl, SBOMs, the pushed image, the chart's package, the workflows
+test-release: ## test the release artifacts, the published image and chart, and the workflows
 	assets=$$(tools/ensure controlplane) && helm=$$(tools/ensure helm) && registry=$$(tools/ensure registry) && release=$$(tools/ensure release) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_HELM_TOOLS=$$helm CAPVET_REGISTRY_TOOLS=$$registry CAPVET_RELEASE_TOOLS=$$release \
 		$(GO_TEST) -count=1 -tags release -timeout 20m ./test/release/...
 
 .PHONY: test-corpus
-test-corpus: ## verdicts on Debian's own HAProxy and nginx packages, on HAProxy built against musl, and on a labelled corpus where there is one
+test-corpus: ## test verdicts on Debian packages, musl builds and the labelled corpus
 	$(GO_TEST) -tags corpus -timeout 45m ./test/corpus/... ./test/debian/... ./test/musl/... ./test/testimage/...
 
 .PHONY: test-image
-test-image: ## the Dockerfile, built with buildah, equals what tools/image assembles, twice; as root on Debian it installs what it needs
+test-image: ## compare the Dockerfile's image with that of tools/image; needs root
 	CGO_ENABLED=0 go test -tags image -count=1 -timeout 30m -v ./test/image
 
 .PHONY: prove
-prove: ## verdicts against what strace and an arm64 kernel's log say when the same programs run; as root on Debian it installs what it needs
+prove: ## compare verdicts with strace and an arm64 kernel log; installs packages as root
 	CGO_ENABLED=0 go test -tags prove -count=1 -timeout 60m -v ./test/prove
 
 .PHONY: fuzz
-# A count, not a time: go's fuzzer at times reports its own deadline as a failure.
+# A count of inputs instead of a time, because go's fuzzer sometimes reports its own deadline as a failure.
 FUZZTIME ?= 50000x
-fuzz: ## run every fuzz target for FUZZTIME (50000x: inputs)
+fuzz: ## run each fuzz target with FUZZTIME inputs (default 50000x)
 	@set -e; for package in $$(go list ./internal/... ./cmd/...); do \
 		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
@@ -80,23 +85,23 @@ fuzz: ## run every fuzz target for FUZZTIME (50000x: inputs)
 	done
 
 .PHONY: bench
-bench: ## what a user waits for: analysis in MB/s, a cold scan against crane export | tar
+bench: ## measure analysis throughput and cold scans
 	go test -run '^$$' -bench . -benchmem ./internal/...
 	assets=$$(tools/ensure controlplane) && tools=$$(tools/ensure registry) && KUBEBUILDER_ASSETS=$$assets CAPVET_REGISTRY_TOOLS=$$tools \
 		go test -tags bench -run "^$$" -bench . -benchtime 5x ./test/bench/...
 
 .PHONY: bench-scan
-bench-scan: ## cold scans of three images, as gzip, zstd and eStargz, against crane, syft and the floor; CAPVET_BENCH_SCALE=1 is the full size, CAPVET_BENCH_IMAGES=large,... some of them
+bench-scan: ## compare cold scans with crane and syft; see docs/performance.md for settings
 	tools=$$(tools/ensure registry) && syft=$$(tools/ensure syft) && CAPVET_REGISTRY_TOOLS=$$tools CAPVET_SYFT_TOOLS=$$syft go run ./test/bench/scan
 
 .PHONY: bench-load
-bench-load: ## warm admissions per second and p50/p99 through TLS, beside a controller-runtime webhook that does nothing and pod-security-admission's own
+bench-load: ## compare warm admissions with a no-op webhook and pod-security-admission
 	podsecurity=$$(tools/ensure podsecurity) && CAPVET_PODSECURITY_TOOLS=$$podsecurity go test -tags load -count=1 -run 'TestLoad$$' -v ./internal/admission
 
-##@ Keep
+##@ Maintain
 
 .PHONY: generate
-generate: ## CRDs, RBAC and deepcopy from their markers; the chart's copies and README
+generate: ## generate CRDs, RBAC, deepcopy and the chart's README
 	@tools=$$(tools/ensure dev) && set -x && \
 	$$tools/controller-gen object paths=./api/... && \
 	$$tools/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases && \
@@ -106,45 +111,49 @@ generate: ## CRDs, RBAC and deepcopy from their markers; the chart's copies and 
 	@helm=$$(tools/ensure helm) && $$helm/helm-docs --chart-search-root charts --log-level error
 
 .PHONY: lint
-lint: ## golangci-lint with .golangci.yaml, actionlint on the workflows
+lint: ## run golangci-lint and actionlint
 	@tools=$$(tools/ensure dev) && $$tools/golangci-lint run && $$tools/golangci-lint fmt --diff
 	@tools=$$(tools/ensure release) && $$tools/actionlint -shellcheck= -pyflakes=
 
 .PHONY: verify
-verify: generate ## fail when a generated file or go.mod is not what it should be
+verify: generate ## fail if a generated file or go.mod is out of date
 	go mod tidy
 	go mod verify
 	git diff --exit-code -- api config charts go.mod go.sum
 
 .PHONY: image
-image: ## build the image with docker, podman or buildah; without any, an OCI layout of the same content in bin/image
+image: ## build the image with docker, podman or buildah, else an OCI layout in bin/image
 	@engine=$$(command -v docker || command -v podman || command -v buildah) && $$engine info >/dev/null 2>&1 || { \
 		echo "make image: no working docker, podman or buildah; assembling bin/image" >&2; \
 		exec go run ./tools/image -version $(VERSION); }; \
 	$$engine build --build-arg VERSION=$(VERSION) -t capvet:$(VERSION) .
 
-##@ Release, see docs/releasing.md
+.PHONY: clean
+clean: ## remove bin and dist
+	rm -rf bin $(DIST)
+
+##@ Release (see docs/releasing.md)
 
 DIST ?= dist
 IMAGE ?= ghcr.io/capvet/capvet
 CRANE_FLAGS ?=
 
 .PHONY: release-check
-release-check: release-notes ## fail when VERSION is not that of the chart, or the changelog has nothing on it
+release-check: release-notes ## fail if the chart or the changelog does not have VERSION
 	@chart=$$(sed -n 's/^version: //p' charts/capvet/Chart.yaml) && [ "v$$chart" = "$(VERSION)" ] || { \
 		echo "make release-check: the version is $(VERSION), but that of charts/capvet/Chart.yaml is $$chart: change it, or tag v$$chart" >&2; exit 1; }
 
 .PHONY: release-notes
-release-notes: ## what CHANGELOG.md says of VERSION
+release-notes: ## print VERSION's section of CHANGELOG.md
 	@awk -v heading='## [$(VERSION:v%=%)]' 'index($$0, "## ") == 1 || /^\[.*\]: / { on = index($$0, heading) == 1; next } on { print; found = found || NF } END { exit !found }' CHANGELOG.md || { \
 		echo "make release-notes: CHANGELOG.md has nothing under [$(VERSION:v%=%)]" >&2; exit 1; }
 
 .PHONY: release-artifacts
-release-artifacts: ## the command line's archives, SHA256SUMS and krew's manifest, in dist
+release-artifacts: ## build the CLI archives, SHA256SUMS and the krew manifest in dist
 	go run ./tools/artifacts -version $(VERSION) -output $(DIST)
 
 .PHONY: sbom
-sbom: ## what each program in the image is made of, as CycloneDX, in dist
+sbom: ## write a CycloneDX SBOM of each program to dist
 	@mkdir -p $(DIST) && tools=$$(tools/ensure release) && work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
 	for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o "$$work/" ./cmd/... || exit; \
@@ -156,14 +165,10 @@ sbom: ## what each program in the image is made of, as CycloneDX, in dist
 	done
 
 .PHONY: chart-package
-chart-package: ## the chart as a package, in dist
+chart-package: ## package the chart in dist
 	@helm=$$(tools/ensure helm) && $$helm/helm package charts/capvet --destination $(DIST)
 
 .PHONY: push-image
-push-image: ## assemble the image for amd64 and arm64, push it as IMAGE:VERSION, and write its reference by digest to dist/image
+push-image: ## push the image as IMAGE:VERSION; write its digest reference to dist/image
 	go run ./tools/image -version $(VERSION) -output $(DIST)/layout
 	@tools=$$(tools/ensure registry) && $$tools/crane push $(CRANE_FLAGS) --index $(DIST)/layout $(IMAGE):$(VERSION:v%=%) >$(DIST)/image && cat $(DIST)/image
-
-.PHONY: clean
-clean: ## remove what was built
-	rm -rf bin $(DIST)

@@ -1,69 +1,69 @@
 package v1alpha1
 
-// Action is what happens to a Pod that a rule finds fault with.
+// Action is the response to a finding, from no response to denial of the Pod.
 //
 // +kubebuilder:validation:Enum=Ignore;Audit;Warn;Reject
 type Action string
 
 const (
-	// ActionIgnore says and does nothing.
+	// ActionIgnore drops the finding.
 	ActionIgnore Action = "Ignore"
-	// ActionAudit admits the Pod and leaves a trace in audit annotations, logs
-	// and metrics.
+	// ActionAudit admits the Pod and records the finding in audit annotations,
+	// logs and metrics.
 	ActionAudit Action = "Audit"
-	// ActionWarn admits the Pod and shows a warning to whoever created it.
+	// ActionWarn admits the Pod and returns a warning to the client.
 	ActionWarn Action = "Warn"
-	// ActionReject refuses the Pod.
+	// ActionReject denies the Pod.
 	ActionReject Action = "Reject"
 )
 
-// WorkloadAction is what happens to a workload whose Pods a policy would reject.
+// WorkloadAction is the response to a workload whose Pods a policy would reject.
 //
 // +kubebuilder:validation:Enum=Ignore;Warn;Reject
 type WorkloadAction string
 
 const (
-	// WorkloadIgnore says nothing; the Pods are rejected one by one.
+	// WorkloadIgnore admits the workload in silence; its Pods are rejected later.
 	WorkloadIgnore WorkloadAction = "Ignore"
-	// WorkloadWarn admits the workload and warns whoever wrote it.
+	// WorkloadWarn admits the workload and returns a warning to the client.
 	WorkloadWarn WorkloadAction = "Warn"
-	// WorkloadReject refuses the workload.
+	// WorkloadReject denies the workload.
 	WorkloadReject WorkloadAction = "Reject"
 )
 
-// Trigger says which legacy calls a policy is about, by when they run.
+// Trigger selects legacy calls by the time they run.
 //
 // +kubebuilder:validation:Enum=Any;Start
 type Trigger string
 
 const (
-	// TriggerAny is every legacy call in the code, whenever it runs.
+	// TriggerAny selects every legacy call in the code.
 	TriggerAny Trigger = "Any"
-	// TriggerStart is what this Pod will run when it starts.
+	// TriggerStart selects the calls that this Pod makes at its start.
 	TriggerStart Trigger = "Start"
 )
 
-// ImageSelection says which images a policy wants read.
+// ImageSelection selects the images that capvet reads for a policy.
 //
 // +kubebuilder:validation:Enum=Hinted;All
 type ImageSelection string
 
 const (
-	// ImagesHinted are those that show a sign of a known product.
+	// ImagesHinted selects images with a sign of a known product.
 	ImagesHinted ImageSelection = "Hinted"
-	// ImagesAll are all.
+	// ImagesAll selects every image.
 	ImagesAll ImageSelection = "All"
 )
 
-// BinarySelection says which executables of an image a policy is about.
+// BinarySelection selects the executables of an image that a policy judges.
 //
 // +kubebuilder:validation:Enum=Proxies;All
 type BinarySelection string
 
 const (
-	// BinariesProxies are known products, what is named like one, and what the
-	// image itself runs.
+	// BinariesProxies selects known products, files named like one, and the
+	// image's entry point.
 	BinariesProxies BinarySelection = "Proxies"
-	// BinariesAll are all executables.
+	// BinariesAll selects every executable.
 	BinariesAll BinarySelection = "All"
 )

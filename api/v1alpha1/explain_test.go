@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestEveryFieldExplains: kubectl explain has words for each field of the kinds.
+// TestEveryFieldExplains: each field of the kinds has a description for kubectl explain.
 func TestEveryFieldExplains(t *testing.T) {
 	files, err := filepath.Glob("../../config/crd/bases/*.yaml")
 	if err != nil || len(files) != 2 {
@@ -20,7 +20,7 @@ func TestEveryFieldExplains(t *testing.T) {
 	explained = func(path string, s *apiextensionsv1.JSONSchemaProps) {
 		fields++
 		if len(s.Description) < 15 && path != ".metadata" { // the API server's own
-			t.Errorf("%s says %q", path, s.Description)
+			t.Errorf("%s is described as %q", path, s.Description)
 		}
 		for name := range s.Properties {
 			field := s.Properties[name]

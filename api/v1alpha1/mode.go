@@ -1,19 +1,19 @@
 package v1alpha1
 
-// LabelMode is the label by which a namespace chooses among the presets: the
-// ClusterCapsetPolicies that select it. It means nothing but what those say.
+// LabelMode is the namespace label that the preset ClusterCapsetPolicies select
+// by. It has no other effect.
 const LabelMode = "capvet.dev/mode"
 
-// ModeOff asks for no policy. It holds where every ClusterCapsetPolicy leaves
-// such namespaces out.
+// ModeOff opts a namespace out. It works only if no ClusterCapsetPolicy selects
+// namespaces with this value.
 const ModeOff = "off"
 
 // Modes returns the values of LabelMode that the presets use.
 func Modes() []string { return []string{"audit", "warn", "reject", ModeOff} }
 
-// LabelFail is the label by which a namespace chooses that its Pods are refused
-// while capvet cannot answer, where the webhook configuration has that.
+// LabelFail is the namespace label that selects the fail-closed webhook, if the
+// webhook configuration has one: its Pods are denied while capvet is unavailable.
 const LabelFail = "capvet.dev/fail"
 
-// FailClosed is the value of LabelFail that does so; no other means anything.
+// FailClosed is the only value of LabelFail with an effect.
 const FailClosed = "closed"

@@ -2,30 +2,30 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Architecture is the architecture of a node, in Go's GOARCH names, as in the
-// node label kubernetes.io/arch.
+// Architecture is a node architecture as a GOARCH name, the form of the node
+// label kubernetes.io/arch.
 //
 // +kubebuilder:validation:Enum=amd64;arm;arm64;ppc64le;riscv64;s390x
 type Architecture string
 
-// Architectures returns all that a policy can name, sorted.
+// Architectures returns every architecture that a policy accepts, sorted.
 func Architectures() []Architecture {
 	return []Architecture{"amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
 }
 
-// CapsetPolicySpec says what happens to Pods whose images make legacy
-// capability calls.
+// CapsetPolicySpec is the response to Pods whose images make legacy capability
+// calls.
 type CapsetPolicySpec struct {
-	// podSelector limits the policy to Pods with these labels. Empty: all Pods.
+	// podSelector selects Pods by label. An empty selector selects every Pod.
 	//
 	// +optional
 	PodSelector LabelSelector `json:"podSelector,omitzero"`
 
-	// architectures are the node architectures that the policy is about. A Pod
-	// is judged for those of them that some node has on which it can land, by
-	// its nodeName, nodeSelector, required node affinity and tolerations, each
-	// by the image's own manifest for it. The kernel logs legacy calls on every
-	// architecture; arm64 is where it is reported.
+	// architectures are the node architectures that the policy covers. capvet
+	// judges a Pod for each of them that some eligible node has, and reads the
+	// image's manifest for that architecture. nodeName, nodeSelector, required
+	// node affinity and tolerations decide which nodes are eligible. The kernel
+	// logs legacy calls on every architecture; the reports come from arm64.
 	//
 	// +optional
 	// +kubebuilder:default={arm64}
@@ -34,71 +34,71 @@ type CapsetPolicySpec struct {
 	// +listType=set
 	Architectures []Architecture `json:"architectures,omitempty"`
 
-	// images says which images are read. Hinted: those that show a sign of a known
-	// product (haproxy, nginx and what derives from it) in the reference's
-	// repository or tag, in the image's configuration (ENTRYPOINT, CMD, ENV,
-	// labels, history) or in the container's command; of all others only the
-	// manifest and the configuration are read, and the decision says so. All:
-	// every image, which alone proves that there is nothing. Where several
-	// policies match, an image is read if one of them wants it, and each judges
-	// what was found.
+	// images selects the images that capvet reads. Hinted selects images with a
+	// sign of a known product (haproxy, or nginx and its derivatives) in the
+	// reference, in the image configuration (ENTRYPOINT, CMD, ENV, labels,
+	// history) or in the container's command. Of other images capvet reads only
+	// the manifest and the configuration, and the decision records that. All
+	// selects every image; only All proves the absence of legacy calls. If
+	// several policies match, capvet reads an image that any of them selects, and
+	// each policy judges the result.
 	//
 	// +optional
 	// +kubebuilder:default=Hinted
 	Images ImageSelection `json:"images,omitempty"`
 
-	// binaries says which executables of those images the policy is about.
-	// Proxies: known products, files that are named like one, and what the image
-	// itself runs. All: every ELF executable, which takes reading an image longer
-	// and finds what else makes capability calls. Libraries are looked at for the
-	// programs that use them alone.
+	// binaries selects the executables that the policy judges. Proxies selects
+	// known products, files named like one, and the image's entry point. All
+	// selects every ELF executable; reading an image then takes longer. Libraries
+	// count only as part of the programs that use them.
 	//
 	// +optional
 	// +kubebuilder:default=Proxies
 	Binaries BinarySelection `json:"binaries,omitempty"`
 
-	// action is what happens to a Pod with a binary that uses the legacy
-	// capability ABI (v1, or the deprecated v2).
+	// action is the response to a binary with calls of the legacy capability ABI
+	// (v1, or the deprecated v2).
 	//
 	// +optional
 	// +kubebuilder:default=Warn
 	Action Action `json:"action,omitempty"`
 
-	// trigger says which legacy calls the policy is about. Any: all that a binary
-	// has in its code. Start: only those that this Pod will run when it starts,
-	// by its securityContext and command; calls that only some configuration
-	// leads to are left alone, and where it cannot be told, onUnknown decides.
+	// trigger selects legacy calls by the time they run. Any selects every call in
+	// the binary's code. Start selects the calls that this Pod makes at its start,
+	// given its securityContext and command. Start ignores calls that need a
+	// particular configuration, unless capvet has read that configuration. If
+	// capvet cannot determine the trigger, onUnknown applies.
 	//
 	// +optional
 	// +kubebuilder:default=Any
 	Trigger Trigger `json:"trigger,omitempty"`
 
-	// workloads is what happens to a Deployment, ReplicaSet, StatefulSet,
+	// workloads is the response to a Deployment, ReplicaSet, StatefulSet,
 	// DaemonSet, Job, CronJob or ReplicationController whose Pods this policy
-	// would reject. Warnings on Pods reach nobody when a controller creates
-	// them; those on the workload reach whoever wrote it. A workload whose Pods
-	// would be warned of is warned of as well, whatever stands here, and a
-	// change that leaves its template as it is is never looked at.
+	// would reject. A controller discards the warnings on the Pods that it
+	// creates; a warning on the workload reaches its author. If the policy would
+	// warn about the Pods, it also warns about the workload, whatever this field
+	// holds. capvet ignores updates that leave the Pod template unchanged.
 	//
 	// +optional
 	// +kubebuilder:default=Warn
 	Workloads WorkloadAction `json:"workloads,omitempty"`
 
-	// onUnknown is what happens to a Pod with a binary that may make capability
-	// calls whose version could not be read.
+	// onUnknown is the response to a binary with possible capability calls of an
+	// unknown version.
 	//
 	// +optional
 	// +kubebuilder:default=Warn
 	OnUnknown Action `json:"onUnknown,omitempty"`
 
-	// onScanError is what happens to a Pod with an image that could not be read.
+	// onScanError is the response to an unreadable image, by class of error.
 	//
 	// +optional
 	// +kubebuilder:default={default:Warn}
 	OnScanError ScanErrorActions `json:"onScanError,omitzero"`
 
-	// exemptions are images that this policy does not look at. They are decided
-	// before any registry is asked.
+	// exemptions are the images that this policy ignores. capvet applies them
+	// before it contacts a registry.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxItems=256
@@ -106,21 +106,21 @@ type CapsetPolicySpec struct {
 	Exemptions []Exemption `json:"exemptions,omitempty"`
 }
 
-// ScanErrorActions says what happens to a Pod with an image that could not be
-// read, by class of error. A class that is not given has the default's action.
+// ScanErrorActions maps classes of scan errors to actions. A class without an
+// action of its own gets the default's.
 type ScanErrorActions struct {
-	// default holds for every class without an action of its own, and for
-	// errors inside capvet.
+	// default applies to each class without an action of its own, and to internal
+	// errors of capvet.
 	//
 	// +optional
 	// +kubebuilder:default=Warn
 	Default Action `json:"default,omitempty"`
-	// timeout: the time allowed ran out. The reading goes on in the background,
-	// so a second attempt often finds it done.
+	// timeout: the scan exceeded the time limit. It continues in the background,
+	// so a second attempt often finds the result.
 	//
 	// +optional
 	Timeout Action `json:"timeout,omitempty"`
-	// unauthorized: the registry accepted none of the Pod's credentials.
+	// unauthorized: the registry rejected all of the Pod's credentials.
 	//
 	// +optional
 	Unauthorized Action `json:"unauthorized,omitempty"`
@@ -128,36 +128,38 @@ type ScanErrorActions struct {
 	//
 	// +optional
 	NotFound Action `json:"notFound,omitempty"`
-	// rateLimited: the registry asked to come back later.
+	// rateLimited: the registry throttled the request.
 	//
 	// +optional
 	RateLimited Action `json:"rateLimited,omitempty"`
-	// tooLarge: the image met one of capvet's limits of size or count.
+	// tooLarge: the image exceeds one of capvet's limits on sizes and counts.
 	//
 	// +optional
 	TooLarge Action `json:"tooLarge,omitempty"`
-	// malformed: the image breaks its format, or does not have its digest.
+	// malformed: the image violates its format, or its content does not match its
+	// digest.
 	//
 	// +optional
 	Malformed Action `json:"malformed,omitempty"`
-	// blocked: capvet refuses to connect to that registry's address.
+	// blocked: capvet refuses connections to the registry's address.
 	//
 	// +optional
 	Blocked Action `json:"blocked,omitempty"`
-	// registry: anything else between capvet and the registry.
+	// registry: any other failure between capvet and the registry.
 	//
 	// +optional
 	Registry Action `json:"registry,omitempty"`
 }
 
-// Exemption is a set of images that a policy does not look at.
+// Exemption is a set of images that a policy ignores.
 type Exemption struct {
-	// images are patterns of image references as Pods write them, after the
-	// default registry is filled in. "*" stands for any characters but "/",
-	// "**" for any characters: "registry.example.com/legacy/**" is every image
-	// of that folder, "docker.io/library/haproxy:3.0*" one version's.
-	// A name always has its registry and a tag or a digest, so that a pattern
-	// without them, such as "haproxy", is refused: it would match nothing.
+	// images are patterns for complete image references: registry, repository, and
+	// tag or digest. capvet completes a Pod's reference with the default registry
+	// before matching. "*" matches any characters except "/", and "**" matches
+	// any characters: "registry.example.com/legacy/**" matches every image in
+	// that folder, "docker.io/library/haproxy:3.0*" the images of one version.
+	// The API server refuses a pattern such as "haproxy", which cannot match a
+	// complete reference.
 	//
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -167,23 +169,23 @@ type Exemption struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') || self.contains('**')",message="no image has such a name: give it with registry and tag, as docker.io/library/haproxy:3.0*, or begin with **"
 	// +listType=atomic
 	Images []string `json:"images"`
-	// reason says why, for whoever reads the policy or the audit log.
+	// reason explains the exemption to readers of the policy and the audit log.
 	//
 	// +kubebuilder:validation:XValidation:rule="self.trim() != ''",message="say why"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason"`
-	// expires is when the exemption ends, for example 2027-03-31T00:00:00Z: from
-	// then on the images are looked at again. Empty: never.
+	// expires is the end of the exemption, for example 2027-03-31T00:00:00Z. An
+	// exemption without it does not expire.
 	//
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 }
 
-// ClusterCapsetPolicySpec is a CapsetPolicySpec for the namespaces that it
-// selects.
+// ClusterCapsetPolicySpec is a CapsetPolicySpec with a selector of namespaces.
 type ClusterCapsetPolicySpec struct {
-	// namespaceSelector chooses namespaces by their labels. Empty: all.
+	// namespaceSelector selects namespaces by label. An empty selector selects
+	// every namespace.
 	//
 	// +optional
 	NamespaceSelector LabelSelector `json:"namespaceSelector,omitzero"`
@@ -191,27 +193,28 @@ type ClusterCapsetPolicySpec struct {
 	CapsetPolicySpec `json:",inline"`
 }
 
-// ConditionReady says whether a policy is applied.
+// ConditionReady is the type of the condition that reports whether a policy is
+// in effect.
 const ConditionReady = "Ready"
 
 // Reasons of ConditionReady.
 const (
-	// ReasonApplied: the policy is applied.
+	// ReasonApplied: the policy is in effect.
 	ReasonApplied = "Applied"
-	// ReasonNoNamespace: the policy is applied, but no namespace matches it.
+	// ReasonNoNamespace: the policy is in effect but selects no namespace.
 	ReasonNoNamespace = "NoNamespace"
-	// ReasonBroken: the policy is not applied; the message names the field.
+	// ReasonBroken: the policy is not in effect; the message names the field.
 	ReasonBroken = "Broken"
 )
 
-// CapsetPolicyStatus is what capvet makes of a policy.
+// CapsetPolicyStatus is the state of a policy as capvet observed it.
 type CapsetPolicyStatus struct {
-	// observedGeneration is the generation of the spec that this is about.
+	// observedGeneration is the generation of the spec that the status describes.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// conditions hold one of type Ready: whether the policy is applied, and if
-	// not, what is wrong with it.
+	// conditions has one entry of type Ready: whether the policy is in effect, and
+	// otherwise the error in it.
 	//
 	// +optional
 	// +listType=map
@@ -219,10 +222,11 @@ type CapsetPolicyStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ClusterCapsetPolicyStatus is what capvet makes of a cluster's policy.
+// ClusterCapsetPolicyStatus is the state of a ClusterCapsetPolicy as capvet
+// observed it.
 type ClusterCapsetPolicyStatus struct {
-	// matchedNamespaces is how many namespaces the policy's namespaceSelector
-	// matches.
+	// matchedNamespaces is the number of namespaces that namespaceSelector
+	// selects.
 	//
 	// +optional
 	MatchedNamespaces *int32 `json:"matchedNamespaces,omitempty"`
@@ -230,10 +234,10 @@ type ClusterCapsetPolicyStatus struct {
 	CapsetPolicyStatus `json:",inline"`
 }
 
-// ClusterCapsetPolicy says, for the namespaces that it selects, what happens to
-// Pods whose images make legacy 32-bit capability calls, and to the workloads
-// that make such Pods. Every policy that matches is evaluated on its own, and
-// the strictest action wins.
+// ClusterCapsetPolicy is the response to Pods whose images make legacy 32-bit
+// capability calls, and to the workloads that create such Pods, in the namespaces
+// that it selects. Each policy that matches is evaluated on its own, and the
+// strictest action wins.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -256,7 +260,7 @@ type ClusterCapsetPolicy struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spec ClusterCapsetPolicySpec `json:"spec,omitzero"`
-	// status is what capvet makes of it.
+	// status is the state of the policy as capvet observed it.
 	//
 	// +optional
 	Status ClusterCapsetPolicyStatus `json:"status,omitzero"`
@@ -271,9 +275,9 @@ type ClusterCapsetPolicyList struct {
 	Items           []ClusterCapsetPolicy `json:"items"`
 }
 
-// CapsetPolicy says, for its own namespace, what happens to Pods whose images
-// make legacy 32-bit capability calls, and to the workloads that make such Pods.
-// It tightens what the cluster's policies say and never loosens it.
+// CapsetPolicy is the response to Pods whose images make legacy 32-bit capability
+// calls, and to the workloads that create such Pods, in its own namespace. It can
+// tighten the cluster's policies and cannot loosen them.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -295,7 +299,7 @@ type CapsetPolicy struct {
 	// +optional
 	// +kubebuilder:default={}
 	Spec CapsetPolicySpec `json:"spec,omitzero"`
-	// status is what capvet makes of it.
+	// status is the state of the policy as capvet observed it.
 	//
 	// +optional
 	Status CapsetPolicyStatus `json:"status,omitzero"`

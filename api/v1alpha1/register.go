@@ -9,7 +9,7 @@ import (
 // GroupVersion is the group and version of the kinds in this package.
 var GroupVersion = schema.GroupVersion{Group: "capvet.dev", Version: "v1alpha1"}
 
-// AddToScheme registers the kinds of this package with s.
+// AddToScheme registers the kinds of this package in s.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&ClusterCapsetPolicy{}, &ClusterCapsetPolicyList{},

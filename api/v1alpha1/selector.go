@@ -2,19 +2,18 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// LabelSelector is the API's own label selector, of which the API server checks
-// that keys and values can be a label's: it leaves that to others for the kinds of
-// custom resources.
+// LabelSelector is metav1.LabelSelector with validation of keys and values. The
+// API server validates selectors in its own kinds only, not in custom resources.
 //
 // +structType=atomic
 type LabelSelector struct {
-	// matchLabels are labels that have to be there, with these values.
+	// matchLabels are required labels with their values.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a label's key is a name, such as app, or one behind a domain, such as example.com/app"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a label key is a name, such as app, with an optional domain, such as example.com/app"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
-	// matchExpressions are requirements on labels, all of which have to be met.
+	// matchExpressions are requirements on labels. All of them must hold.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
@@ -22,7 +21,7 @@ type LabelSelector struct {
 	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
 }
 
-// LabelValue is a label's value.
+// LabelValue is the value of a label.
 //
 // +kubebuilder:validation:MaxLength=63
 // +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
@@ -32,17 +31,17 @@ type LabelValue string
 //
 // +kubebuilder:validation:XValidation:rule="(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",message="In and NotIn need values, Exists and DoesNotExist take none"
 type LabelRequirement struct {
-	// key is the label's key.
+	// key is the label key.
 	//
 	// +kubebuilder:validation:MaxLength=317
 	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
 	Key string `json:"key"`
-	// operator says how the label stands to the values. NotIn and DoesNotExist
-	// hold where there is no such label.
+	// operator relates the label to the values. NotIn and DoesNotExist also match
+	// objects without the label.
 	//
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 	Operator metav1.LabelSelectorOperator `json:"operator"`
-	// values are those of In and NotIn.
+	// values are the operands of In and NotIn.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxItems=256
@@ -50,7 +49,7 @@ type LabelRequirement struct {
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// Selector returns the same in the API's own type.
+// Selector converts s to the API machinery's type.
 func (s *LabelSelector) Selector() *metav1.LabelSelector {
 	same := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
 	for key, value := range s.MatchLabels {

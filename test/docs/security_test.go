@@ -1,4 +1,5 @@
-// Package docs holds what the documents claim against the repository.
+// Package docs compares the documents, the Makefile and the CI configuration with
+// the repository.
 package docs
 
 import (

@@ -25,7 +25,7 @@ func golden(t *testing.T, name string) (code [][]byte, text []string) {
 			t.Fatal(err)
 		}
 		if name == "arm64" {
-			slices.Reverse(raw) // shown as a word
+			slices.Reverse(raw) // objdump prints a word
 		}
 		code = append(code, raw)
 		text = append(text, strings.TrimSpace(strings.Join(parts[2:], " ")))

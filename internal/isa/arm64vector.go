@@ -84,25 +84,18 @@ func arm64FMov(w uint32, in *Insn) {
 // arm64Ins decodes ins of a general register into a vector element.
 func arm64Ins(w uint32, in *Insn) {
 	rn, imm := arm64ZR(w>>5), w>>16&31
-	lo, hi := vectorLow(w&31), vectorHigh(w&31)
-	half := lo
+	half := vectorLow(w & 31)
+	if imm>>4 == 1 {
+		half = vectorHigh(w & 31)
+	}
 	switch {
 	case imm&15 == 8:
-		if imm>>4 == 1 {
-			half = hi
-		}
 		in.op(Operation{Code: OpMov, Width: 8, Dst: half, A: rn})
-		return
-	case imm&7 == 4:
-		if imm>>4 == 1 {
-			half = hi
-		}
-		if imm>>3&1 == 1 {
-			in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: rn})
-			return
-		}
+	case imm&15 == 12:
+		in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: rn})
+	default:
+		in.kill(half)
 	}
-	in.kill(half)
 }
 
 // arm64UMov decodes umov of a vector element to a general register.

@@ -5,33 +5,33 @@ import (
 	"strings"
 )
 
-// Span is a range of virtual addresses, end exclusive.
+// Span is the range [Start, End) of virtual addresses.
 type Span struct{ Start, End uint64 }
 
 // Holds reports whether addr lies in the range.
 func (s Span) Holds(addr uint64) bool { return addr >= s.Start && addr < s.End }
 
-// codeRanges returns the ranges that hold instructions: executable sections, or
-// executable segments where sections are missing or leave out the entry point.
-// complete is false when there is more code than Limits.CodeBytes.
+// codeRanges returns the executable sections, or the executable segments if the
+// section headers are missing or incomplete: the entry point is then in no section.
+// complete is false if Limits.CodeBytes cuts the code.
 func (f *File) codeRanges() (ranges []Span, complete bool) {
 	entry := false
-	for _, s := range f.c.sections {
-		if s.kind != elf.SHT_PROGBITS || s.flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != elf.SHF_ALLOC|elf.SHF_EXECINSTR {
+	for _, s := range f.h.sections {
+		if s.Type != elf.SHT_PROGBITS || s.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != elf.SHF_ALLOC|elf.SHF_EXECINSTR {
 			continue
 		}
-		if seg := f.SegmentOf(s.addr); seg == nil || !seg.Executable || s.addr+s.size < s.addr {
+		if seg := f.SegmentOf(s.Addr); seg == nil || !seg.Executable || s.Addr+s.Size < s.Addr {
 			continue
 		}
-		r := Span{s.addr, s.addr + s.size}
-		entry = entry || r.Holds(f.c.entry)
+		r := Span{s.Addr, s.Addr + s.Size}
+		entry = entry || r.Holds(f.h.entry)
 		ranges = append(ranges, r)
 	}
-	if !entry && (f.c.entry != 0 || len(ranges) == 0) {
+	if !entry && (f.h.entry != 0 || len(ranges) == 0) {
 		ranges = nil
 		for _, s := range f.mem.loads {
 			if s.Executable {
-				ranges = append(ranges, Span{s.vaddr, s.vaddr + s.filesz})
+				ranges = append(ranges, Span{s.Vaddr, s.Vaddr + s.Filesz})
 			}
 		}
 	}
@@ -39,19 +39,17 @@ func (f *File) codeRanges() (ranges []Span, complete bool) {
 	left := uint64(f.Limits.CodeBytes)
 	for i, r := range ranges {
 		n := min(r.End-r.Start, left)
-		if n < r.End-r.Start {
-			complete = false
-		}
+		complete = complete && n == r.End-r.Start
 		ranges[i].End, left = r.Start+n, left-n
 	}
 	return ranges, complete
 }
 
-// pltSections returns the address ranges of the sections of PLT entries.
+// pltSections returns the sections of PLT entries: .plt, .plt.sec, .plt.got.
 func (f *File) pltSections() (plt []Span) {
-	for _, s := range f.c.sections {
-		if strings.HasPrefix(s.name, ".plt") {
-			plt = append(plt, Span{s.addr, max(s.addr, s.addr+s.size)})
+	for _, s := range f.h.sections {
+		if strings.HasPrefix(s.Name, ".plt") {
+			plt = append(plt, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
 		}
 	}
 	return plt
@@ -63,8 +61,8 @@ func (f *File) FunctionCode(s Span) []byte {
 	if s == f.codeSpan && f.codeBuf != nil {
 		return f.codeBuf
 	}
-	off, room := f.InFile(s.Start)
-	n := min(s.End-s.Start, room, uint64(f.Limits.FunctionBytes))
+	off, avail := f.InFile(s.Start)
+	n := min(s.End-s.Start, avail, uint64(f.Limits.FunctionBytes))
 	if uint64(cap(f.codeBuf)) < n {
 		f.codeBuf = make([]byte, n)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/capvet/capvet/internal/elftest"
 )
 
-// TestOverlappingData: segments that lie over each other are searched once.
+// TestOverlappingData requires that overlapping segments are searched once.
 func TestOverlappingData(t *testing.T) {
 	data := bytes.Clone(elftest.Fixtures(t)["amd64_heap_v1_O2"])
 	clear(data[40:48]) // e_shoff

@@ -5,67 +5,77 @@ import (
 	"encoding/binary"
 )
 
-const maxSymbolicRelocations = 1 << 16
+const (
+	maxSymbolicRelocations = 1 << 16
+	rela64Size             = 24 // of an elf.Rela64, in bytes
+)
 
-// dynamic is what the dynamic section says.
+// dynamic holds the contents of the dynamic section.
 type dynamic struct {
 	tags    map[elf.DynTag]uint64
 	needed  []string
 	soname  string
 	symbols symbolTable
 	got     GOT
-	// pointers are slots that the loader fills with the address of a symbol
-	// defined in this file.
+	// pointers maps the address of a pointer to its value. Only relocations against
+	// symbols of this file are listed.
 	pointers map[uint64]uint64
-	// relative are the tables of relative relocations, for pointerAt.
+	// relative are the relocation tables that may hold relative relocations.
 	relative []relocationTable
 }
 
-// GOT are the GOT slots that the loader fills, by address.
+// GOT holds the GOT slots that the dynamic loader fills. The keys are the addresses
+// of the slots.
 type GOT struct {
-	// Imports are the wanted functions of other files.
+	// Imports are the names of imported functions.
 	Imports map[uint64]string
-	// EagerlyBound are the slots of Imports that are filled before the program
-	// runs (GLOB_DAT), so that code may load them; the others are for PLT entries
-	// alone.
+	// EagerlyBound are the slots of Imports that the loader fills before the program
+	// starts (GLOB_DAT), so that code may load them. Only PLT entries use the others.
 	EagerlyBound map[uint64]bool
-	// LocalPLT are the functions of this file that are called through a PLT entry.
+	// LocalPLT are the addresses of functions of this file that have a PLT entry.
 	LocalPLT map[uint64]uint64
 	// TLS are the slots for thread-local variables of this file.
 	TLS map[uint64]TLSSlot
 }
 
-// relocationTable is a run of relocations with addends.
+// relocationTable is a table of elf.Rela64.
 type relocationTable struct {
-	off    uint64
-	count  int
-	first  int // of the sorted run of relative ones
-	run    int // its length
-	sorted bool
+	off   uint64
+	count int
+	// first and run are the index and length of the run of relative relocations.
+	// sorted reports whether the table has only one run, in address order.
+	first, run int
+	sorted     bool
 }
 
-// readDynamic reads the dynamic section of a 64-bit little-endian file, and of
-// others the names of libraries and the symbols.
-func readDynamic(f *File, wanted func(string) bool) dynamic {
-	c, m, limits := f.c, f.mem, f.Limits
+func decodeRela(e []byte) elf.Rela64 {
+	return elf.Rela64{
+		Off: binary.LittleEndian.Uint64(e), Info: binary.LittleEndian.Uint64(e[8:]), Addend: int64(binary.LittleEndian.Uint64(e[16:])),
+	}
+}
+
+// readDynamic reads the dynamic section. It reads relocations only if the machine is
+// supported. imported selects the functions of GOT.Imports.
+func readDynamic(f *File, imported func(string) bool) dynamic {
+	h, m := f.h, f.mem
 	d := dynamic{
 		tags: map[elf.DynTag]uint64{}, pointers: map[uint64]uint64{},
 		got: GOT{Imports: map[uint64]string{}, EagerlyBound: map[uint64]bool{}, LocalPLT: map[uint64]uint64{}, TLS: map[uint64]TLSSlot{}},
 	}
 	var needed []uint64
-	for _, s := range c.segments {
-		if s.kind != elf.PT_DYNAMIC {
+	for _, s := range h.segments {
+		if s.Type != elf.PT_DYNAMIC {
 			continue
 		}
 		entsize := uint64(2 * m.pointerSize())
-		count := int(min(s.filesz/entsize, maxDynamic))
-		_ = c.each(s.off, entsize, count, func(_ int, e []byte) bool {
+		count := int(min(s.Filesz/entsize, maxDynamic))
+		_ = h.eachEntry(s.Off, entsize, count, func(_ int, e []byte) bool {
 			var tag elf.DynTag
 			var value uint64
-			if c.bits == 64 {
-				tag, value = elf.DynTag(c.order.Uint64(e)), c.order.Uint64(e[8:])
+			if h.bits == 64 {
+				tag, value = elf.DynTag(h.order.Uint64(e)), h.order.Uint64(e[8:])
 			} else {
-				tag, value = elf.DynTag(c.order.Uint32(e)), uint64(c.order.Uint32(e[4:]))
+				tag, value = elf.DynTag(h.order.Uint32(e)), uint64(h.order.Uint32(e[4:]))
 			}
 			switch tag {
 			case elf.DT_NULL:
@@ -84,24 +94,23 @@ func readDynamic(f *File, wanted func(string) bool) dynamic {
 	if len(d.tags) == 0 && len(needed) == 0 {
 		return d
 	}
-	strings := d.tags[elf.DT_STRTAB]
+	strtab := d.tags[elf.DT_STRTAB]
 	for _, n := range needed {
-		if name := m.cString(strings + n); name != "" {
+		if name := m.cString(strtab + n); name != "" {
 			d.needed = append(d.needed, name)
 		}
 	}
 	if off := d.tags[elf.DT_SONAME]; off != 0 {
-		d.soname = m.cString(strings + off)
+		d.soname = m.cString(strtab + off)
 	}
-	d.symbols = dynamicSymbols(c, m, d.tags, limits)
+	d.symbols = dynamicSymbols(h, m, d.tags, f.Limits)
 	if f.Machine != nil {
-		d.readRelocations(f, wanted)
+		d.readRelocations(f, imported)
 	}
 	return d
 }
 
-func (d *dynamic) readRelocations(f *File, wanted func(string) bool) {
-	c, m := f.c, f.mem
+func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 	type resolved struct {
 		name string
 		addr uint64
@@ -113,51 +122,51 @@ func (d *dynamic) readRelocations(f *File, wanted func(string) bool) {
 		if seen || len(known) >= maxSymbolicRelocations {
 			return v
 		}
-		if s, ok := d.symbols.at(c, int(index)); ok && index != 0 {
+		if s, ok := d.symbols.at(f.h, int(index)); ok && index != 0 {
 			v = resolved{addr: s.addr, ok: s.defined}
-			if name := d.symbols.name(m, s); !s.defined && wanted(name) {
+			if name := d.symbols.name(f.mem, s); !s.defined && imported(name) {
 				v.name = name
 			}
 		}
 		known[index] = v
 		return v
 	}
-	kinds := f.Machine.Relocations
+	types := f.Machine.Relocations
 	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
-		off, room := m.inFile(d.tags[tags[0]])
-		size := min(d.tags[tags[1]], room)
-		count := int(min(size/24, uint64(f.Limits.Relocations)))
+		off, avail := f.InFile(d.tags[tags[0]])
+		size := min(d.tags[tags[1]], avail)
+		count := int(min(size/rela64Size, uint64(f.Limits.Relocations)))
 		if count == 0 {
 			continue
 		}
 		t := relocationTable{off: off, count: count, first: -1, sorted: true}
 		var previous uint64
-		_ = c.each(off, 24, count, func(i int, e []byte) bool {
-			place, info, addend := binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:]), binary.LittleEndian.Uint64(e[16:])
-			switch kind := uint32(info); kind {
-			case kinds.Relative:
+		_ = f.h.eachEntry(off, rela64Size, count, func(i int, e []byte) bool {
+			r := decodeRela(e)
+			addr, index, addend := r.Off, elf.R_SYM64(r.Info), uint64(r.Addend)
+			switch typ := elf.R_TYPE64(r.Info); typ {
+			case types.Relative:
 				if t.first < 0 {
 					t.first = i
 				}
-				if i != t.first+t.run || place < previous {
+				if i != t.first+t.run || addr < previous {
 					t.sorted = false
 				}
-				previous = place
+				previous = addr
 				t.run++
-			case kinds.TLSModuleOffset, kinds.TLSOffset, kinds.TLSDesc:
-				index := uint32(info >> 32)
+			case types.TLSModuleOffset, types.TLSOffset, types.TLSDesc:
 				if v := lookup(index); (v.ok || index == 0) && len(d.got.TLS) < maxSymbolicRelocations {
-					d.got.TLS[place] = TLSSlot{int64(v.addr + addend), kind == kinds.TLSDesc}
+					d.got.TLS[addr] = TLSSlot{int64(v.addr + addend), typ == types.TLSDesc}
 				}
-			case kinds.IRelative, kinds.Absolute, kinds.GlobDat, kinds.JumpSlot:
-				v := lookup(uint32(info >> 32))
+			case types.IRelative, types.Absolute, types.GlobDat, types.JumpSlot:
+				v := lookup(index)
 				if v.name != "" {
-					d.got.Imports[place] = v.name
-					d.got.EagerlyBound[place] = kind != kinds.JumpSlot
+					d.got.Imports[addr] = v.name
+					d.got.EagerlyBound[addr] = typ != types.JumpSlot
 				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
-					d.pointers[place] = v.addr + addend
-					if kind == kinds.JumpSlot {
-						d.got.LocalPLT[place] = v.addr
+					d.pointers[addr] = v.addr + addend
+					if typ == types.JumpSlot {
+						d.got.LocalPLT[addr] = v.addr
 					}
 				}
 			}

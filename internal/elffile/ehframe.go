@@ -5,73 +5,77 @@ import (
 	"sort"
 )
 
-// unwind finds function bounds from the tables that exception handling needs,
-// which stripping leaves in place (.eh_frame_hdr, .eh_frame; LSB core, DWARF).
-type unwind struct {
+// ehFrame finds function bounds in .eh_frame_hdr and .eh_frame, the tables of
+// exception handling, which stripping leaves in place.
+type ehFrame struct {
 	f *File
-	// table is the search table of .eh_frame_hdr: pairs of offsets from base.
+	// table is the address of the binary search table of .eh_frame_hdr, with count
+	// pairs of offsets from base: function, frame description entry (FDE).
 	table, base uint64
 	count       int
-	// list is used when there is no search table, sorted by start.
+	// list replaces a missing search table. It is sorted.
 	list []Span
 }
 
+// Pointer encodings (DW_EH_PE_*).
 const (
-	encodingSearchTable = 0x3b // relative to the header, signed four bytes
-	encodingCount       = 0x03 // unsigned four bytes
-	maxUnwindEntries    = 1 << 18
-	maxUnwindBytes      = 16 << 20
+	peUData2, peSData2 = 0x02, 0x0a
+	peUData4, peSData4 = 0x03, 0x0b
+	peUData8, peSData8 = 0x04, 0x0c
+	pePCRel, peDataRel = 0x10, 0x30
+	peApplication      = 0x70 // mask of the base
 )
 
-func newUnwind(f *File) *unwind {
-	u := &unwind{f: f}
-	for _, s := range f.c.segments {
-		if s.kind != elf.PT_GNU_EH_FRAME || s.filesz < 12 {
+const (
+	maxUnwindEntries = 1 << 18
+	maxUnwindBytes   = 16 << 20
+)
+
+func newEHFrame(f *File) *ehFrame {
+	u := &ehFrame{f: f}
+	for _, s := range f.h.segments {
+		if s.Type != elf.PT_GNU_EH_FRAME || s.Filesz < 12 {
 			continue
 		}
-		b := f.mem.bytes(s.vaddr, 12)
-		if len(b) < 12 || b[0] != 1 || b[2] != encodingCount || b[3] != encodingSearchTable {
+		b := f.mem.bytes(s.Vaddr, 12)
+		if len(b) < 12 || b[0] != 1 || b[2] != peUData4 || b[3] != peDataRel|peSData4 {
 			continue
 		}
 		size := 4
-		if b[1]&15 == 0x04 || b[1]&15 == 0x0c || b[1] == 0 {
+		if b[1]&15 == peUData8 || b[1]&15 == peSData8 || b[1] == 0 {
 			size = 8
 		}
-		count, ok := f.mem.word(s.vaddr+4+uint64(size), 4)
+		count, ok := f.mem.word(s.Vaddr+4+uint64(size), 4)
 		if !ok {
 			continue
 		}
-		u.base, u.table = s.vaddr, s.vaddr+8+uint64(size)
-		u.count = int(min(count, (s.filesz-min(s.filesz, 8+uint64(size)))/8))
+		u.base, u.table = s.Vaddr, s.Vaddr+8+uint64(size)
+		u.count = int(min(count, (s.Filesz-min(s.Filesz, 8+uint64(size)))/8))
 		return u
 	}
-	if s, ok := f.c.section(".eh_frame"); ok && s.size <= maxUnwindBytes {
+	if s, ok := f.h.section(".eh_frame"); ok && s.Size <= maxUnwindBytes {
 		u.readAll(s)
 	}
 	return u
 }
 
-// find returns the function that holds addr.
-func (u *unwind) find(addr uint64) (Span, bool) {
+// find returns the function that contains addr.
+func (u *ehFrame) find(addr uint64) (Span, bool) {
 	if u.count > 0 {
-		start := func(i int) uint64 {
-			v, _ := u.f.mem.word(u.table+8*uint64(i), 4)
+		field := func(i int, off uint64) uint64 {
+			v, _ := u.f.mem.word(u.table+8*uint64(i)+off, 4)
 			return u.base + uint64(int64(int32(v)))
 		}
-		i := sort.Search(u.count, func(i int) bool { return start(i) > addr }) - 1
+		i := sort.Search(u.count, func(i int) bool { return field(i, 0) > addr }) - 1
 		if i < 0 {
 			return Span{}, false
 		}
-		v, _ := u.f.mem.word(u.table+8*uint64(i)+4, 4)
-		s := start(i)
-		n, ok := u.length(u.base + uint64(int64(int32(v))))
-		if !ok || s+n < s {
+		start := field(i, 0)
+		n, ok := u.length(field(i, 4))
+		if !ok || start+n < start || addr-start >= n {
 			return Span{}, false
 		}
-		if addr-s >= n {
-			return Span{}, false
-		}
-		return Span{s, s + n}, true
+		return Span{start, start + n}, true
 	}
 	i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1
 	if i < 0 || !u.list[i].Holds(addr) {
@@ -80,33 +84,33 @@ func (u *unwind) find(addr uint64) (Span, bool) {
 	return u.list[i], true
 }
 
-// length reads how many bytes the frame description at addr covers.
-func (u *unwind) length(addr uint64) (uint64, bool) {
+// length returns the size in bytes of the function of the FDE at addr.
+func (u *ehFrame) length(addr uint64) (uint64, bool) {
 	cie, ok := u.f.mem.word(addr+4, 4)
 	if !ok || cie == 0 || cie > addr+4 {
 		return 0, false
 	}
-	size := pointerWidth(u.encoding(addr + 4 - cie))
+	size := encodedSize(u.encoding(addr + 4 - cie))
 	return u.f.mem.word(addr+8+uint64(size), size)
 }
 
-// encoding reads how the frame descriptions of the common entry at addr spell
-// addresses.
-func (u *unwind) encoding(addr uint64) byte {
-	const relativeFour = 0x1b
+// encoding returns the pointer encoding in the FDEs of the common information entry
+// (CIE) at addr.
+func (u *ehFrame) encoding(addr uint64) byte {
+	const usual = pePCRel | peSData4
 	b := u.f.mem.bytes(addr+8, 32)
 	if len(b) < 2 || b[1] != 'z' {
-		return relativeFour
+		return usual
 	}
 	augmentation := cString(b[1:])
 	i := 1 + len(augmentation) + 1
-	for range 2 { // code and data alignment
+	for range 2 { // LEB128: code and data alignment factors
 		for i < len(b) && b[i]&0x80 != 0 {
 			i++
 		}
 		i++
 	}
-	i += 2 // return register, length of the augmentation
+	i += 2 // return address register, length of the augmentation data
 	for _, ch := range augmentation[1:] {
 		if i >= len(b) {
 			break
@@ -115,46 +119,48 @@ func (u *unwind) encoding(addr uint64) byte {
 		case 'R':
 			return b[i]
 		case 'P':
-			i += 1 + pointerWidth(b[i])
+			i += 1 + encodedSize(b[i])
 		case 'L':
 			i++
 		case 'S', 'B', 'G':
 		default:
-			return relativeFour
+			return usual
 		}
 	}
-	return relativeFour
+	return usual
 }
 
-func pointerWidth(encoding byte) int {
+// encodedSize returns the size of an encoded pointer, in bytes.
+func encodedSize(encoding byte) int {
 	switch encoding & 15 {
-	case 0x02, 0x0a:
+	case peUData2, peSData2:
 		return 2
-	case 0x03, 0x0b:
+	case peUData4, peSData4:
 		return 4
 	}
 	return 8
 }
 
-// readAll reads the frame descriptions of .eh_frame one after the other.
-func (u *unwind) readAll(s section) {
-	at, end := s.addr, s.addr+s.size
-	for at >= s.addr && at+12 <= end && len(u.list) < maxUnwindEntries {
+// readAll reads the FDEs of .eh_frame into list.
+func (u *ehFrame) readAll(s elf.SectionHeader) {
+	const extendedLength = 0xfffffff0 // 64-bit DWARF and reserved values
+	at, end := s.Addr, s.Addr+s.Size
+	for at >= s.Addr && at+12 <= end && len(u.list) < maxUnwindEntries {
 		n, ok := u.f.mem.word(at, 4)
-		if !ok || n == 0 || n >= 0xfffffff0 {
+		if !ok || n == 0 || n >= extendedLength {
 			break
 		}
 		if cie, _ := u.f.mem.word(at+4, 4); cie != 0 && cie <= at+4 {
 			enc := u.encoding(at + 4 - cie)
-			width := pointerWidth(enc)
-			start, _ := u.f.mem.word(at+8, width)
-			if width == 4 {
+			size := encodedSize(enc)
+			start, _ := u.f.mem.word(at+8, size)
+			if size == 4 {
 				start = uint64(int64(int32(start)))
 			}
-			if enc&0x70 == 0x10 {
+			if enc&peApplication == pePCRel {
 				start += at + 8
 			}
-			if length, ok := u.f.mem.word(at+8+uint64(width), width); ok && start+length > start {
+			if length, ok := u.f.mem.word(at+8+uint64(size), size); ok && start+length > start {
 				u.list = append(u.list, Span{start, start + length})
 			}
 		}

@@ -1,58 +1,58 @@
 package elffile
 
-// Functions finds the bounds of functions from tables that stripping leaves in
-// place.
+// Functions finds the bounds of functions in .eh_frame and in Go's pclntab.
 type Functions struct {
 	f       *File
-	unwind  *unwind
-	goTable *goTable
+	ehFrame *ehFrame
+	pclntab *pclntab // nil without a table
 }
 
+// NewFunctions reads the tables of f.
 func NewFunctions(f *File) *Functions {
-	return &Functions{f: f, unwind: newUnwind(f), goTable: newGoTable(f)}
+	return &Functions{f: f, ehFrame: newEHFrame(f), pclntab: newPclntab(f)}
 }
 
 // Indexed reports whether the file has a sorted table of its functions.
-func (t *Functions) Indexed() bool { return t.unwind.count > 0 || t.goTable != nil }
+func (t *Functions) Indexed() bool { return t.ehFrame.count > 0 || t.pclntab != nil }
 
-// At returns the bounds of the function that holds pc.
+// At returns the bounds of the function that contains pc.
 func (t *Functions) At(pc uint64) (Span, bool) {
-	if s, _, ok := t.goTable.find(pc); ok {
+	if s, _, ok := t.pclntab.find(pc); ok {
 		return s, true
 	}
-	return t.unwind.find(pc)
+	return t.ehFrame.find(pc)
 }
 
-// GoName returns the name of the Go function that holds pc, "" without one.
+// GoName returns the name of the Go function that contains pc, or "".
 func (t *Functions) GoName(pc uint64) string {
-	_, name, _ := t.goTable.find(pc)
+	_, name, _ := t.pclntab.find(pc)
 	return name
 }
 
-// IsGo reports whether the Go compiler made the function at addr: a Go program may
-// hold C functions as well, with another calling convention.
+// IsGo reports whether the function at addr has Go's calling convention. A Go program
+// with cgo also contains C functions.
 func (t *Functions) IsGo(addr uint64) bool {
-	if t.goTable == nil {
+	if t.pclntab == nil {
 		return t.f.isGo
 	}
-	_, _, ok := t.goTable.find(addr)
+	_, _, ok := t.pclntab.find(addr)
 	return ok
 }
 
-// GoFunctions returns the addresses of the Go functions with one of the names.
+// GoFunctions returns the addresses of the Go functions with the names.
 func (t *Functions) GoFunctions(names ...string) (addrs []uint64) {
-	if t.goTable == nil {
+	if t.pclntab == nil {
 		return nil
 	}
 	longest := 0
 	for _, n := range names {
 		longest = max(longest, len(n))
 	}
-	for i := range t.goTable.count {
-		b := t.f.mem.bytes(t.goTable.nameAddr(i), longest+1)
+	for i := range t.pclntab.functionCount {
+		b := t.f.mem.bytes(t.pclntab.nameAddr(i), longest+1)
 		for _, n := range names {
 			if len(b) > len(n) && b[len(n)] == 0 && string(b[:len(n)]) == n {
-				addrs = append(addrs, t.goTable.start(i))
+				addrs = append(addrs, t.pclntab.start(i))
 			}
 		}
 	}

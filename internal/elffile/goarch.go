@@ -7,7 +7,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// goarch returns the GOARCH name of an ELF machine, "unknown" without one.
+// goarch returns the GOARCH name of an ELF machine, or "unknown".
 func goarch(machine elf.Machine, bits int, order binary.ByteOrder) string {
 	little := order == binary.LittleEndian
 	for _, m := range isa.Machines() {

@@ -2,19 +2,19 @@ package elffile
 
 import "cmp"
 
-// Limits bound the work on one file. A zero field means its default.
+// Limits bounds the work on one file. Zero fields mean the defaults.
 type Limits struct {
-	// FileSize is the size of the largest file that is opened, in bytes.
+	// FileSize is the maximum size of a file, in bytes.
 	FileSize int64
-	// CodeBytes is the size of the executable ranges that are read. Every pass over
-	// the code costs at most this.
+	// CodeBytes is the maximum total size of the executable ranges, in bytes. It
+	// bounds every pass over the code.
 	CodeBytes int64
-	// FunctionBytes is the size of the longest function that is read.
+	// FunctionBytes is the maximum size of a function, in bytes.
 	FunctionBytes int
-	// Symbols and Relocations are the most entries that are read of each table.
+	// Symbols and Relocations are the maximum numbers of entries of each table.
 	Symbols, Relocations int
-	// Work bounds all other repeated work: instructions that are decoded without
-	// being interpreted, symbols compared, relocations searched.
+	// Work bounds all other repeated work: decoded instructions, compared symbols,
+	// searched relocations.
 	Work int
 }
 
@@ -28,19 +28,19 @@ const (
 	DefaultWork          = 64 << 20
 )
 
-// Bounds that no caller needs to change.
+// Fixed limits. Sizes are in bytes.
 const (
 	maxProgramHeaders = 256
 	maxSections       = 4096
-	maxNameTable      = 1 << 20   // bytes of section names that are read
+	maxNameTable      = 1 << 20   // section names
 	maxDynamic        = 4096      // entries of the dynamic section
-	maxNeeded         = 256       // libraries
-	maxNote           = 1 << 16   // bytes of one note segment
-	maxName           = 512       // bytes of one symbol's or library's name
-	MaxSearch         = 256 << 20 // of one search
-	blockSize         = 32 << 10  // of the cache for random access
+	maxNeeded         = 256       // required libraries
+	maxNote           = 1 << 16   // one note segment
+	maxName           = 512       // one name of a symbol or library
+	MaxSearch         = 256 << 20 // one call of Search
+	blockSize         = 32 << 10  // cache for random access
 	maxBlocks         = 128
-	chunkSize         = 256 << 10 // of sequential reads
+	chunkSize         = 256 << 10 // sequential reads
 )
 
 func (l Limits) withDefaults() Limits {

@@ -2,48 +2,48 @@ package elffile
 
 import "debug/elf"
 
-// memory is the file as the loader maps it, read through a small cache of
-// blocks so that looking at a few places of a huge file stays cheap.
+// memory is the memory image of the file: the PT_LOAD segments, read through a cache
+// of blocks.
 type memory struct {
-	c      *container
+	h      *headers
 	loads  []Segment
 	blocks map[uint64][]byte
-	order  []uint64 // blocks, oldest first
-	// lastKey and last are the block that was used last.
+	order  []uint64 // keys of blocks, oldest first
+	// lastKey and last are the block of the last access.
 	lastKey uint64
 	last    []byte
 	scratch [64]byte
 }
 
-func newMemory(c *container) *memory {
-	m := &memory{c: c, blocks: make(map[uint64][]byte), lastKey: ^uint64(0)}
-	for _, s := range c.segments {
-		if s.kind == elf.PT_LOAD {
+func newMemory(h *headers) *memory {
+	m := &memory{h: h, blocks: make(map[uint64][]byte), lastKey: ^uint64(0)}
+	for _, s := range h.segments {
+		if s.Type == elf.PT_LOAD {
 			m.loads = append(m.loads, s)
 		}
 	}
 	return m
 }
 
-// segmentOf returns the segment that holds addr, nil if there is none.
+// segmentOf returns the segment that contains addr, or nil.
 func (m *memory) segmentOf(addr uint64) *Segment {
 	for i := range m.loads {
-		if s := &m.loads[i]; addr >= s.vaddr && addr-s.vaddr < s.memsz {
+		if s := &m.loads[i]; addr >= s.Vaddr && addr-s.Vaddr < s.Memsz {
 			return s
 		}
 	}
 	return nil
 }
 
-// inFile returns the file offset of addr and how many bytes of the file follow
-// it within its segment; none when addr is not backed by the file.
+// inFile returns the file offset of addr and the number of bytes in the file from
+// there to the end of the segment. n is 0 if the file has no byte for addr.
 func (m *memory) inFile(addr uint64) (off, n uint64) {
 	s := m.segmentOf(addr)
-	if s == nil || addr-s.vaddr >= s.filesz {
+	if s == nil || addr-s.Vaddr >= s.Filesz {
 		return 0, 0
 	}
-	d := addr - s.vaddr
-	return s.off + d, s.filesz - d
+	d := addr - s.Vaddr
+	return s.Off + d, s.Filesz - d
 }
 
 func (m *memory) executable(addr uint64) bool {
@@ -51,11 +51,11 @@ func (m *memory) executable(addr uint64) bool {
 	return s != nil && s.Executable
 }
 
-// bytes returns up to n bytes at addr, fewer at a segment's end. The slice is
-// valid until the next call. n is at most blockSize.
+// bytes returns up to n bytes at addr, fewer at the end of a segment. n is at most
+// blockSize. The slice is valid until the next call.
 func (m *memory) bytes(addr uint64, n int) []byte {
-	off, room := m.inFile(addr)
-	n = int(min(uint64(n), room))
+	off, avail := m.inFile(addr)
+	n = int(min(uint64(n), avail))
 	if n == 0 {
 		return nil
 	}
@@ -67,7 +67,6 @@ func (m *memory) bytes(addr uint64, n int) []byte {
 	if in+n <= len(b) {
 		return b[in : in+n]
 	}
-	// It spans two blocks: join them.
 	joined := m.scratch[:0]
 	if n > len(m.scratch) {
 		joined = make([]byte, 0, n)
@@ -77,6 +76,7 @@ func (m *memory) bytes(addr uint64, n int) []byte {
 	return append(joined, next[:min(len(next), n-len(joined))]...)
 }
 
+// block returns block number key of the file. It is empty after a read error.
 func (m *memory) block(key uint64) []byte {
 	if key == m.lastKey {
 		return m.last
@@ -95,10 +95,10 @@ func (m *memory) block(key uint64) []byte {
 		}
 		start := key * blockSize
 		buf = buf[:blockSize]
-		if left := m.c.size - min(start, m.c.size); left < blockSize {
+		if left := m.h.size - min(start, m.h.size); left < blockSize {
 			buf = buf[:left]
 		}
-		if err := readFull(m.c.r, buf, int64(start)); err != nil {
+		if err := readFull(m.h.r, buf, int64(start)); err != nil {
 			buf = buf[:0]
 		}
 		b = buf
@@ -119,11 +119,11 @@ func (m *memory) word(addr uint64, width int) (uint64, bool) {
 	case 1:
 		return uint64(b[0]), true
 	case 2:
-		return uint64(m.c.order.Uint16(b)), true
+		return uint64(m.h.order.Uint16(b)), true
 	case 4:
-		return uint64(m.c.order.Uint32(b)), true
+		return uint64(m.h.order.Uint32(b)), true
 	case 8:
-		return m.c.order.Uint64(b), true
+		return m.h.order.Uint64(b), true
 	}
 	return 0, false
 }
@@ -132,5 +132,5 @@ func (m *memory) cString(addr uint64) string {
 	return cString(m.bytes(addr, maxName))
 }
 
-// pointerSize is that of the file's class.
-func (m *memory) pointerSize() int { return m.c.bits / 8 }
+// pointerSize is in bytes.
+func (m *memory) pointerSize() int { return m.h.bits / 8 }

@@ -6,8 +6,13 @@ import (
 	"sort"
 )
 
-// PointerAt returns the value that the loader leaves in the eight bytes at
-// addr, relative to the file's own addresses.
+const (
+	dtRelr                 = elf.DynTag(36) // DT_RELR (gABI)
+	maxPointers            = 1 << 10
+	maxUnsortedRelocations = 1 << 12
+)
+
+// PointerAt returns the eight bytes at addr after relocation, for a load address of 0.
 func (f *File) PointerAt(addr uint64) (uint64, bool) {
 	if v, ok := f.dyn.pointers[addr]; ok {
 		return v, true
@@ -24,13 +29,13 @@ func (f *File) PointerAt(addr uint64) (uint64, bool) {
 		}
 		at := func(i int, field uint64) uint64 {
 			var b [8]byte
-			off := t.off + uint64(t.first+i)*24 + field
+			off := t.off + uint64(t.first+i)*rela64Size + field
 			if key := off / blockSize; off%blockSize <= blockSize-8 {
 				if block := f.mem.block(key); off%blockSize+8 <= uint64(len(block)) {
 					return binary.LittleEndian.Uint64(block[off%blockSize:])
 				}
 			}
-			if readFull(f.c.r, b[:], int64(off)) != nil {
+			if readFull(f.h.r, b[:], int64(off)) != nil {
 				return 0
 			}
 			return binary.LittleEndian.Uint64(b[:])
@@ -43,52 +48,50 @@ func (f *File) PointerAt(addr uint64) (uint64, bool) {
 	return f.mem.word(addr, 8)
 }
 
-const maxUnsortedRelocations = 1 << 12
-
+// scanRelative searches a table that is not sorted by address.
 func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found bool) {
 	if !f.Spend(min(t.count, maxUnsortedRelocations)) {
 		return 0, false
 	}
-	kind := f.Machine.Relocations.Relative
-	_ = f.c.each(t.off, 24, min(t.count, maxUnsortedRelocations), func(_ int, e []byte) bool {
-		if binary.LittleEndian.Uint64(e) == addr && uint32(binary.LittleEndian.Uint64(e[8:])) == kind {
-			value, found = binary.LittleEndian.Uint64(e[16:]), true
+	_ = f.h.eachEntry(t.off, rela64Size, min(t.count, maxUnsortedRelocations), func(_ int, e []byte) bool {
+		if r := decodeRela(e); r.Off == addr && elf.R_TYPE64(r.Info) == f.Machine.Relocations.Relative {
+			value, found = uint64(r.Addend), true
 		}
 		return !found
 	})
 	return value, found
 }
 
-// PointersTo returns the slots in data that hold one of the addresses once
-// loaded, each with the address: code may reach it through them.
-func (f *File) PointersTo(wanted map[uint64]bool) map[uint64]uint64 {
+// PointersTo returns the addresses of pointers, after relocation, to one of the
+// targets. The values of the map are the targets.
+func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 	found := map[uint64]uint64{}
-	if len(wanted) == 0 {
+	if len(targets) == 0 {
 		return nil
 	}
-	for place, v := range f.dyn.pointers {
-		if wanted[v] {
-			found[place] = v
+	for addr, v := range f.dyn.pointers {
+		if targets[v] {
+			found[addr] = v
 		}
 	}
 	for _, t := range f.dyn.relative {
-		kind := f.Machine.Relocations.Relative
-		_ = f.c.each(t.off, 24, t.count, func(_ int, e []byte) bool {
-			if v := binary.LittleEndian.Uint64(e[16:]); wanted[v] && uint32(binary.LittleEndian.Uint64(e[8:])) == kind {
-				found[binary.LittleEndian.Uint64(e)] = v
+		_ = f.h.eachEntry(t.off, rela64Size, t.count, func(_ int, e []byte) bool {
+			r := decodeRela(e)
+			if v := uint64(r.Addend); targets[v] && elf.R_TYPE64(r.Info) == f.Machine.Relocations.Relative {
+				found[r.Off] = v
 			}
 			return len(found) < maxPointers
 		})
 	}
-	if f.c.kind == elf.ET_EXEC || f.dyn.tags[dtRelr] != 0 {
-		// Addresses stand in the data as they are.
+	if f.FixedAddress() || f.dyn.tags[dtRelr] != 0 {
+		// The data hold the pointers themselves.
 		lowest, highest := ^uint64(0), uint64(0)
-		for w := range wanted {
-			lowest, highest = min(lowest, w), max(highest, w)
+		for t := range targets {
+			lowest, highest = min(lowest, t), max(highest, t)
 		}
 		f.SearchData(8, func(addr uint64, b []byte) bool {
 			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
-				if v := binary.LittleEndian.Uint64(b[i:]); v-lowest <= highest-lowest && wanted[v] {
+				if v := binary.LittleEndian.Uint64(b[i:]); v-lowest <= highest-lowest && targets[v] {
 					found[addr+uint64(i)] = v
 				}
 			}
@@ -97,8 +100,3 @@ func (f *File) PointersTo(wanted map[uint64]bool) map[uint64]uint64 {
 	}
 	return found
 }
-
-const (
-	dtRelr      = elf.DynTag(36) // DT_RELR (gABI)
-	maxPointers = 1 << 10
-)

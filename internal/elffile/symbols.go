@@ -6,19 +6,18 @@ import (
 	"slices"
 )
 
-// symbolTable is one table of symbols and where its names are.
+// symbolTable is the location of a symbol table and its string table.
 type symbolTable struct {
 	off     uint64
 	count   int
 	entsize uint64
-	// room is how many entries could follow off within its segment: an index
-	// of a relocation may lie beyond what the hash table counts.
-	room uint64
-	// Names lie at a virtual address (.dynsym) or at a file offset (.symtab).
+	// maxCount is the number of entries up to the end of the segment. The symbol
+	// index of a relocation may exceed count, which may come from a hash table.
+	maxCount uint64
+	// The string table is at a virtual address (.dynsym) or a file offset (.symtab).
 	namesAddr, namesOff, namesSize uint64
 }
 
-// symbol is one entry of a symbol table.
 type symbol struct {
 	nameOffset uint32
 	addr, size uint64
@@ -27,17 +26,18 @@ type symbol struct {
 	object     bool
 }
 
-func decodeSymbol(c *container, e []byte) symbol {
+// decodeSymbol decodes an elf.Sym64 or elf.Sym32.
+func decodeSymbol(h *headers, e []byte) symbol {
 	var s symbol
 	var info byte
 	var shndx uint16
-	s.nameOffset = c.order.Uint32(e)
-	if c.bits == 64 {
-		info, shndx = e[4], c.order.Uint16(e[6:])
-		s.addr, s.size = c.order.Uint64(e[8:]), c.order.Uint64(e[16:])
+	s.nameOffset = h.order.Uint32(e)
+	if h.bits == 64 {
+		info, shndx = e[4], h.order.Uint16(e[6:])
+		s.addr, s.size = h.order.Uint64(e[8:]), h.order.Uint64(e[16:])
 	} else {
-		s.addr, s.size = uint64(c.order.Uint32(e[4:])), uint64(c.order.Uint32(e[8:]))
-		info, shndx = e[12], c.order.Uint16(e[14:])
+		s.addr, s.size = uint64(h.order.Uint32(e[4:])), uint64(h.order.Uint32(e[8:]))
+		info, shndx = e[12], h.order.Uint16(e[14:])
 	}
 	kind := elf.ST_TYPE(info)
 	s.defined = elf.SectionIndex(shndx) != elf.SHN_UNDEF
@@ -46,19 +46,19 @@ func decodeSymbol(c *container, e []byte) symbol {
 	return s
 }
 
-// dynamicSymbols finds .dynsym without section headers: its length is that of
-// the hash table, or ends where the names begin.
-func dynamicSymbols(c *container, m *memory, tags map[elf.DynTag]uint64, limits Limits) symbolTable {
+// dynamicSymbols returns .dynsym. Without section headers, the number of symbols
+// comes from the hash table, or from the address of the string table after it.
+func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Limits) symbolTable {
 	t := symbolTable{entsize: elf.Sym64Size, namesAddr: tags[elf.DT_STRTAB], namesSize: tags[elf.DT_STRSZ]}
-	if c.bits == 32 {
+	if h.bits == 32 {
 		t.entsize = elf.Sym32Size
 	}
-	var room uint64
-	t.off, room = m.inFile(tags[elf.DT_SYMTAB])
+	var avail uint64
+	t.off, avail = m.inFile(tags[elf.DT_SYMTAB])
 	count := uint64(0)
-	for _, s := range c.sections {
-		if s.kind == elf.SHT_DYNSYM && s.addr == tags[elf.DT_SYMTAB] {
-			count = s.size / t.entsize
+	for _, s := range h.sections {
+		if s.Type == elf.SHT_DYNSYM && s.Addr == tags[elf.DT_SYMTAB] {
+			count = s.Size / t.entsize
 		}
 	}
 	if hash := tags[elf.DT_HASH]; count == 0 && hash != 0 {
@@ -70,13 +70,12 @@ func dynamicSymbols(c *container, m *memory, tags map[elf.DynTag]uint64, limits 
 	if names, first := tags[elf.DT_STRTAB], tags[elf.DT_SYMTAB]; count == 0 && names > first {
 		count = (names - first) / t.entsize
 	}
-	t.room = min(room/t.entsize, uint64(limits.Symbols))
-	t.count = int(min(count, t.room))
+	t.maxCount = min(avail/t.entsize, uint64(limits.Symbols))
+	t.count = int(min(count, t.maxCount))
 	return t
 }
 
-// gnuHashCount returns one more than the highest symbol that the GNU hash
-// table holds.
+// gnuHashCount returns the highest symbol index in the GNU hash table plus one.
 func gnuHashCount(m *memory, hash uint64, limits Limits) uint64 {
 	buckets, _ := m.word(hash, 4)
 	first, _ := m.word(hash+4, 4)
@@ -109,44 +108,44 @@ func gnuHashCount(m *memory, hash uint64, limits Limits) uint64 {
 	return 0
 }
 
-// staticSymbols returns .symtab, which is empty in a stripped file.
-func staticSymbols(c *container, limits Limits) (symbolTable, bool) {
-	for _, s := range c.sections {
-		if s.kind != elf.SHT_SYMTAB || s.size == 0 {
+// staticSymbols returns .symtab. ok is false in a stripped file.
+func staticSymbols(h *headers, limits Limits) (t symbolTable, ok bool) {
+	for _, s := range h.sections {
+		if s.Type != elf.SHT_SYMTAB || s.Size == 0 {
 			continue
 		}
-		t := symbolTable{off: s.off, entsize: elf.Sym64Size}
-		if c.bits == 32 {
+		t = symbolTable{off: s.Offset, entsize: elf.Sym64Size}
+		if h.bits == 32 {
 			t.entsize = elf.Sym32Size
 		}
-		t.count = int(min(s.size/t.entsize, uint64(limits.Symbols)))
-		if int(s.link) < len(c.sections) {
-			names := c.sections[s.link]
-			t.namesOff, t.namesSize = names.off, names.size
+		t.count = int(min(s.Size/t.entsize, uint64(limits.Symbols)))
+		if int(s.Link) < len(h.sections) {
+			names := h.sections[s.Link]
+			t.namesOff, t.namesSize = names.Offset, names.Size
 		}
 		return t, true
 	}
 	return symbolTable{}, false
 }
 
-func (t symbolTable) each(c *container, f func(i int, s symbol) bool) {
-	_ = c.each(t.off, t.entsize, t.count, func(i int, e []byte) bool { return f(i, decodeSymbol(c, e)) })
+func (t symbolTable) each(h *headers, f func(i int, s symbol) bool) {
+	_ = h.eachEntry(t.off, t.entsize, t.count, func(i int, e []byte) bool { return f(i, decodeSymbol(h, e)) })
 }
 
-func (t symbolTable) at(c *container, i int) (symbol, bool) {
-	if i < 0 || uint64(i) >= max(t.room, uint64(t.count)) {
+func (t symbolTable) at(h *headers, i int) (symbol, bool) {
+	if i < 0 || uint64(i) >= max(t.maxCount, uint64(t.count)) {
 		return symbol{}, false
 	}
 	var s symbol
 	ok := false
-	_ = c.each(t.off+uint64(i)*t.entsize, t.entsize, 1, func(_ int, e []byte) bool {
-		s, ok = decodeSymbol(c, e), true
+	_ = h.eachEntry(t.off+uint64(i)*t.entsize, t.entsize, 1, func(_ int, e []byte) bool {
+		s, ok = decodeSymbol(h, e), true
 		return false
 	})
 	return s, ok
 }
 
-// nameBytes returns at most n bytes that begin with the symbol's name.
+// nameBytes returns up to n bytes of the string table, from the symbol's name on.
 func (t symbolTable) nameBytes(m *memory, s symbol, n int) []byte {
 	if uint64(s.nameOffset) >= t.namesSize {
 		return nil
@@ -161,7 +160,7 @@ func (t symbolTable) nameBytes(m *memory, s symbol, n int) []byte {
 		return b[in : in+n]
 	}
 	buf := make([]byte, min(uint64(n), t.namesSize-uint64(s.nameOffset)))
-	if readFull(m.c.r, buf, int64(off)) != nil {
+	if readFull(m.h.r, buf, int64(off)) != nil {
 		return nil
 	}
 	return buf
@@ -171,17 +170,17 @@ func (t symbolTable) name(m *memory, s symbol) string {
 	return cString(t.nameBytes(m, s, maxName))
 }
 
-// tables are the symbol tables in the order of trust.
+// tables returns the symbol tables. The loader's own table comes first.
 func (f *File) tables() []symbolTable { return []symbolTable{f.dyn.symbols, f.symtab} }
 
-// Symbol is a symbol that the file defines.
+// Symbol is a defined function or object symbol.
 type Symbol struct {
 	Name string
-	// Addr is the virtual address, Size in bytes.
+	// Addr is the virtual address, Size the size in bytes.
 	Addr, Size uint64
 }
 
-// Symbols returns those of the named symbols that the file defines.
+// Symbols returns the defined symbols with the names, by name.
 func (f *File) Symbols(names ...string) map[string]Symbol {
 	found := map[string]Symbol{}
 	longest := 0
@@ -193,7 +192,7 @@ func (f *File) Symbols(names ...string) map[string]Symbol {
 		}
 	}
 	for _, t := range f.tables() {
-		t.each(f.c, func(_ int, s symbol) bool {
+		t.each(f.h, func(_ int, s symbol) bool {
 			if !s.defined || s.addr == 0 || !s.function && !s.object {
 				return true
 			}
@@ -217,10 +216,9 @@ func (f *File) Symbols(names ...string) map[string]Symbol {
 	return found
 }
 
-// DynamicFunctions calls visit with the address of each function that the file
-// exports.
+// DynamicFunctions calls visit with the address of each exported function.
 func (f *File) DynamicFunctions(visit func(addr uint64)) {
-	f.dyn.symbols.each(f.c, func(_ int, s symbol) bool {
+	f.dyn.symbols.each(f.h, func(_ int, s symbol) bool {
 		if s.defined && s.function {
 			visit(s.addr)
 		}
@@ -228,7 +226,7 @@ func (f *File) DynamicFunctions(visit func(addr uint64)) {
 	})
 }
 
-// NameOf fills in, for each address, the symbol that covers it.
+// NameOf sets the value of each key of addrs to the symbol around that address.
 func (f *File) NameOf(addrs map[uint64]Symbol) {
 	if len(addrs) == 0 {
 		return
@@ -236,7 +234,7 @@ func (f *File) NameOf(addrs map[uint64]Symbol) {
 	sorted := slices.Sorted(maps.Keys(addrs))
 	last := sorted[len(sorted)-1]
 	for _, t := range f.tables() {
-		t.each(f.c, func(_ int, s symbol) bool {
+		t.each(f.h, func(_ int, s symbol) bool {
 			if s.addr > last || s.addr == 0 || !s.defined || !s.function && !s.object {
 				return true
 			}
@@ -254,11 +252,12 @@ func (f *File) NameOf(addrs map[uint64]Symbol) {
 	}
 }
 
-// FunctionSymbols returns for each address, in order, the function symbol around it.
+// FunctionSymbols returns the function symbol around each of the sorted addresses, in
+// their order. A zero Span means that no symbol covers the address.
 func (f *File) FunctionSymbols(addrs []uint64) []Span {
 	out := make([]Span, len(addrs))
 	for _, t := range f.tables() {
-		t.each(f.c, func(_ int, s symbol) bool {
+		t.each(f.h, func(_ int, s symbol) bool {
 			if !s.defined || !s.function || s.size == 0 || s.addr+s.size < s.addr {
 				return true
 			}

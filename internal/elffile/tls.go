@@ -2,48 +2,47 @@ package elffile
 
 import "debug/elf"
 
-// TLSSlot is a GOT slot that the loader fills for a thread-local variable.
+// TLSSlot is a GOT slot that the dynamic loader fills for a thread-local variable.
 type TLSSlot struct {
-	// Offset is the variable's offset within the file's TLS block.
+	// Offset is the variable's offset in the file's TLS block.
 	Offset int64
-	// Descriptor reports whether the slot begins a TLS descriptor (a resolver
-	// function and its argument) instead of an offset.
+	// Descriptor reports whether the slot starts a TLS descriptor (resolver function
+	// and argument) instead of holding an offset.
 	Descriptor bool
 }
 
 const (
-	maxThreadAlign = 1 << 16
-	maxThreadData  = 1 << 30
+	maxTLSAlign = 1 << 16
+	maxTLSSize  = 1 << 30
 )
 
-// TLSBlock returns the start of the file's TLS block as an offset from the
-// thread pointer, as if the block were that of the main program. ok is false
-// without a block.
+// TLSBlock returns the offset of the file's TLS block from the thread pointer. The
+// file counts as the main program. ok is false if there is no TLS block.
 func (f *File) TLSBlock() (start int64, ok bool) {
-	block := f.threadSegment()
+	block := f.tlsSegment()
 	if block == nil {
 		return 0, false
 	}
-	return f.Machine.TLS.Start(block.memsz, block.align), true
+	return f.Machine.TLS.Start(block.Memsz, block.Align), true
 }
 
-// TLSData returns the address of the initial value (.tdata) of width bytes at
-// off from the thread pointer.
+// TLSData returns the address of the initial value (.tdata) of the width bytes at
+// offset off from the thread pointer.
 func (f *File) TLSData(off int64, width uint8) (addr uint64, ok bool) {
 	start, ok := f.TLSBlock()
 	if !ok {
 		return 0, false
 	}
-	block := f.threadSegment()
-	if off -= start; off < 0 || off > int64(block.filesz)-int64(width) {
+	block := f.tlsSegment()
+	if off -= start; off < 0 || off > int64(block.Filesz)-int64(width) {
 		return 0, false
 	}
-	return block.vaddr + uint64(off), true
+	return block.Vaddr + uint64(off), true
 }
 
-func (f *File) threadSegment() *Segment {
-	for i := range f.c.segments {
-		if s := &f.c.segments[i]; s.kind == elf.PT_TLS && s.align <= maxThreadAlign && s.memsz <= maxThreadData {
+func (f *File) tlsSegment() *Segment {
+	for i := range f.h.segments {
+		if s := &f.h.segments[i]; s.Type == elf.PT_TLS && s.Align <= maxTLSAlign && s.Memsz <= maxTLSSize {
 			return s
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// decodeARM64 decodes one A64 instruction (Arm ARM, DDI 0487, chapter C4).
+// decodeARM64 decodes one A64 instruction (Arm ARM, chapter C4).
 func decodeARM64(code []byte, pc uint64, in *Insn) bool {
 	if len(code) < 4 {
 		return false
@@ -30,14 +30,15 @@ func decodeARM64(code []byte, pc uint64, in *Insn) bool {
 			return true
 		}
 		return false
-	default: // SVE and what is not allocated: nothing here reads it
+	default: // SVE, unallocated
 		in.kill(vectorLow(w & 31))
 		in.kill(vectorHigh(w & 31))
 	}
 	return true
 }
 
-// arm64SP is register n where 31 means SP, arm64ZR where it means zero.
+// arm64SP returns the register of a field that encodes SP as 31, arm64ZR that of a
+// field that encodes the zero register as 31.
 func arm64SP(n uint32) Reg { return Reg(n & 31) }
 func arm64ZR(n uint32) Reg {
 	if n&31 == 31 {
@@ -48,6 +49,7 @@ func arm64ZR(n uint32) Reg {
 
 func arm64Width(w uint32) uint8 { return 4 + uint8(w>>31)*4 }
 
+// SignExtend returns the value of the n-bit two's complement number v.
 func SignExtend(v uint64, n uint) int64 { return int64(v<<(64-n)) >> (64 - n) }
 
 func arm64Immediate(w uint32, pc uint64, in *Insn) {
@@ -71,7 +73,7 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 		}
 		dst := arm64SP(rd)
 		if w>>29&1 == 1 {
-			dst = arm64ZR(rd) // sets flags: 31 is the zero register
+			dst = arm64ZR(rd) // adds, subs
 		}
 		in.op(Operation{Code: OpAdd, Width: width, Dst: dst, A: arm64SP(rn), B: RegNone, Imm: imm})
 	case 4: // logical (immediate)
@@ -81,18 +83,18 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 			return
 		}
 		code, dst := [4]Opcode{OpAnd, OpOr, OpXor, OpAnd}[w>>29&3], arm64SP(rd)
-		if w>>29&3 == 3 {
+		if w>>29&3 == 3 { // ands
 			dst = arm64ZR(rd)
 		}
 		in.op(Operation{Code: code, Width: width, Dst: dst, A: arm64ZR(rn), B: RegNone, Imm: int64(imm)})
 	case 5: // movn, movz, movk
 		imm, shift := uint64(w>>5&0xffff), uint8(w>>21&3)*16
 		switch w >> 29 & 3 {
-		case 0:
+		case 0: // movn
 			in.op(Operation{Code: OpConst, Width: width, Dst: arm64ZR(rd), Imm: int64(^(imm << shift))})
-		case 2:
+		case 2: // movz
 			in.op(Operation{Code: OpConst, Width: width, Dst: arm64ZR(rd), Imm: int64(imm << shift)})
-		case 3:
+		case 3: // movk
 			in.op(Operation{Code: OpInsert, Width: width, Shift: shift, Dst: arm64ZR(rd), Imm: int64(imm)})
 		default:
 			in.kill(arm64ZR(rd))
@@ -102,13 +104,13 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 		top := int64(width)*8 - 1
 		o := Operation{Width: width, Dst: arm64ZR(rd), A: arm64ZR(rn), B: RegNone}
 		switch op := w >> 29 & 3; {
-		case op == 2 && imms == top:
+		case op == 2 && imms == top: // lsr
 			o.Code, o.Imm = OpShr, immr
-		case op == 0 && imms == top:
+		case op == 0 && imms == top: // asr
 			o.Code, o.Imm = OpSar, immr
-		case op == 2 && imms+1 == immr:
+		case op == 2 && imms+1 == immr: // lsl
 			o.Code, o.Imm = OpShl, top-imms
-		case op != 1 && immr == 0 && (imms == 7 || imms == 15 || imms == 31):
+		case op != 1 && immr == 0 && (imms == 7 || imms == 15 || imms == 31): // extensions
 			o.Code, o.Width = OpExtend, uint8(imms+1)/8
 			if op == 0 {
 				o.Imm = 1
@@ -147,35 +149,35 @@ func arm64BitMask(w uint32) (uint64, bool) {
 
 func arm64Branch(w uint32, pc uint64, in *Insn) bool {
 	switch {
-	case w>>26 == 0b000101:
+	case w>>26 == 0b000101: // b
 		in.Flow, in.Target = FlowJump, pc+uint64(SignExtend(uint64(w&0x3ffffff), 26)<<2)
-	case w>>26 == 0b100101:
+	case w>>26 == 0b100101: // bl
 		in.Flow, in.Target = FlowCall, pc+uint64(SignExtend(uint64(w&0x3ffffff), 26)<<2)
 	case w>>24 == 0b01010100 || w>>25&0x3f == 0b011010: // b.cond, cbz, cbnz
 		in.Flow, in.Target = FlowBranch, pc+uint64(SignExtend(uint64(w>>5&0x7ffff), 19)<<2)
 	case w>>25&0x3f == 0b011011: // tbz, tbnz
 		in.Flow, in.Target = FlowBranch, pc+uint64(SignExtend(uint64(w>>5&0x3fff), 14)<<2)
-	case w&0xffe0001f == 0xd4000001:
+	case w&0xffe0001f == 0xd4000001: // svc
 		in.Flow = FlowSyscall
 	case w>>24 == 0xd4: // brk, hlt, hvc, smc
 		in.Flow = FlowStop
 	case w>>25 == 0b1101011: // unconditional branch (register)
 		in.Callee = arm64ZR(w >> 5)
 		switch w >> 21 & 15 {
-		case 0, 8:
+		case 0, 8: // br
 			in.Flow = FlowJumpIndirect
-		case 1, 9:
+		case 1, 9: // blr
 			in.Flow = FlowCallIndirect
-		case 2, 4, 5:
+		case 2, 4, 5: // ret, eret, drps
 			in.Flow = FlowReturn
 		default:
 			return false
 		}
-	case w>>22 == 0b1101010100: // system: only mrs writes a register
+	case w>>22 == 0b1101010100: // system
 		switch {
-		case w&^31 == 0xd53bd040: // tpidr_el0
+		case w&^31 == 0xd53bd040: // mrs tpidr_el0
 			in.op(Operation{Code: OpMov, Width: 8, Dst: arm64ZR(w), A: RegThread, B: RegNone})
-		case w>>20&3 == 3:
+		case w>>20&3 == 3: // mrs
 			in.kill(arm64ZR(w))
 		}
 	default:
@@ -219,14 +221,13 @@ func arm64Register(w uint32, in *Insn) {
 	case w>>21&0xff == 0b11010100: // conditional select
 		change := int64(w>>30&1)<<1 | int64(w>>10&1)
 		in.op(Operation{Code: OpSelect, Width: width, Dst: rd, A: rn, B: rm, Imm: change})
-	case w>>21&0xff == 0b11010010: // conditional compare writes flags only
+	case w>>21&0xff == 0b11010010: // conditional compare
 	default:
 		in.kill(rd)
 	}
 }
 
-// arm64EntersKernel looks for svc, whatever its immediate, wherever it stands: that it
-// is aligned the pass over the code checks.
+// arm64EntersKernel searches for svc with any immediate. It ignores the alignment.
 func arm64EntersKernel(b []byte) bool {
 	for i := 3; i < len(b); i++ {
 		k := bytes.IndexByte(b[i:], 0xd4)

@@ -2,6 +2,7 @@ package isa
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ func golden(t *testing.T, name string) (code [][]byte, text []string) {
 			t.Fatal(err)
 		}
 		if name == "arm64" {
-			slices.Reverse(raw) // shown as a word
+			slices.Reverse(raw) // objdump prints a word
 		}
 		code = append(code, raw)
 		text = append(text, strings.TrimSpace(strings.Join(parts[2:], " ")))
@@ -71,6 +72,20 @@ func TestDecodeFlow(t *testing.T) {
 			if in.Flow != want[mnemonic] {
 				t.Errorf("%s %q has flow %d, want %d", name, text[i], in.Flow, want[mnemonic])
 			}
+		}
+	}
+}
+
+// TestInsertedElement requires that an insertion into the high half of a vector
+// register changes only the high half.
+func TestInsertedElement(t *testing.T) {
+	for element, word := range map[string]uint32{
+		"b[8]": 0x4e111c20, "h[4]": 0x4e121c20, "s[2]": 0x4e141c20, "s[3]": 0x4e1c1c20, "d[1]": 0x4e181c20,
+	} {
+		var in Insn
+		For("arm64").Decode(binary.LittleEndian.AppendUint32(nil, word), 0, &in)
+		if ops := in.Ops(); len(ops) != 1 || ops[0].Dst != vectorHigh(0) {
+			t.Errorf("mov v0.%s, w1 changes %v", element, ops)
 		}
 	}
 }

@@ -1,60 +1,58 @@
 package isa
 
-// The two decoders turn machine code into the same few operations, so that one
-// interpreter serves both machines. Only what can build a constant or an
-// address, move it, store it, or make a call is kept; any other instruction
-// becomes opKill of what it writes.
-
-// Reg numbers a register: general ones 0..31, then halves of vector ones.
+// Reg is a register: a general register (0 to 31), half of a vector register or
+// one of the pseudo-registers below.
 type Reg uint8
 
 const (
-	regVector Reg = 32 // low half of vector register n is regVector+2n, high +1
+	regVector Reg = 32 // low half of vector register 0
 	NumRegs       = 96
-	RegNone   Reg = 255
-	// On arm64, SP is 31 and the zero register reads as regZero.
+	RegNone   Reg = 255 // no operand, or an unknown one
+	// RegZero always reads as zero.
 	RegZero Reg = 254
-	// RegThread is the pointer to the thread's own data.
+	// RegThread is the thread pointer (FS base, TPIDR_EL0).
 	RegThread Reg = 253
 )
 
+// vectorLow and vectorHigh return the halves of vector register n.
 func vectorLow(n uint32) Reg  { return regVector + Reg(2*n) }
 func vectorHigh(n uint32) Reg { return regVector + Reg(2*n) + 1 }
 
-// Opcode is what an operation does.
+// Opcode is the kind of an Operation. The comments name Operation's fields.
 type Opcode uint8
 
 const (
-	OpKill     Opcode = iota // dst is unknown
+	OpKill     Opcode = iota // dst = unknown
 	OpMov                    // dst = a
 	OpConst                  // dst = imm
 	OpAdd                    // dst = a + b<<shift + imm
 	OpSub                    // dst = a - b<<shift
-	OpAnd                    // dst = a & (b<<shift, or imm without b)
-	OpOr                     // dst = a | ...
-	OpXor                    // dst = a ^ ...
+	OpAnd                    // dst = a & b<<shift, or a & imm if b is RegNone
+	OpOr                     // dst = a | ..., operands as for OpAnd
+	OpXor                    // dst = a ^ ..., operands as for OpAnd
 	OpAndNot                 // dst = a &^ b<<shift
 	OpOrNot                  // dst = a | ^(b<<shift)
 	OpShl                    // dst = a << imm
 	OpShr                    // dst = a >> imm, logical
 	OpSar                    // dst = a >> imm, arithmetic
-	OpInsert                 // dst = dst with 16 bits at shift replaced by imm
-	OpConcat                 // dst = low 32 bits of a, and those of b above
-	OpKeepLow                // dst keeps its low 32 bits, those above are unknown
-	OpFlag                   // dst = 0 or 1, or 0 or -1 when imm is 1
+	OpInsert                 // dst = dst with the 16 bits at shift replaced by imm
+	OpConcat                 // dst = low 32 bits of b << 32 | low 32 bits of a
+	OpKeepLow                // dst = dst with its high 32 bits unknown
+	OpFlag                   // dst = 0 or 1, or 0 or -1 if imm is 1
 	OpSelect                 // dst = a or b
-	OpExtend                 // dst = a cut to width bytes, sign-extended when imm is 1
+	OpExtend                 // dst = low width bytes of a, sign-extended if imm is 1
 	OpLoad                   // dst = memory[a + b<<shift + imm], width bytes
 	OpStore                  // memory[a + b<<shift + imm] = dst, width bytes
 	OpStoreImm               // memory[a + b<<shift + disp] = imm, width bytes
-	OpFill                   // dst register times: memory[a...] = b, width bytes each (rep stos)
-	OpCopy                   // dst register times: memory[a...] = memory[b...] (rep movs)
+	OpFill                   // dst times: memory[a...] = b, width bytes each (rep stos)
+	OpCopy                   // dst times: memory[a...] = memory[b...] (rep movs)
 )
 
-// Operation is one step of an instruction. Width is in bytes: of the result
-// (4 zero-extends) or of the memory access.
+// Operation is one micro-operation of an instruction.
 type Operation struct {
-	Code      Opcode
+	Code Opcode
+	// Width is the size in bytes of the result, zero-extended, or of the memory
+	// access.
 	Width     uint8
 	Shift     uint8
 	Dst, A, B Reg
@@ -62,29 +60,29 @@ type Operation struct {
 	Disp      int64
 }
 
-// Flow is what an instruction does to the flow of control.
+// Flow is the effect of an instruction on the control flow.
 type Flow uint8
 
 const (
 	FlowNext         Flow = iota
-	FlowJump              // to target
-	FlowBranch            // to target or on
-	FlowCall              // to target
-	FlowCallIndirect      // to the value of callee, or of memory when calleeMem
-	FlowJumpIndirect
+	FlowJump              // to Target
+	FlowBranch            // to Target or the next instruction
+	FlowCall              // to Target
+	FlowCallIndirect      // to the value of Callee, or of Mem if CalleeMem is set
+	FlowJumpIndirect      // like FlowCallIndirect
 	FlowReturn
-	FlowSyscall // enters the kernel
-	FlowStop    // does not go on: a trap
+	FlowSyscall
+	FlowStop // traps
 )
 
 // Insn is one decoded instruction.
 type Insn struct {
+	// Length is in bytes.
 	Length int
 	Flow   Flow
 	Target uint64
 	Callee Reg
-	// CalleeMem says that the target is read from memory: a + b<<shift + imm of
-	// mem.
+	// CalleeMem reports whether the target is loaded from the address of Mem.
 	CalleeMem bool
 	Mem       Operation
 	ops       [8]Operation
@@ -101,4 +99,5 @@ func (in *Insn) op(o Operation) {
 	}
 }
 
-func (in *Insn) kill(r Reg) { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) kill(r Reg)  { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) clear(r Reg) { in.op(Operation{Code: OpConst, Width: 8, Dst: r}) }

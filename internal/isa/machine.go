@@ -6,44 +6,41 @@ import (
 	"slices"
 )
 
-// Machine holds every fact about an architecture that depends on neither the file
-// nor the analysis. machines lists the complete records; there is no other place
-// that tells architectures apart, except for the scanners of package codescan.
+// Machine describes an architecture. No other package contains such facts, except the
+// scanners of package codescan.
 type Machine struct {
-	// Name is Go's name of the architecture, ELF its number in ELF headers. Files
-	// are 64-bit and little-endian.
+	// Name is the GOARCH name, ELF the machine of 64-bit little-endian ELF files.
 	Name string
 	ELF  elf.Machine
 
-	// Decode decodes the instruction at the start of code; false when it is not a
-	// valid one. It neither allocates nor touches shared state.
+	// Decode decodes the instruction at the start of code, which runs at pc. It
+	// returns false if the instruction is invalid.
 	Decode func(code []byte, pc uint64, in *Insn) bool
-	// MaxLength is the length of the longest instruction, Alignment the alignment
-	// of every instruction, both in bytes.
+	// MaxLength is the maximum length of an instruction, Alignment the alignment
+	// of instructions, both in bytes.
 	MaxLength, Alignment int
-	// EntersKernel reports whether code contains the bytes of the instruction that
-	// enters the kernel. An entry is at most four bytes long.
+	// EntersKernel reports whether code contains the bytes of a system call
+	// instruction, at any alignment. The instruction has at most four bytes.
 	EntersKernel func(code []byte) bool
-	// LandingPads are the four-byte instructions without effect that may begin a
-	// function.
+	// LandingPads are the four-byte instructions without effect at the start of a
+	// function (IBT, BTI and pointer authentication).
 	LandingPads []uint32
-	// PLT lists the shapes of a PLT entry.
-	PLT []PLTShape
+	PLT         []PLTShape
 
 	SP Reg
 	// SyscallNumber and SyscallArgs are the registers of a system call, CallArgs
-	// those of a C call; Result is that of both.
+	// those of a C call. Result is the result register of both.
 	SyscallNumber Reg
 	SyscallArgs   [3]Reg
 	CallArgs      [4]Reg
 	Result        Reg
-	// CalleeSaved are the registers that a C call preserves, SyscallClobbers those
-	// other than Result that a system call overwrites.
+	// CalleeSaved are the registers that a C call preserves, SyscallClobbers the
+	// registers that a system call overwrites besides Result.
 	CalleeSaved, SyscallClobbers []Reg
-	// CallPush is the number of bytes that a call pushes.
+	// CallPush is the size of the return address on the stack, in bytes.
 	CallPush int64
-	// GoZero is the low half of the vector register that holds zero in Go code,
-	// regNone without one. GoArgs are the first integer arguments of a Go function.
+	// GoZero is the low half of the vector register that is zero in Go code, or
+	// RegNone. GoArgs are the first integer arguments of a Go function.
 	GoZero Reg
 	GoArgs [3]Reg
 	// Capget and Capset are system call numbers.
@@ -53,26 +50,27 @@ type Machine struct {
 	TLS         TLSLayout
 }
 
-// Relocations are the relocation types of one architecture.
+// Relocations are the dynamic relocation types of an architecture.
 type Relocations struct {
 	Absolute, GlobDat, JumpSlot, Relative, IRelative uint32
-	// TLSModuleOffset is an offset within the file's TLS block, TLSOffset one from
-	// the thread pointer, TLSDesc a descriptor.
+	// TLSModuleOffset stores an offset in the file's TLS block, TLSOffset an offset
+	// from the thread pointer, TLSDesc a TLS descriptor.
 	TLSModuleOffset, TLSOffset, TLSDesc uint32
 }
 
-// TLSLayout places the TLS block of the main program (ELF TLS ABI).
+// TLSLayout is the layout of the main program's TLS block (Drepper, ELF Handling For
+// Thread-Local Storage).
 type TLSLayout struct {
-	// Variant is 1 where the block follows the thread pointer, 2 where it ends
-	// at it.
+	// Variant is 1 if the block starts after the thread pointer, 2 if it ends at
+	// the thread pointer.
 	Variant int
-	// Header is the size of the thread control block that precedes the block in
-	// variant 1, in bytes.
+	// Header is the size in bytes of the thread control block, which precedes the
+	// TLS block in variant 1.
 	Header int64
 }
 
-// Start returns the start of a TLS block of size bytes, as an offset from the
-// thread pointer.
+// Start returns the offset of the TLS block from the thread pointer. size and align
+// are those of PT_TLS.
 func (l TLSLayout) Start(size, align uint64) int64 {
 	a := int64(max(align, 1))
 	up := func(n int64) int64 { return (n + a - 1) / a * a }
@@ -82,18 +80,16 @@ func (l TLSLayout) Start(size, align uint64) int64 {
 	return -up(int64(size))
 }
 
-// PLTShape is the beginning of a PLT entry, before the instruction that refers to
-// the entry's GOT slot.
+// PLTShape describes a PLT entry up to the instruction that refers to its GOT slot.
 type PLTShape struct {
-	// Size is the number of bytes before that instruction: of a landing pad, of a
-	// prefix.
+	// Size is the number of bytes before the instruction.
 	Size uint64
-	// If Lead is not empty, it must stand LeadSize bytes before the instruction.
+	// Lead, if not empty, is at LeadSize bytes before the instruction.
 	Lead     string
 	LeadSize uint64
 }
 
-// Registers of amd64, by their number in instructions.
+// General registers of amd64, by their encoding.
 const (
 	rax Reg = iota
 	rcx
@@ -110,14 +106,15 @@ const (
 	r15 Reg = 15
 )
 
-// arm64SPReg is the number of SP where an instruction does not read it as zero.
+const amd64MaxLength = 15
+
+// arm64SPReg is SP; other operands of instructions encode RegZero with this number.
 const arm64SPReg Reg = 31
 
-// Machines returns the architectures whose code is read.
+// Machines returns the supported architectures.
 func Machines() []*Machine { return []*Machine{amd64Machine(), arm64Machine()} }
 
-// For returns the architecture of that GOARCH name, nil when its code is
-// not read.
+// For returns the architecture with the GOARCH name, or nil if it is unsupported.
 func For(name string) *Machine {
 	for _, m := range Machines() {
 		if m.Name == name {
@@ -127,13 +124,12 @@ func For(name string) *Machine {
 	return nil
 }
 
-// amd64Machine returns the record of amd64 (System V psABI; system call numbers of
-// arch/x86/entry/syscalls/syscall_64.tbl).
+// Source of system call numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl.
 func amd64Machine() *Machine {
-	const moldLead = "\x41\xbb" // mov $imm, %r11d: the linker mold begins an entry with the slot's index
+	const moldLead = "\x41\xbb" // mov $index, %r11d: the mold linker
 	return &Machine{
 		Name: "amd64", ELF: elf.EM_X86_64,
-		Decode: decodeAMD64, MaxLength: 15, Alignment: 1,
+		Decode: decodeAMD64, MaxLength: amd64MaxLength, Alignment: 1,
 		EntersKernel: amd64EntersKernel,
 		LandingPads:  []uint32{0xfa1e0ff3}, // endbr64
 		PLT: []PLTShape{
@@ -153,8 +149,7 @@ func amd64Machine() *Machine {
 	}
 }
 
-// arm64Machine returns the record of arm64 (AAPCS64; system call numbers of
-// asm-generic/unistd.h).
+// Source of system call numbers: Linux, include/uapi/asm-generic/unistd.h.
 func arm64Machine() *Machine {
 	return &Machine{
 		Name: "arm64", ELF: elf.EM_AARCH64,
@@ -169,14 +164,15 @@ func arm64Machine() *Machine {
 		Relocations: Relocations{
 			Absolute: uint32(elf.R_AARCH64_ABS64), GlobDat: uint32(elf.R_AARCH64_GLOB_DAT), JumpSlot: uint32(elf.R_AARCH64_JUMP_SLOT),
 			Relative: uint32(elf.R_AARCH64_RELATIVE), IRelative: uint32(elf.R_AARCH64_IRELATIVE),
-			TLSModuleOffset: uint32(elf.R_AARCH64_TLS_DTPREL64), TLSOffset: uint32(elf.R_AARCH64_TLS_TPREL64), TLSDesc: uint32(elf.R_AARCH64_TLSDESC),
+			TLSModuleOffset: uint32(elf.R_AARCH64_TLS_DTPREL64), TLSOffset: uint32(elf.R_AARCH64_TLS_TPREL64),
+			TLSDesc: uint32(elf.R_AARCH64_TLSDESC),
 		},
 		TLS: TLSLayout{Variant: 1, Header: 16},
 	}
 }
 
 // FixedLength reports whether all instructions have the same length, so that
-// decoding may begin at any aligned address.
+// decoding can start at any aligned address.
 func (m *Machine) FixedLength() bool { return m.MaxLength == m.Alignment }
 
 // IsLandingPad reports whether code is one of LandingPads.
@@ -187,7 +183,7 @@ func (m *Machine) IsLandingPad(code []byte) bool {
 // IsCapability reports whether n is the number of capget or capset.
 func (m *Machine) IsCapability(n uint64) bool { return n == m.Capget || n == m.Capset }
 
-// SyscallName returns the name of the capability call with number n.
+// SyscallName returns "capget" or "capset". n satisfies IsCapability.
 func (m *Machine) SyscallName(n uint64) string {
 	if n == m.Capset {
 		return "capset"

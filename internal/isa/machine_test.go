@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestKernelEntries: whatever follows and wherever it stands.
+// TestKernelEntries covers all immediates and offsets.
 func TestKernelEntries(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -29,8 +29,8 @@ func TestKernelEntries(t *testing.T) {
 	}
 }
 
-// TestMachinesAreComplete demands every fact of every architecture. Zero is a fact
-// only where it is listed: register 0, a call that pushes nothing.
+// TestMachinesAreComplete requires a value in every field of every record. Zero
+// counts as a value only for the listed fields: register 0, no push by a call.
 func TestMachinesAreComplete(t *testing.T) {
 	zero := map[string][]string{
 		"amd64": {"SyscallNumber", "Result", "TLS.Header"},
@@ -53,8 +53,7 @@ func TestMachinesAreComplete(t *testing.T) {
 	}
 }
 
-// zeroFields returns the names of the fields that are zero, those of nested structs
-// after their own.
+// zeroFields returns the names of zero fields, as "Outer.Inner" in nested structs.
 func zeroFields(prefix string, v reflect.Value) (names []string) {
 	for i := range v.NumField() {
 		name, f := prefix+v.Type().Field(i).Name, v.Field(i)

@@ -13,7 +13,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestOpenRefuses gives files that lie about themselves.
+// TestOpenRefuses opens inconsistent files.
 func TestOpenRefuses(t *testing.T) {
 	good := elftest.Executable(elf.EM_X86_64, elftest.InlineAMD64())
 	set := func(at int, b ...byte) []byte {
@@ -56,7 +56,7 @@ func TestSparse(t *testing.T) {
 	}
 }
 
-// failing returns an error of its own.
+// failing is a reader that always fails.
 type failing struct{ err error }
 
 func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }
@@ -78,7 +78,7 @@ func TestFacts(t *testing.T) {
 			Machine: "arm64", Libc: report.LibcGlibc, Linkage: report.LinkageDynamic, PIE: true, Stripped: true,
 			Interpreter: "/lib/ld-linux-aarch64.so.1", Needed: []string{"libc.so.6"},
 		},
-		// So small that it holds none of musl's texts.
+		// Too small to contain musl's texts.
 		"amd64_static_none_musl": {Machine: "amd64", Libc: report.LibcUnknown, Linkage: report.LinkageStatic, Stripped: true},
 	} {
 		f, err := openAny(bytes.NewReader(all[name]), int64(len(all[name])))
@@ -91,7 +91,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// openAny opens a file without an interest in its imports.
+// openAny opens a file without GOT.Imports.
 func openAny(r io.ReaderAt, size int64) (*File, error) {
 	return Open(r, size, Limits{}, func(string) bool { return false })
 }

@@ -1,0 +1,101 @@
+package elffile
+
+import (
+	"bytes"
+	"debug/elf"
+	"strings"
+)
+
+// dataRange is a range of the file and its virtual address.
+type dataRange struct{ off, size, addr uint64 }
+
+// dataRanges returns the loaded sections without code, or the segments if the section
+// headers are missing.
+func (f *File) dataRanges() (ranges []dataRange) {
+	for _, s := range f.h.sections {
+		if s.Flags&elf.SHF_ALLOC != 0 && s.Flags&elf.SHF_EXECINSTR == 0 && s.Type == elf.SHT_PROGBITS && !strings.HasPrefix(s.Name, ".eh_frame") {
+			ranges = append(ranges, dataRange{s.Offset, s.Size, s.Addr})
+		}
+	}
+	if len(ranges) == 0 {
+		for _, s := range f.mem.loads {
+			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
+		}
+	}
+	// Ranges may overlap. Their total size is at most that of the file.
+	left := f.h.size
+	for i := range ranges {
+		ranges[i].size = min(ranges[i].size, left)
+		left -= ranges[i].size
+	}
+	return ranges
+}
+
+// SearchData calls visit with chunks of the loaded data until it returns false. Each
+// chunk repeats the last overlap bytes of the previous chunk of its range. addr is
+// the virtual address of b, which is valid during the call only.
+func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
+	more := true
+	for _, r := range f.dataRanges() {
+		if !more {
+			return
+		}
+		f.Search(r.off, r.size, overlap, func(off uint64, b []byte) bool {
+			more = visit(r.addr+off-r.off, b)
+			return more
+		})
+	}
+}
+
+// Search calls visit with chunks of the file, like SearchData with file offsets. It
+// reads at most MaxSearch bytes.
+func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []byte) bool) {
+	size = min(size, MaxSearch)
+	buf := make([]byte, min(size, chunkSize))
+	for done := uint64(0); done < size; {
+		b := buf[:min(uint64(len(buf)), size-done)]
+		if readFull(f.h.r, b, int64(off+done)) != nil {
+			return
+		}
+		if !visit(off+done, b) || done+uint64(len(b)) >= size {
+			return
+		}
+		done += uint64(len(b) - min(overlap, len(b)-1))
+	}
+}
+
+// HasData reports whether the loaded data contain one of the byte strings.
+func (f *File) HasData(any ...[]byte) bool {
+	longest := 0
+	for _, s := range any {
+		longest = max(longest, len(s))
+	}
+	found := false
+	f.SearchData(longest, func(_ uint64, b []byte) bool {
+		for _, s := range any {
+			found = found || bytes.Contains(b, s)
+		}
+		return !found
+	})
+	return found
+}
+
+// find returns the virtual addresses of want in a segment, at most limit.
+func (f *File) find(s Segment, want []byte, limit int) (found []uint64) {
+	f.Search(s.Off, s.Filesz, len(want), func(off uint64, b []byte) bool {
+		for i := 0; ; {
+			j := bytes.Index(b[i:], want)
+			if j < 0 {
+				return true
+			}
+			if addr := s.Vaddr + (off - s.Off) + uint64(i+j); len(found) == 0 || found[len(found)-1] < addr {
+				found = append(found, addr)
+			}
+			if len(found) >= limit {
+				return false
+			}
+			i += j + 1
+		}
+	})
+	return found
+}

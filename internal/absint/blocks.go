@@ -6,22 +6,22 @@ import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// blocks is what one pass over a function's instructions tells of its
-// blocks.
+// blocks are the basic blocks of a function, found by decoding it once.
 type blocks struct {
-	starts []uint64 // where blocks begin, sorted at the end
-	// ends are the instructions that end blocks, in order of address.
+	starts []uint64 // of blocks; sorted by reachesSink
+	// ends are the ends of blocks, in order of address.
 	ends []blockEnd
 }
 
+// blockEnd is the last instruction of a basic block.
 type blockEnd struct {
 	pc, target   uint64
-	next         uint64 // the address after it
-	goesOn, away bool   // to the next instruction; to a place that is not known
+	next         uint64 // the address of the next instruction
+	goesOn, away bool   // control reaches next; an unknown target
 }
 
-// reachesSink returns the starts of those blocks from which some watched place can be
-// reached: the rest needs no interpretation.
+// reachesSink returns the starts of the blocks from which a watched call site can be
+// reached. The others need no interpretation.
 func (o *blocks) reachesSink(where elffile.Span, watched []uint64) map[uint64]bool {
 	slices.Sort(o.starts)
 	o.starts = slices.Compact(o.starts)

@@ -6,7 +6,8 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// tailCall handles a jump out of the function to a sink, as a tail call is.
+// tailCall treats a jump to a sink as a call. It reports whether the jump leaves the
+// function.
 func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	if target == r.entry || len(r.a.SinksAt[target]) == 0 {
 		return false
@@ -17,6 +18,7 @@ func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	return !r.span.Holds(target)
 }
 
+// callee returns the target of an indirect call or jump.
 func (r *Run) callee(s *state, in *isa.Insn) Value {
 	if !in.CalleeMem {
 		return r.a.get(s, in.Callee)
@@ -24,23 +26,23 @@ func (r *Run) callee(s *state, in *isa.Insn) Value {
 	return r.a.load(s, r.a.address(s, &in.Mem), 8)
 }
 
-// call models a call: what is passed to a sink is noted, then what a callee
-// may change is unknown.
+// call records the arguments of a sink, then applies the effects of the callee as
+// far as they are known.
 func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	a := r.a
 	entrySP := Add(s.regs[a.Machine.SP], -pushed)
 	sinks := a.sinksOf(callee)
 	for _, k := range sinks {
-		r.sight(s, k, pc, entrySP)
+		r.record(s, k, pc, entrySP)
 	}
 	if len(sinks) == 0 && callee.Kind != KindConst && r.observe {
-		// A call through a pointer that was not read: what it passes may still
-		// leave no doubt, or be worth another look.
+		// A call through an unknown pointer: treat it as one of syscall if its
+		// arguments fit, or if summaries of callees may complete them.
 		k := a.Imports["syscall"]
 		if a.IsCapabilityCall(a.get(s, a.Machine.CallArgs[0])) {
 			version := a.eval(s, k.Version, entrySP)
 			if KnownHeader(version) || !a.FollowCallees && !a.FromEntry(version) {
-				r.sight(s, k, pc, entrySP)
+				r.record(s, k, pc, entrySP)
 			}
 		}
 	}
@@ -50,7 +52,7 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	ok := false
 	if name := a.calleeName(callee); name == "dlsym" {
 		result = a.lookedUp(s, result)
-	} else if name == tlsDescriptor { // it keeps every other register
+	} else if name == tlsDescriptor { // it preserves all other registers
 		s.regs[a.Machine.Result] = a.tlsResult(s, name, result)
 		return
 	} else if name == tlsGetAddr {
@@ -89,8 +91,8 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	r.goState(s)
 }
 
-// sight notes what a call of sink k passes, and what the kernel writes back.
-func (r *Run) sight(s *state, k *Sink, pc uint64, entrySP Value) {
+// record adds the call of sink k at pc to Seen, and models the store of the kernel.
+func (r *Run) record(s *state, k *Sink, pc uint64, entrySP Value) {
 	a := r.a
 	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry}
 	g.Number = a.eval(s, k.Number, entrySP)
@@ -103,18 +105,19 @@ func (r *Run) sight(s *state, k *Sink, pc uint64, entrySP Value) {
 		}
 	}
 	if a.IsCapabilityCall(g.Number) {
-		// A NULL data pointer, or a version that the kernel does not know, makes
-		// it write back the version that it prefers.
+		// For a NULL data pointer, or an unknown version, the kernel writes its
+		// preferred version into the header (capget(2)).
 		if g.Data.IsZero() || g.Version.Kind == KindConst && !KnownHeader(g.Version) {
 			s.store(g.Header, 4, Value{Kind: KindKernel}, a.callTrail(s, pc))
 		}
 	}
 	if r.observe {
-		r.note(g)
+		r.merge(g)
 	}
 }
 
-func (r *Run) note(g CallSite) {
+// merge joins a call site with an earlier one of the same call.
+func (r *Run) merge(g CallSite) {
 	n := r.a.Values
 	for i := range r.Seen {
 		if o := &r.Seen[i]; o.PC == g.PC && o.Sink == g.Sink {
@@ -129,9 +132,9 @@ func (r *Run) note(g CallSite) {
 	r.Seen = append(r.Seen, g)
 }
 
-// kernel models an instruction that enters the kernel.
+// kernel models the instruction that enters the kernel.
 func (r *Run) kernel(s *state, pc uint64) {
-	r.sight(s, r.a.Inline, pc, s.regs[r.a.Machine.SP])
+	r.record(s, r.a.Inline, pc, s.regs[r.a.Machine.SP])
 	s.regs[r.a.Machine.Result] = r.a.Values.symbol(Origin{Kind: SymbolResult, PC: pc})
 	if s.trails != nil {
 		s.trails[r.a.Machine.Result] = r.a.callTrail(s, pc)

@@ -5,44 +5,46 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// Interpreter interprets the functions of one file. It is not safe for concurrent use.
+// Interpreter interprets the functions of one file. It is not safe for concurrent
+// use.
 type Interpreter struct {
 	File      *elffile.File
 	Machine   *isa.Machine
 	Functions *elffile.Functions
 	code      Code
 	Values    *Values
-	// Inline is the sink of kernel entries, imports those of imported functions by
-	// name, sinksAt those of functions and PLT entries by address.
+	// Inline is the sink of kernel entries, Imports the sinks of imported functions
+	// by name, SinksAt those of functions and PLT entries by address.
 	Inline  *Sink
 	Imports map[string]*Sink
 	SinksAt map[uint64][]*Sink
-	// PLT are the names of the imported functions of PLT entries.
+	// PLT maps PLT entries to the names of imported functions.
 	PLT map[uint64]string
 	// Explain turns on the recording of trails.
 	Explain bool
-	// FollowCallees turns on following what callees write through pointers.
+	// FollowCallees turns on summaries of callees.
 	FollowCallees bool
 	summaries     map[uint64]*summary
 	depth         int // of summaries that are being made
-	// Globals are the header versions that code stores at fixed places, of the
-	// file's data or of thread-local data, and pointers to data.
+	// Globals are the stores of header versions and of pointers to data, at fixed
+	// addresses of the file's data or of thread-local data.
 	Globals map[Value]Global
-	// StoresLegacy reports whether code stores a legacy header version anywhere.
+	// StoresLegacy reports whether any code stores a legacy header version.
 	StoresLegacy bool
 	steps        int // that are left
 }
 
-// Code finds code that is not part of the function that is interpreted.
+// Code resolves addresses outside of the function that is interpreted.
 type Code interface {
-	// LocalTarget returns the function of this file behind a PLT entry, or target.
+	// LocalTarget returns the function of this file behind a PLT entry, else target
+	// itself.
 	LocalTarget(target uint64) uint64
 	// Outline returns the bounds of the function that holds pc, found by decoding
-	// from from.
+	// from a call target below it.
 	Outline(pc, from uint64) (elffile.Span, bool)
 }
 
-// New returns an interpreter that carries out at most steps instructions.
+// New returns an interpreter that performs at most steps instructions in all.
 func New(f *elffile.File, fns *elffile.Functions, program Code, steps int) *Interpreter {
 	m := f.Machine
 	a := &Interpreter{

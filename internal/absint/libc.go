@@ -1,10 +1,9 @@
 package absint
 
-import (
-	"github.com/capvet/capvet/internal/isa"
-)
+import "github.com/capvet/capvet/internal/isa"
 
-// count is how often a string instruction runs, -1 when that is not known.
+// count returns the number of repetitions of a string instruction, -1 when it is
+// unknown.
 func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 	if r == isa.RegNone {
 		return 1
@@ -15,7 +14,7 @@ func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 	return -1
 }
 
-// fill sets n elements of width bytes at addr to v.
+// fill models a store of n elements of width bytes.
 func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Trail) {
 	v = Truncate(v, width)
 	if n < 0 {
@@ -23,7 +22,7 @@ func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Tra
 		v = top
 	}
 	size := n * int64(width)
-	if v.IsZero() { // in larger pieces
+	if v.IsZero() { // in pieces of eight bytes
 		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
 			s.store(Add(addr, off), uint8(min(8, size-off)), v, by)
 		}
@@ -34,7 +33,7 @@ func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Tra
 	}
 }
 
-// copy copies size bytes.
+// copy models a copy of size bytes.
 func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
 	size = min(size, maxCopy)
 	var words [maxCopy / 8]Value
@@ -48,7 +47,7 @@ func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
 	}
 }
 
-// copyWidth is the width of the next access for n bytes that are left.
+// copyWidth returns the width of the next access of a copy with n bytes left.
 func copyWidth(n int64) int64 {
 	switch {
 	case n >= 8:
@@ -61,8 +60,8 @@ func copyWidth(n int64) int64 {
 	return 1
 }
 
-// lookedUp is the result of dlsym: the function that its second argument names,
-// if that is one of interest.
+// lookedUp returns the result of dlsym: the sink with the name in the second
+// argument, else other.
 func (a *Interpreter) lookedUp(s *state, other Value) Value {
 	if v := a.get(s, a.Machine.CallArgs[1]); v.Kind == KindConst {
 		if name := a.File.String(uint64(v.Off)); a.Imports[name] != nil {
@@ -72,7 +71,7 @@ func (a *Interpreter) lookedUp(s *state, other Value) Value {
 	return other
 }
 
-// libraryCall models the functions of the C library that fill or copy memory.
+// libraryCall models functions of the C library that fill or copy memory.
 func (a *Interpreter) libraryCall(s *state, name string, by Trail) {
 	x, y, z := a.get(s, a.Machine.CallArgs[0]), a.get(s, a.Machine.CallArgs[1]), a.get(s, a.Machine.CallArgs[2])
 	known := z.Kind == KindConst && z.Off >= 0
@@ -97,9 +96,9 @@ func (a *Interpreter) libraryCall(s *state, name string, by Trail) {
 	}
 }
 
-const maxLiteral = 4096 // bytes of one copy that is followed
+const maxLiteral = 4096 // bytes of one fill or copy
 
-// Models says that calls of this imported function mean something here.
+// Models reports whether calls of the imported function have effects here.
 func Models(name string) bool {
 	switch name {
 	case "dlsym", tlsGetAddr,
@@ -109,8 +108,8 @@ func Models(name string) bool {
 	return neverReturns(name)
 }
 
-// neverReturns says that the C library's function of that name ends the program
-// or goes on elsewhere.
+// neverReturns reports whether the function of the C library ends the program or
+// jumps elsewhere.
 func neverReturns(name string) bool {
 	switch name {
 	case "abort", "exit", "_exit", "_Exit", "quick_exit", "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",

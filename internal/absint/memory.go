@@ -5,7 +5,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// address computes the address of a memory operation.
+// address returns the address of a memory operation.
 func (a *Interpreter) address(s *state, o *isa.Operation) Value {
 	base := a.get(s, o.A)
 	disp := o.Imm
@@ -35,7 +35,7 @@ func shifted(v Value, n uint8) Value {
 	return Const(uint64(v.Off) << (n & 63))
 }
 
-// Initial is what width bytes at addr hold before the function runs.
+// Initial returns the content of width bytes at addr before the function runs.
 func (a *Interpreter) Initial(addr Value, width uint8) Value {
 	switch addr.Kind {
 	case KindConst:
@@ -57,7 +57,7 @@ func (a *Interpreter) Initial(addr Value, width uint8) Value {
 			v, ok = a.File.Word(uint64(addr.Off), int(width))
 		}
 		if seg.Writable && (!ok || v == 0) {
-			return a.Values.loaded(addr, width) // set while it runs
+			return a.Values.loaded(addr, width) // set at run time
 		}
 		if !ok {
 			return top
@@ -90,8 +90,8 @@ func (a *Interpreter) load(s *state, addr Value, width uint8) Value {
 	})
 }
 
-// storeEach writes to every place that addr may be; to several only what may
-// hold afterwards.
+// storeEach stores v. With several possible addresses, each keeps its old content as
+// an alternative.
 func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by Trail) {
 	a.noteStore(v)
 	if addr.Kind != KindSet {
@@ -106,12 +106,12 @@ func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by T
 	}
 }
 
-// lowestAddress is below what any program has mapped once it runs
-// (vm.mmap_min_addr is at least this nearly everywhere).
+// lowestAddress bounds the addresses that no program maps (vm.mmap_min_addr, by
+// default at least this).
 const lowestAddress = 4096
 
-// mapped drops those alternatives of an address that no memory is mapped at: a
-// flag that shared the register on another path.
+// mapped drops the alternatives of an address that lie in unmapped memory: flags
+// that shared the register on another path.
 func (a *Interpreter) mapped(addr Value) Value {
 	if addr.Kind != KindSet {
 		return addr
@@ -135,14 +135,14 @@ func (a *Interpreter) mapped(addr Value) Value {
 	return out
 }
 
-// Global is what code stores at an address, and how.
+// Global is a value that code stores at a fixed address, with its trail.
 type Global struct {
 	Value Value
 	By    Trail
 }
 
-// noteGlobal remembers header versions that code stores in globals, and pointers
-// to data: another function may pass them on.
+// noteGlobal records a store to a global of a header version or of a pointer to
+// data, which another function may pass to the kernel.
 func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
 	for _, alt := range a.Values.Alternatives(v) {
 		if !KnownHeader(Truncate(alt, 4)) && !a.pointsToData(alt) {
@@ -157,7 +157,7 @@ func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
 	a.Globals[addr] = Global{v, by}
 }
 
-// pointsToData says that v is an address in writable data.
+// pointsToData reports whether v is an address in writable data.
 func (a *Interpreter) pointsToData(v Value) bool {
 	if v.Kind != KindConst {
 		return false
@@ -166,8 +166,8 @@ func (a *Interpreter) pointsToData(v Value) bool {
 	return seg != nil && seg.Writable
 }
 
-// HeadersIn are the places that a header may be at whose address is read from a
-// global, as far as code was seen to store one there.
+// HeadersIn returns the possible addresses of a header whose pointer is loaded from
+// a global, as far as stores to it are known.
 func (a *Interpreter) HeadersIn(header Value) []Value {
 	if header.Kind != KindSymbol {
 		return nil
@@ -188,7 +188,7 @@ func (a *Interpreter) HeadersIn(header Value) []Value {
 
 const maxGlobals = 1 << 10
 
-// noteStore takes down that code stores a legacy version. A comparison does not.
+// noteStore records whether the stored value holds a legacy header version.
 func (a *Interpreter) noteStore(v Value) {
 	if a.StoresLegacy {
 		return

@@ -1,8 +1,6 @@
 package absint
 
-import (
-	"github.com/capvet/capvet/internal/isa"
-)
+import "github.com/capvet/capvet/internal/isa"
 
 // get reads a register.
 func (a *Interpreter) get(s *state, r isa.Reg) Value {
@@ -23,7 +21,7 @@ func (a *Interpreter) set(s *state, r isa.Reg, v Value) {
 	}
 }
 
-// perform carries out one operation; by is how, where that is kept.
+// perform executes one operation with the trail by.
 func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 	n := a.Values
 	switch o.Code {
@@ -57,7 +55,7 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 		})
 		v = n.each(v, func(v Value) Value { return Truncate(v, o.Width) })
 		if v.Kind == KindTop && o.Dst == a.Machine.SP && o.A == a.Machine.SP {
-			v = n.symbol(Origin{Kind: SymbolResult, PC: pc}) // room for as much as was asked for
+			v = n.symbol(Origin{Kind: SymbolResult, PC: pc}) // alloca: a new object
 		}
 		a.set(s, o.Dst, v)
 	case isa.OpShl, isa.OpShr, isa.OpSar:

@@ -1,30 +1,28 @@
 package absint
 
-import (
-	"github.com/capvet/capvet/internal/isa"
-)
+import "github.com/capvet/capvet/internal/isa"
 
-// Trail names how a value came to be: an index into interner.steps, 0 for
-// nothing known. Trails are kept only when the verdict is to be explained.
+// Trail identifies the history of a value: an index into the interned steps, 0
+// without a history. Trails are recorded only for an explanation.
 type Trail uint32
 
-// TrailStep is one instruction that had a part in a value, or the join of two
-// trails where pc is 0.
+// TrailStep is one instruction in the history of a value, or the join of two trails
+// if PC is 0.
 type TrailStep struct {
 	PC  uint64
 	dst isa.Reg
-	// Data is the address of what was read from the file's own data, if that
-	// is where the value is from.
+	// Data is the address of the file's data that the value is read from, 0 without
+	// one.
 	Data uint64
-	// Place is where the value was stored.
+	// Place is the address of a store.
 	Place Value
 	From  [2]Trail
 }
 
-// maxTrails bounds the memory that an explanation takes.
+// maxTrails bounds the memory of an explanation.
 const maxTrails = 1 << 18
 
-// Trail interns a step and notes the value that it left last.
+// Trail interns a step with its most recent result.
 func (n *Values) Trail(s TrailStep, made Value) Trail {
 	if n.trailIDs == nil {
 		n.trailIDs = map[TrailStep]Trail{}
@@ -43,10 +41,11 @@ func (n *Values) Trail(s TrailStep, made Value) Trail {
 	return id
 }
 
-// Step returns the step that a trail ends in and the value that it left last.
+// Step returns the last step of a trail and its most recent result.
 func (n *Values) Step(t Trail) (TrailStep, Value) { return n.steps[t], n.made[t] }
 
-// JoinTrails is the trail of a value that came by one of two ways, or of two parts.
+// JoinTrails returns the trail of a value with two possible histories, or of two
+// parts.
 func (n *Values) JoinTrails(a, b Trail) Trail {
 	switch {
 	case a == b || b == 0:
@@ -57,7 +56,7 @@ func (n *Values) JoinTrails(a, b Trail) Trail {
 	return n.Trail(TrailStep{From: [2]Trail{a, b}}, top)
 }
 
-// step performs one operation of the instruction at pc.
+// step executes one operation of the instruction at pc and records its trail.
 func (a *Interpreter) step(s *state, o *isa.Operation, pc uint64) {
 	if s.trails == nil {
 		a.perform(s, o, pc, 0)
@@ -94,7 +93,7 @@ func (a *Interpreter) step(s *state, o *isa.Operation, pc uint64) {
 	}
 }
 
-// trail is how a register came to be.
+// trail returns the trail of a register.
 func (s *state) trail(r isa.Reg) Trail {
 	if r >= isa.NumRegs || s.trails == nil {
 		return 0
@@ -102,7 +101,7 @@ func (s *state) trail(r isa.Reg) Trail {
 	return s.trails[r]
 }
 
-// written is how what stands in width bytes at addr came there.
+// written returns the trail of width bytes at addr.
 func (a *Interpreter) written(s *state, addr Value, width uint8) (t Trail) {
 	if s.trails == nil {
 		return 0
@@ -133,7 +132,7 @@ func (a *Interpreter) written(s *state, addr Value, width uint8) (t Trail) {
 	return t
 }
 
-// evalTrail is how the caller's part of a callee's value v came to be.
+// evalTrail returns the trail of the caller's values in a callee's value v.
 func (a *Interpreter) evalTrail(s *state, v Value, entrySP Value) (t Trail) {
 	for _, alt := range a.Values.Alternatives(v) {
 		if alt.Kind != KindSymbol {
@@ -149,8 +148,8 @@ func (a *Interpreter) evalTrail(s *state, v Value, entrySP Value) (t Trail) {
 	return t
 }
 
-// called gives the registers the trails that they have after a call at pc: those
-// that the callee left, and those of what outlives every call.
+// called sets the trails of the registers after a call at pc, from those that the
+// callee left and those of callee-saved registers.
 func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	if s.trails == nil {
 		return
@@ -163,7 +162,7 @@ func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	*s.trails = left
 }
 
-// callTrail is a call as the way by which memory was written or a register set.
+// callTrail returns the trail of a result or store of a call.
 func (a *Interpreter) callTrail(s *state, pc uint64) Trail {
 	if s.trails == nil {
 		return 0

@@ -7,12 +7,13 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
+// Limits of one function.
 const (
-	maxVisits      = 24 // of one block, after which its state is final
+	maxVisits      = 24 // of one block; its state is final then
 	maxCopy        = 256
 	maxBlocksOfOne = 1 << 14
-	// cellsPerStep is how many cells cost as much to join as an instruction to
-	// interpret.
+	// cellsPerStep is the number of cells whose join costs as much as one
+	// instruction.
 	cellsPerStep = 16
 )
 
@@ -24,35 +25,39 @@ type Run struct {
 	code     []byte
 	blocks   map[uint64]*basicBlock
 	worklist []uint64
-	// watched are the places that must be reached.
+	// watched are the call sites to reach, sorted. all asks for the whole function.
 	watched []uint64
-	// all asks for everything to be reached.
-	all bool
-	// isGo says that the function was compiled by Go's own compiler.
-	isGo    bool
+	all     bool
+	// isGo reports whether the Go compiler made the function.
+	isGo bool
+	// Visited are the addresses of interpreted instructions.
 	Visited map[uint64]bool
-	// reachesSink are the blocks to interpret, nil for all.
+	// reachesSink are the basic blocks to interpret, nil for all.
 	reachesSink map[uint64]bool
-	// pass is how far unreached has come.
+	// pass counts the addresses that unreached has checked.
 	pass int
-	// switches is the join of the states at indirect jumps, calls of those at
-	// calls.
+	// switches is the join of the states at indirect jumps, calls that of the states
+	// after calls.
 	switches, calls *state
-	observe         bool
-	Seen            []CallSite
-	// exit is the join of the states at returns.
+	// observe is set for the last pass, over the fixed point.
+	observe bool
+	// Seen are the calls of sinks.
+	Seen []CallSite
+	// exit is the join of the states at returns, nil without a return.
 	exit *state
-	// leaves says that some way goes on in another function.
+	// leaves reports whether a path continues in another function.
 	leaves bool
 }
 
+// basicBlock is the state at the start of a block, nil before the first visit.
 type basicBlock struct {
 	in     *state
 	visits int
 }
 
-// Run interprets every path of the function from entry to the watched places, or
-// to its end. It returns false when a limit is met.
+// Run interprets the function from entry along every path that reaches a watched
+// call site, or along every path at all. It iterates to a fixed point, then makes
+// one pass that records calls. It returns false when a limit is met.
 func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, all bool) (*Run, bool) {
 	if where.End-where.Start > uint64(a.File.Limits.FunctionBytes) {
 		return nil, false
@@ -75,8 +80,8 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 		if !r.runWorklist() {
 			return nil, false
 		}
-		// Cases of a switch and exception handlers are entered from nowhere
-		// that was followed: give them what holds at the indirect jumps.
+		// Cases of a switch and exception handlers have no direct
+		// predecessor: they get the state at indirect jumps, or at calls.
 		next, ok := r.unreached(after)
 		if !ok {
 			break
@@ -106,15 +111,15 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 	return r, true
 }
 
-// goState puts Go's zero register in place.
+// goState sets Go's zero register.
 func (r *Run) goState(s *state) {
 	if z := r.a.Machine.GoZero; r.isGo && z != isa.RegNone {
 		s.regs[z], s.regs[z+1] = Const(0), Const(0)
 	}
 }
 
-// leaders decodes the function from start to end to find where blocks begin,
-// and returns the addresses that follow an instruction which does not go on.
+// leaders decodes the function from start to end to find the starts of basic blocks.
+// It returns the addresses behind instructions that control does not pass.
 func (r *Run) leaders() (after []uint64) {
 	code := r.code
 	var in isa.Insn
@@ -155,8 +160,8 @@ func (r *Run) leaders() (after []uint64) {
 	return after
 }
 
-// unreached returns the first address that control does not seem to reach,
-// while a watched place has not been reached.
+// unreached returns the first address without a known predecessor, as long as a
+// watched call site has not been reached.
 func (r *Run) unreached(after []uint64) (uint64, bool) {
 	for len(r.watched) > 0 && r.Visited[r.watched[0]] {
 		r.watched = r.watched[1:]
@@ -164,21 +169,22 @@ func (r *Run) unreached(after []uint64) (uint64, bool) {
 	if !r.all && len(r.watched) == 0 {
 		return 0, false
 	}
-	// What no jump goes to directly comes first: the rest may follow from it.
-	// Nothing that was reached is ever unreached again, so that each pass goes
-	// over the addresses once.
+	// Addresses without a direct jump come first, since they may lead to the
+	// others. A reached address stays reached, so two passes suffice.
 	for ; r.pass < 2*len(after); r.pass++ {
 		addr := after[r.pass%len(after)]
 		direct := r.pass >= len(after)
 		b := r.blocks[addr]
-		if r.span.Holds(addr) && !r.Visited[addr] && (r.reachesSink == nil || r.reachesSink[addr]) && (b == nil || b.in == nil) && (b != nil) == direct {
+		wanted := r.reachesSink == nil || r.reachesSink[addr]
+		if wanted && r.span.Holds(addr) && !r.Visited[addr] && (b == nil || b.in == nil) && (b != nil) == direct {
 			return addr, true
 		}
 	}
 	return 0, false
 }
 
-// enqueue joins s into the block at addr and queues it if that changed it.
+// enqueue joins s into the state of the block at addr and puts the block on the
+// worklist if that changed it.
 func (r *Run) enqueue(addr uint64, s *state) {
 	if r.reachesSink != nil && !r.reachesSink[addr] {
 		return
@@ -195,7 +201,9 @@ func (r *Run) enqueue(addr uint64, s *state) {
 	if b.in == nil {
 		b.in = s.clone()
 	} else if was, is := b.in.regs[r.a.Machine.SP], s.regs[r.a.Machine.SP]; was != is && was.Kind == KindStack && is.Kind == KindStack {
-		return // no program comes to one place with two depths of stack: this way goes past a call that does not return
+		// Two stack depths at one address: this path continues behind a call
+		// that does not return.
+		return
 	} else if b.visits >= maxVisits || !b.in.join(r.a.Values, s, r.a.Initial) {
 		return
 	}
@@ -204,6 +212,7 @@ func (r *Run) enqueue(addr uint64, s *state) {
 	}
 }
 
+// runWorklist interprets blocks until the worklist is empty.
 func (r *Run) runWorklist() bool {
 	for len(r.worklist) > 0 {
 		addr := r.worklist[0]
@@ -217,7 +226,7 @@ func (r *Run) runWorklist() bool {
 	return true
 }
 
-// block interprets from addr to the end of the block.
+// block interprets one basic block from addr.
 func (r *Run) block(addr uint64, s *state) bool {
 	a := r.a
 	var in isa.Insn
@@ -284,7 +293,7 @@ func (r *Run) block(addr uint64, s *state) bool {
 	return true
 }
 
-// recordExit notes the state at a return, and header versions left in globals.
+// recordExit joins the state at a return into exit.
 func (r *Run) recordExit(s *state) {
 	if !r.observe {
 		return
@@ -296,6 +305,7 @@ func (r *Run) recordExit(s *state) {
 	r.exit.join(r.a.Values, s, r.a.Initial)
 }
 
+// branchTo enqueues the target of a jump.
 func (r *Run) branchTo(target uint64, s *state) {
 	if !r.span.Holds(target) {
 		r.leaves = true

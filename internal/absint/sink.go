@@ -8,45 +8,49 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Sink is a place that ends in a kernel entry: calling it with such arguments
-// is a capability call. Its values are in terms of the machine state at entry.
+// Sink is a function or instruction that ends in a kernel entry, so that a call of
+// it with certain arguments is a capability call. Its values are relative to the
+// machine state at its entry.
 type Sink struct {
 	Target                        uint64
 	Number, Header, Version, Data Value
-	// Via is how the kernel is entered.
+	// Via names the kernel entry: "inline", or the function of the C library.
 	Via string
-	// Site is the call within the function that made it a sink; zero for one that
-	// enters the kernel itself.
+	// Site is the call that made the function a sink; zero for a sink that enters
+	// the kernel itself.
 	Site CallSite
-	// CallersSought says that its callers were looked for, reached that some were
-	// seen.
+	// CallersSought reports whether the callers have been searched for, Called
+	// whether one has been found.
 	CallersSought, Called bool
 }
 
-// CallSite is what a call passes, as seen at one place.
+// CallSite is one call of a sink, with its arguments.
 type CallSite struct {
 	PC   uint64
 	Sink *Sink
-	// Span is the function, entered at entry.
+	// Span is the calling function, interpreted from Entry.
 	Span  elffile.Span
 	Entry uint64
-	// The values are in terms of the function's own entry.
+	// The values are relative to the machine state at Entry. Version is the first
+	// word of the header.
 	Number, Header, Version, Data Value
-	// How number, header and version came to be.
+	// How are the trails of Number, Header and Version.
 	How [3]Trail
 }
 
+// Register returns the value of a register at the function's entry.
 func (a *Interpreter) Register(r isa.Reg) Value {
 	return a.Values.symbol(Origin{Kind: SymbolRegister, Reg: r})
 }
 
+// NewSink returns a sink that takes its header and data pointers from two registers.
 func (a *Interpreter) NewSink(via string, number Value, args [3]isa.Reg) *Sink {
 	k := &Sink{Via: via, Number: number, Header: a.Register(args[0]), Data: a.Register(args[1])}
 	k.Version = a.Values.loaded(k.Header, 4)
 	return k
 }
 
-// sinksOf are the sinks that a call of v reaches.
+// sinksOf returns the sinks that a call of v reaches.
 func (a *Interpreter) sinksOf(v Value) []*Sink {
 	switch v.Kind {
 	case KindConst:
@@ -65,7 +69,7 @@ func (a *Interpreter) sinksOf(v Value) []*Sink {
 	return nil
 }
 
-// calleeName is the name of an imported function that v stands for.
+// calleeName returns the name of the imported function at v, "" without one.
 func (a *Interpreter) calleeName(v Value) string {
 	switch v.Kind {
 	case KindConst:
@@ -78,7 +82,7 @@ func (a *Interpreter) calleeName(v Value) string {
 	return ""
 }
 
-// eval turns a value in terms of a callee's entry into one of the caller's at
+// eval translates a value relative to a callee's entry into the caller's terms at
 // the call.
 func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	switch v.Kind {
@@ -104,8 +108,8 @@ func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	return v
 }
 
-// FromEntry says that a caller decides v: it is built from registers or stack
-// slots at the function's entry.
+// FromEntry reports whether the function's caller determines v: it is derived from
+// registers or stack slots at the entry.
 func (a *Interpreter) FromEntry(v Value) bool {
 	switch v.Kind {
 	case KindSet:
@@ -129,16 +133,17 @@ func (a *Interpreter) FromEntry(v Value) bool {
 	return false
 }
 
+// KnownHeader reports whether v is the constant of a header version.
 func KnownHeader(v Value) bool {
 	return v.Kind == KindConst && report.ABIOfHeader(uint32(v.Off)) != report.ABIUnknown && uint64(v.Off)>>32 == 0
 }
 
-// IsCapabilityCall says that the number may be capget's or capset's.
+// IsCapabilityCall reports whether v may be the number of capget or capset.
 func (a *Interpreter) IsCapabilityCall(v Value) bool {
 	return slices.ContainsFunc(a.Values.Alternatives(v), func(x Value) bool {
 		return x.Kind == KindConst && a.Machine.IsCapability(uint64(uint32(x.Off)))
 	})
 }
 
-// Exhausted says that a limit was met after which nothing more is looked at.
+// Exhausted reports whether a limit is used up.
 func (a *Interpreter) Exhausted() bool { return a.steps < 0 || a.File.Exhausted() }

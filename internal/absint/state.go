@@ -6,27 +6,28 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// cell is a piece of memory that the function has written.
+// cell is memory that the function has written.
 type cell struct {
-	// space is kindStack, kindConst (a global, off its address) or kindSymbol
-	// (what symbol id points at).
+	// space is KindStack, KindConst (off is the address) or KindSymbol (off is
+	// relative to symbol id).
 	space Kind
 	id    uint32
 	off   int64
 	width uint8
 	val   Value
-	// by is how it was written, where that is kept.
+	// by is the trail of the store.
 	by Trail
 }
 
+// maxCells bounds the cells of one state.
 const maxCells = 512
 
-// state is what is known at one point of a function.
+// state is the abstract state at one point of a function.
 type state struct {
 	regs [isa.NumRegs]Value
 	// cells are sorted by space, id and offset and do not overlap.
 	cells []cell
-	// trails are how the registers came to be; nil where that is not kept.
+	// trails are those of the registers, nil if they are not recorded.
 	trails *[isa.NumRegs]Trail
 }
 
@@ -49,7 +50,7 @@ func cellLess(c *cell, space Kind, id uint32, off int64) bool {
 	return c.off < off
 }
 
-// firstCell returns the index of the first cell not before the place.
+// firstCell returns the index of the first cell at or behind an address.
 func (s *state) firstCell(space Kind, id uint32, off int64) int {
 	lo, hi := 0, len(s.cells)
 	for lo < hi {
@@ -63,7 +64,7 @@ func (s *state) firstCell(space Kind, id uint32, off int64) int {
 	return lo
 }
 
-// place splits an address into where cells are kept.
+// place splits an address into the key of a cell.
 func place(addr Value) (space Kind, id uint32, off int64, ok bool) {
 	switch addr.Kind {
 	case KindConst, KindStack, KindSymbol:
@@ -72,9 +73,8 @@ func place(addr Value) (space Kind, id uint32, off int64, ok bool) {
 	return 0, 0, 0, false
 }
 
-// store writes width bytes. Addresses that are not known are ignored: an
-// object whose address is lost is not the header that a call passes by a known
-// one.
+// store writes width bytes. A store to an unknown address is ignored: a header is
+// passed by a known one.
 func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 	space, id, off, ok := place(addr)
 	if !ok || width == 0 {
@@ -92,7 +92,7 @@ func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 			i = j + 1
 			continue
 		}
-		// Keep what of a constant or of unknown bytes stands out at the ends.
+		// Keep the parts of the old cell on both sides of the new one.
 		if c.off < off {
 			before = &cell{space, id, c.off, uint8(off - c.off), piece(*c, 0, uint8(off-c.off)), c.by}
 		}
@@ -119,7 +119,7 @@ func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 	s.cells = slices.Replace(s.cells, i, j, put[:n]...)
 }
 
-// piece is n bytes of a cell from offset from.
+// piece returns n bytes of a cell from offset from.
 func piece(c cell, from, n uint8) Value {
 	if c.val.Kind == KindConst {
 		return Truncate(Const(uint64(c.val.Off)>>(8*from)), n)
@@ -136,8 +136,8 @@ func piece(c cell, from, n uint8) Value {
 	return top
 }
 
-// load reads width bytes that the function wrote. It returns false when it
-// wrote none of them.
+// load reads width bytes. found is false if the function has written no byte of
+// them.
 func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) (v Value, found bool) {
 	space, id, off, ok := place(addr)
 	if !ok {
@@ -146,7 +146,7 @@ func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) 
 	i := s.firstCell(space, id, off-7)
 	covered := uint8(0)
 	var bits uint64
-	// partly is what is known when the rest is not.
+	// partly returns the low half if that is known.
 	partly := func() Value {
 		if width == 8 && covered >= 4 {
 			return low(bits)
@@ -175,7 +175,7 @@ func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) 
 			return piece(*c, uint8(off-c.off), width), true
 		}
 		at := off + int64(covered)
-		if c.off != at { // a gap: what was there before
+		if c.off != at { // a gap: initial content
 			if c.off < off {
 				p := piece(*c, uint8(off-c.off), uint8(c.off+int64(c.width)-off))
 				if p.Kind != KindConst {
@@ -212,7 +212,7 @@ func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) 
 	return Truncate(Const(bits), width), true
 }
 
-// join makes s stand for itself and o; it says whether s changed.
+// join sets s to the join of s and o and reports whether s changed.
 func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool {
 	changed := false
 	if s.regs != o.regs {
@@ -238,7 +238,7 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 		default:
 			a, b := s.cells[i], o.cells[j]
 			if a.width != b.width {
-				// Written in different pieces: keep the narrower width.
+				// Stores of different widths: keep the narrower one.
 				w := min(a.width, b.width)
 				pa, pb := piece(a, 0, w), piece(b, 0, w)
 				c := cell{a.space, a.id, a.off, w, n.Join(pa, pb), n.JoinTrails(a.by, b.by)}
@@ -256,7 +256,7 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 			j++
 		}
 	}
-	// Pieces of different widths may overlap now: drop what begins inside.
+	// Cells of different widths may overlap now: drop the second one.
 	kept := out[:0]
 	for _, c := range out {
 		if k := len(kept); k > 0 && kept[k-1].space == c.space && kept[k-1].id == c.id && kept[k-1].off+int64(kept[k-1].width) > c.off {
@@ -268,7 +268,7 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 	return changed
 }
 
-// joinRegisters does join's part for the registers.
+// joinRegisters joins the registers.
 func (s *state) joinRegisters(n *Values, o *state) (changed bool) {
 	for i := range s.regs {
 		if s.regs[i] != o.regs[i] {
@@ -285,8 +285,8 @@ func (s *state) joinRegisters(n *Values, o *state) (changed bool) {
 
 func cellBefore(a, b *cell) bool { return cellLess(a, b.space, b.id, b.off) }
 
-// unwritten joins a cell with the memory that the other way left as it was. On
-// the stack that is memory not yet written, which no program reads.
+// unwritten joins a cell with the initial content of its memory. Stack memory below
+// the entry has no initial content that a program reads.
 func unwritten(n *Values, c cell, initial func(Value, uint8) Value) (cell, bool) {
 	if c.space == KindStack && c.off < 0 {
 		return c, true

@@ -1,24 +1,22 @@
 package absint
 
-import (
-	"github.com/capvet/capvet/internal/isa"
-)
+import "github.com/capvet/capvet/internal/isa"
 
-// summary is what a function leaves behind: the state at its returns, in terms
-// of its own entry.
+// summary is the effect of a function: the state at its returns, relative to its own
+// entry.
 type summary struct {
-	// exit is nil when the function never returns.
+	// exit is nil if the function never returns.
 	exit *state
 }
 
 const (
-	maxSummaryBytes = 4 << 10 // of a callee whose effects are followed
+	maxSummaryBytes = 4 << 10 // of a callee
 	maxSummaryDepth = 2
 	maxSummaryCells = 64
 )
 
-// summarise interprets a callee for what it writes and returns, nil when that
-// is not worth it.
+// summarise returns the summary of a callee, nil for one that is too long or too
+// deep.
 func (a *Interpreter) summarise(target uint64) *summary {
 	if s, ok := a.summaries[target]; ok {
 		return s
@@ -45,23 +43,21 @@ func (a *Interpreter) summarise(target uint64) *summary {
 	return s
 }
 
-// applyEffects carries what a callee writes through pointers and into globals,
-// and what it leaves in registers and how, into the caller's state. Compilers know which
-// registers a local callee leaves alone, and use them across the call.
-func (a *Interpreter) applyEffects(s *state, callee Value, pc uint64, entrySP Value) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail, ok bool) {
+// applyEffects applies the stores of a callee to the caller's state and returns the
+// registers that it leaves, with their trails. Compilers know the registers that a
+// local callee leaves unchanged, and use them across the call.
+func (a *Interpreter) applyEffects(
+	s *state, callee Value, pc uint64, entrySP Value,
+) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail, ok bool) {
 	if callee.Kind != KindConst || !a.File.Executable(uint64(callee.Off)) {
 		return after, how, false
 	}
 	k := a.summarise(uint64(callee.Off))
-	if k == nil {
-		return after, how, false
-	}
-	if k.exit == nil {
+	if k == nil || k.exit == nil {
 		return after, how, false
 	}
 	before := s.clone()
-	// What the callee got from a call of its own is another thing at each call
-	// of the callee.
+	// A result of the callee's own calls differs from call to call.
 	eval := func(v Value) Value {
 		if v.Kind == KindSymbol {
 			if o := a.Values.Origin(v); o.Kind == SymbolResult {
@@ -90,7 +86,7 @@ func (a *Interpreter) applyEffects(s *state, callee Value, pc uint64, entrySP Va
 	return after, how, true
 }
 
-// returns says that a call may come back, as far as is known.
+// returns reports whether a call may return.
 func (a *Interpreter) returns(callee Value) bool {
 	if neverReturns(a.calleeName(callee)) {
 		return false

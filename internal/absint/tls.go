@@ -1,14 +1,12 @@
 package absint
 
-import (
-	"github.com/capvet/capvet/internal/isa"
-)
+import "github.com/capvet/capvet/internal/isa"
 
-// Thread-local data is reached from the thread pointer: by an offset in the code
-// (tls_v1 in testdata), by one that the loader leaves in a slot, or by a call that
-// a slot describes. Within one file all three come to the same value, the thread
-// pointer and an offset, as if the file's block were the first one: that of a
-// library is elsewhere, but nothing else is at its place here.
+// Code reaches thread-local data in three ways: by an offset from the thread
+// pointer in an instruction, by an offset in a GOT slot, and by a call of a function
+// that takes a GOT slot. All three give the same value here, the thread pointer plus
+// an offset, as if the file were the main program. The block of a library has
+// another place at run time, but that place holds no other data of the file.
 
 // InitialTLS returns the address of the initial value (.tdata) of the thread-local
 // variable at addr.
@@ -19,13 +17,13 @@ func (a *Interpreter) InitialTLS(addr Value, width uint8) (uint64, bool) {
 	return a.File.TLSData(addr.Off, width)
 }
 
-// IsThreadLocal says that v is a place in thread-local data.
+// IsThreadLocal reports whether v is an address in thread-local data.
 func (a *Interpreter) IsThreadLocal(v Value) bool {
 	return v.Kind == KindSymbol && a.Values.Origin(v).Kind == SymbolThread
 }
 
-// tlsOffset is the value that the loader leaves in a slot of that kind: an
-// offset from the thread pointer.
+// tlsOffset returns the content of a GOT slot for a thread-local variable: an offset
+// from the thread pointer, or a descriptor's resolver.
 func (a *Interpreter) tlsOffset(slot uint64) (Value, bool) {
 	s, ok := a.File.GOT().TLS[slot]
 	start, has := a.File.TLSBlock()
@@ -38,14 +36,15 @@ func (a *Interpreter) tlsOffset(slot uint64) (Value, bool) {
 	return Const(uint64(start + s.Offset)), true
 }
 
-// The functions that say where thread-local data are: one that the loader puts in
-// a descriptor, and one of its own. Both are given a slot.
+// Names of the functions that locate thread-local data: the resolver of a TLS
+// descriptor, and the loader's own. Both take the address of a slot.
 const (
 	tlsDescriptor = "thread descriptor"
 	tlsGetAddr    = "__tls_get_addr"
 )
 
-// tlsResult is what those functions return: an offset, or an address.
+// tlsResult returns the result of one of these functions: an offset from the thread
+// pointer, or an address.
 func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	start, ok := a.File.TLSBlock()
 	if !ok {
@@ -63,7 +62,7 @@ func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	if at.Kind != KindConst {
 		return other
 	}
-	slot := uint64(at.Off) + 8 // the module comes first
+	slot := uint64(at.Off) + 8 // behind the module ID
 	off, _ := a.File.Word(slot, 8)
 	if t, ok := a.File.GOT().TLS[slot]; ok {
 		off = uint64(t.Offset)

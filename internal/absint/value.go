@@ -6,18 +6,18 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// Kind is what is known of a value.
+// Kind is the kind of an abstract value.
 type Kind uint8
 
 const (
-	KindTop    Kind = iota // nothing
-	KindConst              // off
-	KindStack              // the stack pointer at the function's entry, plus off
-	KindSymbol             // symbol id, plus off
+	KindTop    Kind = iota // unknown
+	KindConst              // the number Off
+	KindStack              // the stack pointer at the function's entry, plus Off
+	KindSymbol             // symbol id, plus Off
 	KindSet                // one of the alternatives of set id
-	KindKernel             // what the kernel wrote back as its preferred version
-	KindLow                // the low 32 bits are off, those above unknown
-	KindSmall              // not known, but of 16 bits at most: no header version
+	KindKernel             // the kernel's preferred version
+	KindLow                // the low 32 bits are Off, the others unknown
+	KindSmall              // unknown, at most 16 bits long: no header version
 )
 
 // Value is an abstract value. It is comparable.
@@ -29,26 +29,28 @@ type Value struct {
 
 var top = Value{}
 
+// Const returns the value of a constant.
 func Const(v uint64) Value { return Value{Kind: KindConst, Off: int64(v)} }
 
-// low is a value of which only the low 32 bits are known.
+// low returns a value with unknown bits above the low 32.
 func low(v uint64) Value { return Value{Kind: KindLow, Off: int64(uint32(v))} }
 
+// IsZero reports whether v is the constant 0.
 func (v Value) IsZero() bool { return v.Kind == KindConst && v.Off == 0 }
 
-// SymbolKind is where an unknown but named value comes from.
+// SymbolKind is the kind of an unknown value with a known origin.
 type SymbolKind uint8
 
 const (
-	SymbolRegister SymbolKind = iota // of the function's entry
-	SymbolLoad                       // from memory that the function did not write
-	SymbolResult                     // of the call at pc
+	SymbolRegister SymbolKind = iota // a register at the function's entry
+	SymbolLoad                       // memory that the function has not written
+	SymbolResult                     // the result of the call at PC
 	SymbolImport                     // the address of an imported function
 	SymbolThread                     // the thread pointer
 )
 
-// Origin says what a symbol stands for. It is comparable, so that equal origins
-// share one symbol.
+// Origin is the origin of a symbol. It is comparable: equal origins share one
+// symbol.
 type Origin struct {
 	Kind  SymbolKind
 	Reg   isa.Reg
@@ -59,6 +61,7 @@ type Origin struct {
 	Name  string
 }
 
+// Limits of values.
 const (
 	maxAlternatives = 4
 	maxAlignment    = 4095 // of a pointer
@@ -66,13 +69,13 @@ const (
 	maxInterned     = 1 << 15
 )
 
-// names interns origins and sets of alternatives for one file.
+// Values interns the origins of symbols and the sets of alternatives of one file.
 type Values struct {
 	origins []Origin
 	ids     map[Origin]uint32
 	sets    [][]Value
 	setIDs  map[[maxAlternatives]Value]uint32
-	// steps and what each made, by trail.
+	// steps are the interned trail steps, made their most recent results.
 	steps    []TrailStep
 	made     []Value
 	trailIDs map[TrailStep]Trail
@@ -82,6 +85,7 @@ func newValues() *Values {
 	return &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}}
 }
 
+// symbol returns the symbol of an origin.
 func (n *Values) symbol(o Origin) Value {
 	id, ok := n.ids[o]
 	if !ok {
@@ -98,7 +102,7 @@ func (n *Values) symbol(o Origin) Value {
 // Origin returns the origin of a symbol.
 func (n *Values) Origin(v Value) Origin { return n.origins[v.id] }
 
-// loaded is the unknown content of width bytes at the address base.
+// loaded returns the symbol of width bytes in memory at base.
 func (n *Values) loaded(base Value, width uint8) Value {
 	depth := uint8(1)
 	if base.Kind == KindSymbol {
@@ -110,7 +114,7 @@ func (n *Values) loaded(base Value, width uint8) Value {
 	return n.symbol(Origin{Kind: SymbolLoad, Base: base, width: width, depth: depth})
 }
 
-// Alternatives returns what v may be.
+// Alternatives returns the possible values of v.
 func (n *Values) Alternatives(v Value) []Value {
 	if v.Kind == KindSet {
 		return n.sets[v.id]
@@ -118,7 +122,7 @@ func (n *Values) Alternatives(v Value) []Value {
 	return []Value{v}
 }
 
-// Join is the least value that stands for both a and b.
+// Join returns the least upper bound of a and b.
 func (n *Values) Join(a, b Value) Value {
 	if a == b {
 		return a
@@ -183,7 +187,7 @@ func (n *Values) each(v Value, f func(Value) Value) Value {
 	return out
 }
 
-// Truncate keeps width bytes of v.
+// Truncate returns the low width bytes of v.
 func Truncate(v Value, width uint8) Value {
 	if v.Kind == KindLow && width <= 4 {
 		v.Kind = KindConst
@@ -194,7 +198,7 @@ func Truncate(v Value, width uint8) Value {
 	return Const(uint64(v.Off) & (1<<(8*width) - 1))
 }
 
-// Add adds a constant to v.
+// Add returns v + n.
 func Add(v Value, n int64) Value {
 	switch v.Kind {
 	case KindConst, KindStack, KindSymbol:
@@ -209,7 +213,7 @@ func Add(v Value, n int64) Value {
 	return top
 }
 
-// arith computes code on a and b, both without alternatives.
+// arith computes a binary operation on values without alternatives.
 func arith(code isa.Opcode, a, b Value, width uint8) Value {
 	if a.Kind == KindConst && b.Kind == KindConst {
 		x, y := uint64(a.Off), uint64(b.Off)
@@ -248,10 +252,10 @@ func arith(code isa.Opcode, a, b Value, width uint8) Value {
 	case code == isa.OpOrNot && a.IsZero():
 		return top
 	case code == isa.OpAnd && b.Kind == KindConst && (a.Kind == KindStack || a.Kind == KindSymbol && uint64(b.Off) >= ^uint64(maxAlignment)):
-		return a // aligning a pointer: close enough, as it is used alike throughout
+		return a // alignment of a pointer: an approximation, consistent within the function
 	case code == isa.OpAnd && (b.IsZero() || a.IsZero()):
 		return Const(0)
-	case code == isa.OpAnd && b.Kind == KindConst && uint64(b.Off) >= 0xffffffff && uint64(b.Off)&0xffffffff == 0xffffffff && a.Kind == KindSymbol:
+	case code == isa.OpAnd && b.Kind == KindConst && a.Kind == KindSymbol && uint64(b.Off)&0xffffffff == 0xffffffff:
 		return a
 	}
 	return top

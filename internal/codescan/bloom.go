@@ -2,7 +2,7 @@ package codescan
 
 import "math/bits"
 
-// bloom is a small filter that answers "certainly not in the set" fast.
+// bloom is a Bloom filter with one hash function.
 type bloom [1024]uint64
 
 func (b *bloom) add(v uint64) { i := bloomHash(v); b[i>>6] |= 1 << (i & 63) }

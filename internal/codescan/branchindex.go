@@ -1,30 +1,28 @@
 package codescan
 
-import (
-	"github.com/capvet/capvet/internal/elffile"
-)
+import "github.com/capvet/capvet/internal/elffile"
 
-// BranchIndex is every call and jump of the code, so that looking for callers
-// again does not need another pass over it.
+// BranchIndex lists every call and jump of the code, so that a later search for
+// callers needs no pass of its own.
 type BranchIndex struct {
 	base   uint64
 	blocks [][]branch
 	count  int
 }
 
-// branch is a call or jump between two places, relative to the base: target
-// is shifted left by one, with 1 added for a call.
+// branch is a call or jump, relative to the base of the index. target is shifted
+// left by one bit, which is set for a call.
 type branch struct {
 	at, target uint32
 }
 
 const (
-	maxIndexedCode = 1 << 30 // bytes of code that a list is kept of
-	maxBranches    = 4 << 20 // that it holds, of 8 bytes
-	branchBlock    = 1 << 13 // that are allocated at a time
+	maxIndexedCode = 1 << 30 // span of the indexed code, in bytes
+	maxBranches    = 4 << 20 // entries, of 8 bytes
+	branchBlock    = 1 << 13 // entries of one allocation
 )
 
-// NewBranchIndex returns an empty list, nil when the code is too much for one.
+// NewBranchIndex returns an empty index, nil when the code spans more than 1 GiB.
 func NewBranchIndex(code []elffile.Span) *BranchIndex {
 	if len(code) == 0 {
 		return nil
@@ -40,7 +38,7 @@ func NewBranchIndex(code []elffile.Span) *BranchIndex {
 	return t
 }
 
-// add takes up a call or jump. One that leads out of the code is none.
+// add records a call or jump, unless its target lies outside of the code.
 func (t *BranchIndex) add(pc, target uint64, call bool) {
 	if t.count >= maxBranches || target-t.base >= maxIndexedCode {
 		return
@@ -57,7 +55,7 @@ func (t *BranchIndex) add(pc, target uint64, call bool) {
 	*last = append(*last, e)
 }
 
-// whole says that nothing was left out.
+// whole reports whether the index is complete.
 func (t *BranchIndex) whole() bool { return t != nil && t.count < maxBranches }
 
 // replay answers a query for calls and jumps as a pass over the code would.

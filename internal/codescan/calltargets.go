@@ -7,19 +7,19 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// CallTargets is the set of call targets within the code, a bit each. It stands
-// in for tables of functions where a file has none.
+// CallTargets is the set of call targets in the code, one bit each. It replaces the
+// table of functions that a file lacks.
 type CallTargets struct {
 	base, size uint64 // of the addresses
-	shift      uint   // bytes per bit, as a power of two
-	words      []uint64
+	// shift is the alignment of instructions, as a power of two.
+	shift uint // bytes per bit, as a power of two
+	words []uint64
 }
 
-// maxCallTargets is the most bytes that the set may take.
+// maxCallTargets is the size limit of the set, in bytes.
 const maxCallTargets = 16 << 20
 
-// NewCallTargets returns an empty set for the code's ranges, nil when it would
-// be too large.
+// NewCallTargets returns an empty set, nil when it would take more than 16 MiB.
 func NewCallTargets(m *isa.Machine, code []elffile.Span) *CallTargets {
 	if len(code) == 0 {
 		return nil
@@ -47,7 +47,7 @@ func (c *CallTargets) set(target uint64) {
 	c.words[i/64] |= 1 << (i % 64)
 }
 
-// last returns the highest call target not above pc, 0 if there is none.
+// last returns the highest call target not above pc, 0 without one.
 func (c *CallTargets) last(pc uint64) uint64 {
 	if pc-c.base >= c.size {
 		return 0

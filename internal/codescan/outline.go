@@ -5,8 +5,8 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// locate finds the functions of places that no table covers: by symbols, then
-// by the nearest call target below.
+// locate finds the functions of addresses that no table covers: by symbols, then by
+// the nearest call target below.
 func (p *Program) locate(lost []uint64) []Group {
 	if len(lost) == 0 {
 		return nil
@@ -37,15 +37,14 @@ func (p *Program) locate(lost []uint64) []Group {
 	for i, pc := range rest {
 		s, ok := p.Outline(pc, starts[i])
 		if !ok {
-			continue // data, or nothing that is called
+			continue // data, or code without a caller
 		}
 		groups = addSite(groups, s, pc)
 	}
 	return groups
 }
 
-// addSite adds a place to the last group if that is its function's, else to one
-// of its own.
+// addSite adds an address to the last group, or to a new one for another function.
 func addSite(groups []Group, s elffile.Span, pc uint64) []Group {
 	if n := len(groups); n > 0 && groups[n-1].Span == s {
 		groups[n-1].Sites = append(groups[n-1].Sites, pc)
@@ -54,11 +53,11 @@ func addSite(groups []Group, s elffile.Span, pc uint64) []Group {
 	return append(groups, Group{s, true, []uint64{pc}})
 }
 
-// Outline finds the bounds of the function that holds pc by decoding from from,
-// a call target below it: a function ends at an instruction that does not go
-// on and that no jump so far passes over.
+// Outline finds the bounds of the function that holds pc by decoding from a call
+// target below it. A function ends at an instruction that control does not pass,
+// unless an earlier jump leads past it.
 func (p *Program) Outline(pc, from uint64) (elffile.Span, bool) {
-	// A call target begins a function, even with an instruction that fills.
+	// A call target begins a function, even if its first instruction is a nop.
 	padding := false
 	if from == 0 || pc-from > uint64(p.file.Limits.FunctionBytes) {
 		if !p.machine.FixedLength() {
@@ -74,7 +73,7 @@ func (p *Program) Outline(pc, from uint64) (elffile.Span, bool) {
 	code := p.file.FunctionCode(elffile.Span{Start: from, End: p.rangeEnd(pc)})
 	var in isa.Insn
 	start, furthest := from, from
-	called := false // the instruction before is a call
+	called := false // by the previous instruction
 	for at := 0; at < len(code) && p.file.Spend(1); {
 		here := from + uint64(at)
 		if here > pc && start > pc {
@@ -92,12 +91,12 @@ func (p *Program) Outline(pc, from uint64) (elffile.Span, bool) {
 		next := from + uint64(at)
 		if padding {
 			if len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.machine.IsLandingPad(code[at-in.Length:at]) {
-				start = next // nothing but filling between functions
+				start = next // padding between functions
 				continue
 			}
 			padding = false
 		} else if called && here >= furthest && len(in.Ops()) == 0 && in.Flow == isa.FlowNext && !p.machine.IsLandingPad(code[at-in.Length:at]) {
-			// Filling after a call that does not return.
+			// Padding after a call that does not return.
 			if here > pc {
 				return elffile.Span{Start: start, End: here}, true
 			}
@@ -127,11 +126,11 @@ func (p *Program) Outline(pc, from uint64) (elffile.Span, bool) {
 }
 
 const (
-	outlineBack = 4096 // bytes before a place to begin where no call target is near
-	jumpNear    = 256  // bytes that a jump forward within a function spans at most
+	outlineBack = 4096 // bytes decoded before an address without a near call target
+	jumpNear    = 256  // bytes that a forward jump within a function spans
 )
 
-// rangeEnd is where code that may belong to the function at pc ends.
+// rangeEnd returns the last possible end of the function that holds pc.
 func (p *Program) rangeEnd(pc uint64) uint64 {
 	for _, r := range p.file.Code {
 		if r.Holds(pc) {
@@ -141,4 +140,4 @@ func (p *Program) rangeEnd(pc uint64) uint64 {
 	return pc + uint64(p.machine.MaxLength)
 }
 
-const outlineOn = 64 << 10
+const outlineOn = 64 << 10 // bytes decoded after an address

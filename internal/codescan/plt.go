@@ -7,8 +7,8 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// PLTRanges splits the code into PLT entries, where sections tell them apart, and
-// the rest.
+// PLTRanges splits the code into PLT entries and the rest. Without section headers
+// all code is rest.
 func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 	for _, r := range p.file.Code {
 		if slices.ContainsFunc(p.file.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
@@ -21,7 +21,7 @@ func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 }
 
 // entryStarts returns the possible starts of the PLT entry whose jump or address
-// computation is at pc. A place that is no start is never called.
+// computation is at pc. A wrong start does no harm: nothing calls it.
 func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	for _, s := range p.machine.PLT {
 		if s.Lead == "" || string(p.file.Bytes(pc-s.LeadSize, len(s.Lead))) == s.Lead {
@@ -31,8 +31,8 @@ func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	return starts
 }
 
-// LocalTarget returns the end of a call or jump to target: the function of this
-// file behind a PLT entry, else target.
+// LocalTarget returns the final destination of a call or jump: the function of this
+// file behind a PLT entry, else target itself.
 func (p *Program) LocalTarget(target uint64) uint64 {
 	slots := p.file.GOT().LocalPLT
 	if len(slots) == 0 || target == 0 {
@@ -49,8 +49,8 @@ func (p *Program) LocalTarget(target uint64) uint64 {
 	return end
 }
 
-// slotOf returns the GOT slot that the PLT entry at pc jumps through, 0 without an
-// entry.
+// slotOf returns the GOT slot that the PLT entry at pc jumps through, 0 if there is
+// no entry.
 func (p *Program) slotOf(pc uint64) uint64 {
 	var in isa.Insn
 	known := map[isa.Reg]uint64{}  // addresses
@@ -80,7 +80,7 @@ func (p *Program) slotOf(pc uint64) uint64 {
 	return 0
 }
 
-// maxPLTEntry is the number of instructions in the longest PLT entry.
+// maxPLTEntry is the number of instructions of the longest PLT entry.
 const maxPLTEntry = 5
 
 // PLTEntriesOf returns the possible starts of the PLT entries of functions of this

@@ -8,8 +8,8 @@ import (
 )
 
 // Prefilter decodes a function without interpreting it and reports whether one of
-// the sites may matter: may decides, given the registers that the same basic
-// block sets to constants. An indirect call or jump always may.
+// the sites needs interpretation: may decides, given the registers that the same
+// basic block sets to constants. An indirect call or jump always does.
 func (p *Program) Prefilter(g Group, may func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
 	code := p.file.FunctionCode(g.Span)
 	var in isa.Insn
@@ -49,7 +49,7 @@ func (p *Program) Prefilter(g Group, may func(in *isa.Insn, constant func(isa.Re
 	return open || p.file.Exhausted()
 }
 
-// Sweep decodes a span from start to end.
+// Sweep decodes a function from start to end, until visit returns false.
 func (p *Program) Sweep(s elffile.Span, code []byte, in *isa.Insn, visit func(pc uint64) bool) {
 	for at := 0; at < len(code) && p.file.Spend(1); {
 		if !p.machine.Decode(code[at:], s.Start+uint64(at), in) {

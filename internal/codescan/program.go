@@ -13,17 +13,17 @@ type Program struct {
 	file      *elffile.File
 	machine   *isa.Machine
 	Functions *elffile.Functions
-	// callTargets and list are those of the last pass that recorded them.
+	// callTargets and index are those of the last pass that recorded them.
 	callTargets *CallTargets
 	index       *BranchIndex
-	// local holds the results of localTarget.
+	// local caches LocalTarget.
 	local map[uint64]uint64
 	buf   []byte
 	sites int // the most places that one pass collects
 }
 
-// NewProgram returns the code of a file whose machine is read. sites is the most
-// places that one pass collects.
+// NewProgram returns the code of a file with a known machine. sites is the largest
+// number of results of one pass.
 func NewProgram(f *elffile.File, sites int) *Program {
 	return &Program{file: f, machine: f.Machine, Functions: elffile.NewFunctions(f), local: map[uint64]uint64{}, sites: sites}
 }
@@ -60,8 +60,8 @@ func (p *Program) Scan(q *Query, ranges []elffile.Span) Findings {
 	return out
 }
 
-// Branches answers a query for calls and jumps, from the list of an earlier pass
-// if it is complete.
+// Branches answers a query for calls and jumps, from the index of an earlier pass if
+// it is complete.
 func (p *Program) Branches(q *Query) Findings {
 	if !p.index.whole() {
 		return p.Scan(q, p.file.Code)
@@ -71,7 +71,7 @@ func (p *Program) Branches(q *Query) Findings {
 	return out
 }
 
-// finish adds the results that need all chunks.
+// finish completes the results of all chunks.
 func (p *Program) finish(q *Query, out *Findings) {
 	newScanner(p, q).finish(q, out)
 	for i := 1; i < len(out.starts); i++ {
@@ -79,26 +79,27 @@ func (p *Program) finish(q *Query, out *Findings) {
 	}
 }
 
+// Sizes of a pass, in bytes.
 const (
 	scanChunk = 256 << 10
-	// maxFragments is how many ranges one pass watches for jumps into them.
+	// maxFragments is the number of fragments that one pass observes.
 	maxFragments = 64
-	// scanOverlap is how many bytes of the next chunk a scanner may look at.
+	// scanOverlap is the part of the next chunk that is visible to a scanner.
 	scanOverlap = 64
-	// scanPadding is how many zero bytes stand behind the last chunk.
+	// scanPadding is the number of zero bytes behind the last chunk.
 	scanPadding = 16
 )
 
-// scanner looks at the code of one machine.
+// scanner searches the code of one architecture.
 type scanner interface {
-	// chunk looks at n bytes at pc. b holds what follows as well.
+	// chunk searches n bytes at pc. b extends beyond them.
 	chunk(q *Query, out *Findings, b []byte, n int, pc uint64)
-	// finish adds what chunk leaves out.
+	// finish searches for anything that chunk leaves out.
 	finish(q *Query, out *Findings)
 }
 
 // newScanner returns the scanner of the program's machine, nil without one. A test
-// demands one for each machine of package isa.
+// demands a scanner for each machine of package isa.
 func newScanner(p *Program, q *Query) scanner {
 	switch p.machine.ELF {
 	case elf.EM_X86_64:
@@ -109,15 +110,15 @@ func newScanner(p *Program, q *Query) scanner {
 	return nil
 }
 
-// Group is a function and places in it, sorted.
+// Group is a function and addresses in it, sorted.
 type Group struct {
 	Span  elffile.Span
 	exact bool // the bounds are from a table
 	Sites []uint64
 }
 
-// GroupSites groups places by the functions that hold them. A place outside of any
-// function is left out.
+// GroupSites groups addresses by function. Addresses outside of any function are
+// left out.
 func (p *Program) GroupSites(sites []uint64) []Group {
 	slices.Sort(sites)
 	sites = slices.Compact(sites)

@@ -6,31 +6,33 @@ import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// Hit is one place of interest in the code and what it refers to.
+// Hit is an instruction and the address that it refers to.
 type Hit struct {
 	PC, Target uint64
-	// From is where the address was computed, when that is elsewhere.
+	// From is the address of an earlier instruction that computed Target, 0 without
+	// one.
 	From uint64
 }
 
-// Query is what one pass over the code looks for.
+// Query selects the results of one pass over the code.
 type Query struct {
-	// Entries asks for kernel entries and header constants, imports for uses of
-	// import slots.
+	// Entries selects kernel entries and header constants, Imports the uses of the
+	// GOT slots of imported functions.
 	Entries, Imports bool
-	// targets are addresses whose calls, jumps and takings are wanted.
+	// targets are the addresses whose calls and jumps are reported.
 	targets map[uint64]bool
 	filter  *bloom
-	// Slots are addresses of data whose use is wanted, as that of import slots.
+	// Slots are further slots whose uses are reported.
 	Slots map[uint64]uint64
-	// AddressTaken are addresses of code whose taking is wanted.
+	// AddressTaken are addresses; instructions that compute one are reported.
 	AddressTaken map[uint64]bool
-	// Fragments are ranges; jumps into their middle are wanted.
+	// Fragments are parts of functions; jumps from outside into their middle are
+	// reported.
 	Fragments []elffile.Span
-	// Points are places whose function's start is not known: the highest call
-	// target not above each is wanted.
+	// Points are sorted addresses, for each of which the highest call target not
+	// above it is reported.
 	Points []uint64
-	// CallTargets records every call target, list every call and jump.
+	// CallTargets, if set, records every call target, Branches every call and jump.
 	CallTargets *CallTargets
 	Branches    *BranchIndex
 	limit       int
@@ -41,38 +43,43 @@ func (p *Program) NewQuery() *Query {
 	return &Query{targets: map[uint64]bool{}, filter: new(bloom), limit: p.sites}
 }
 
+// Want adds an address whose calls and jumps are reported.
 func (q *Query) Want(target uint64) {
 	q.targets[target] = true
 	q.filter.add(target)
 }
 
-// addressTaken notes a place that computes an address.
+// addressTaken records an instruction that computes an address.
 func (f *Findings) addressTaken(q *Query, pc, target uint64) {
 	if _, wanted := q.AddressTaken[target]; wanted {
 		f.AddressTaken = append(f.AddressTaken, Hit{PC: pc, Target: target})
 	}
 }
 
-// branches says that calls and jumps are wanted.
+// branches reports whether the query needs calls and jumps.
 func (q *Query) branches() bool {
 	return len(q.targets)+len(q.Fragments)+len(q.Points) > 0 || q.CallTargets != nil || q.Branches != nil
 }
 
-// Findings is what a pass found, in address order.
+// Findings are the results of one pass.
 type Findings struct {
 	Entries []uint64
-	Slots   []Hit // uses of an import slot that are not in a stub
-	// AddressTaken are places that compute a wanted address.
-	AddressTaken    []Hit
-	PLT             []Hit // stub and slot
+	// Slots are the uses of a GOT slot outside of PLT entries.
+	Slots []Hit
+	// AddressTaken are the instructions that compute one of the query's addresses.
+	AddressTaken []Hit
+	// PLT are the possible starts of PLT entries, with their slots.
+	PLT []Hit // stub and slot
+	// HeaderConstants are instructions, or bytes in one, that hold a header version.
 	HeaderConstants []uint64
 	Calls           []Hit
 	Jumps           []Hit
-	starts          []uint64 // parallel to query.points
-	// Overflow says that more was there than the limit allows.
+	starts          []uint64 // parallel to Query.Points
+	// Overflow reports whether the limit left out results.
 	Overflow bool
 }
 
+// full reports whether the limit is reached.
 func (f *Findings) full(q *Query) bool {
 	if len(f.Entries)+len(f.Slots)+len(f.PLT)+len(f.Calls)+len(f.Jumps)+len(f.HeaderConstants)+len(f.AddressTaken) < q.limit {
 		return false
@@ -81,7 +88,7 @@ func (f *Findings) full(q *Query) bool {
 	return true
 }
 
-// branch notes a call or jump.
+// branch records a call or jump.
 func (f *Findings) branch(q *Query, pc, target uint64, call bool) {
 	if q.Branches != nil {
 		q.Branches.add(pc, target, call)
@@ -99,7 +106,7 @@ func (f *Findings) branch(q *Query, pc, target uint64, call bool) {
 	}
 	q.CallTargets.set(target)
 	if len(q.Points) > 0 {
-		// Points are sorted: note the target at the first one not below it.
+		// The running maximum over later points is taken in Program.finish.
 		if i, _ := slices.BinarySearch(q.Points, target); i < len(q.Points) && target > f.starts[i] {
 			f.starts[i] = target
 		}

@@ -9,12 +9,13 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// scannerAMD64 looks for bytes that begin something of interest, wherever they
-// stand: what it finds is checked when the function is decoded. Looking for one
-// byte at a time is several times as fast as looking at each byte.
+// scannerAMD64 searches for the first bytes of the wanted instructions at any
+// offset, since instructions have no alignment; decoding the function later rejects
+// false matches. One search per byte value is several times as fast as a look at
+// each byte.
 type scannerAMD64 struct {
 	p *Program
-	// leads are the bytes to look for.
+	// leads are the byte values to search for.
 	leads []byte
 }
 
@@ -35,7 +36,7 @@ func newScannerAMD64(p *Program, q *Query) *scannerAMD64 {
 	return s
 }
 
-// candidate looks at bytes that begin with one of the leads.
+// candidate checks bytes that begin with one of the leads.
 func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 	_ = b[scanPadding-8]
 	relative := func(k int) uint64 {
@@ -64,22 +65,24 @@ func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 			out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 			return
 		}
-		if !q.Imports || s.p.file.GOT().Imports[slot] == "" || (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.stub(out, at, slot) {
+		if !q.Imports || s.p.file.GOT().Imports[slot] == "" {
+			return
+		}
+		if (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.pltEntry(out, at, slot) {
 			return
 		}
 		out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 	}
 }
 
-// stub recognises a procedure linkage stub around the jump at at, with or without
-// a landing pad and a bound prefix, or around the load at at of one that returns to
-// where it goes.
-func (s *scannerAMD64) stub(out *Findings, at, slot uint64) bool {
+// pltEntry records the PLT entry around the jump or load at at, and reports whether
+// there is one. A retpoline entry loads its slot.
+func (s *scannerAMD64) pltEntry(out *Findings, at, slot uint64) bool {
 	in := slices.ContainsFunc(s.p.file.PLT, func(r elffile.Span) bool { return r.Holds(at) })
 	if !in && s.p.file.HasSections() {
 		return false
 	}
-	// Without sections a jump tells by where it stands, a load by what it loads.
+	// Without sections, the alignment of a jump and the kind of slot of a load tell.
 	b := s.p.file.Bytes(at, 1)
 	load := len(b) == 1 && b[0] == 0x8b
 	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && at%8 > 5) {
@@ -117,7 +120,7 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 		}
 	}
 	if s.p.file.FixedAddress() {
-		// An address that does not move may stand in an instruction as it is.
+		// Without relocation, an instruction may hold the address itself.
 		for target := range q.AddressTaken {
 			s.each(b, n, uint32(target), func(i int) { out.addressTaken(q, pc+uint64(i), target) })
 		}
@@ -130,8 +133,7 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 	}
 }
 
-// each calls found with every place among the first n bytes of b where the four
-// bytes of v begin.
+// each calls found for every offset below n at which the four bytes of v begin.
 func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
 	var want [4]byte
 	binary.LittleEndian.PutUint32(want[:], v)

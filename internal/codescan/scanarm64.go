@@ -8,11 +8,12 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// scannerARM64 keeps what it saw before a chunk's start.
+// scannerARM64 tracks, across chunks, the page addresses and halves of constants
+// that registers hold.
 type scannerARM64 struct {
 	p *Program
-	// classes are of the top byte of an instruction; 0 where this query wants
-	// nothing of it.
+	// classes maps the top byte of an instruction to its class, 0 for one that the
+	// query does not need.
 	classes [256]uint8
 	pages   [32]struct {
 		pc, page uint64
@@ -20,19 +21,20 @@ type scannerARM64 struct {
 	last struct {
 		pc, page, slot uint64 // of the load, of the page's computation
 		reg            uint32
-		listed         bool // among the findings' slots
+		listed         bool // in Findings.Slots
 	}
-	// halves are what moves of 16 bits have put into each register.
+	// halves are the 16-bit moves into each register.
 	halves [32]struct {
 		pc    uint64
 		value uint32
 	}
 }
 
-// maxHalves is how far apart, in bytes, the moves that make one constant are.
+// maxHalves is the largest distance, in bytes, between the two moves of one
+// constant.
 const maxHalves = 64
 
-// classes of the top byte of an arm64 instruction.
+// Classes of instructions.
 const (
 	classCall = 1 + iota
 	classJump
@@ -47,8 +49,8 @@ const (
 	classLiteral
 )
 
-// newScannerARM64 returns a scanner that looks at what the query wants only:
-// most of its time goes into telling instructions apart.
+// newScannerARM64 returns a scanner that classifies only the instructions that the
+// query needs, since classification takes most of its time.
 func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {
@@ -80,10 +82,25 @@ func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	return s
 }
 
-// versionHalf says that imm is 16 bits of a header version.
+// pltEntry records the PLT entry that ends in the jump at at through the last slot
+// that was loaded.
+func (s *scannerARM64) pltEntry(out *Findings, at uint64) {
+	if s.last.slot == 0 || at-s.last.page > maxPLTEntry*4 {
+		return
+	}
+	if s.last.listed {
+		out.Slots = out.Slots[:len(out.Slots)-1]
+	}
+	for _, pc := range s.p.entryStarts(s.last.page) {
+		out.PLT = append(out.PLT, Hit{PC: pc, Target: s.last.slot})
+	}
+}
+
+// versionHalf reports whether imm is one half of a header version.
 func versionHalf(imm uint32) bool {
 	switch imm {
-	case report.HeaderV1 & 0xffff, report.HeaderV1 >> 16, report.HeaderV2 & 0xffff, report.HeaderV2 >> 16, report.HeaderV3 & 0xffff, report.HeaderV3 >> 16:
+	case report.HeaderV1 & 0xffff, report.HeaderV2 & 0xffff, report.HeaderV3 & 0xffff,
+		report.HeaderV1 >> 16, report.HeaderV2 >> 16, report.HeaderV3 >> 16:
 		return true
 	}
 	return false
@@ -115,7 +132,8 @@ func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 // finish adds nothing: chunk sees every instruction.
 func (s *scannerARM64) finish(*Query, *Findings) {}
 
-// maxHoist is how far, in bytes, an import slot's page may be computed ahead.
+// maxHoist is the largest distance, in bytes, between the computation of a slot's
+// page and the load of the slot.
 const maxHoist = 32 << 10
 
 func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64) {
@@ -169,13 +187,8 @@ func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 				out.addressTaken(q, at, v)
 			}
 		case classBr:
-			if q.Imports && w&0xfffffc1f == 0xd61f0000 && s.last.slot != 0 && at-s.last.pc <= 8 && w>>5&31 == s.last.reg && at-s.last.page <= maxPLTEntry*4 {
-				if s.last.listed {
-					out.Slots = out.Slots[:len(out.Slots)-1]
-				}
-				for _, pc := range s.p.entryStarts(s.last.page) {
-					out.PLT = append(out.PLT, Hit{PC: pc, Target: s.last.slot})
-				}
+			if q.Imports && w&0xfffffc1f == 0xd61f0000 && w>>5&31 == s.last.reg && at-s.last.pc <= 8 {
+				s.pltEntry(out, at)
 			}
 		case classSvc:
 			if w&0xffe0001f == 0xd4000001 {

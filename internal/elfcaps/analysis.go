@@ -6,35 +6,35 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// unresolvedCall is a call whose system call number could not be read.
+// unresolvedCall is a call with an unknown system call number.
 type unresolvedCall struct {
 	absint.CallSite
 	why string
 }
 
-// analysis is the work on one file.
+// analysis is the analysis of one file.
 type analysis struct {
 	*absint.Interpreter
 	p      *codescan.Program
 	limits Limits
-	// sinks is the number of functions that became sinks.
+	// sinks counts the functions that became sinks.
 	sinks int
-	// used are the imported functions with a use that was found.
+	// used are the imported functions with a known use.
 	used map[string]bool
-	// handled are the pairs of call site and sink that are done with.
+	// handled are the pairs of call site and sink that have a verdict.
 	handled map[handledKey]bool
-	// addressTaken holds the sinks that were searched for pointers, and whether there
-	// are some.
+	// addressTaken has an entry for each sink whose pointers have been searched for:
+	// true if there are some.
 	addressTaken map[uint64]bool
-	// entered are the functions that were interpreted, by start.
+	// entered are the starts of the functions that have been interpreted.
 	entered map[uint64]bool
 
 	found           []finding
 	unresolved      []unresolvedCall
-	retry           []absint.CallSite // to interpret again with effects
+	retry           []absint.CallSite // to interpret again, with summaries of callees
 	headerConstants []uint64
 	overflow        string
-	// possible reports whether the file has any way into the kernel.
+	// possible reports whether the file can enter the kernel at all.
 	possible bool
 }
 
@@ -43,7 +43,7 @@ type handledKey struct {
 	sink      *absint.Sink
 }
 
-// finding is one capability call, resolved or not.
+// finding is a capability call with its verdict.
 type finding struct {
 	absint.CallSite
 	syscall string

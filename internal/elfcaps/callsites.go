@@ -5,8 +5,8 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// mayCall reports whether an instruction may be a capability call: not if it has
-// another constant as its system call number.
+// mayCall reports whether an instruction may be a capability call: its system call
+// number is unknown, or that of one.
 func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool {
 	for _, k := range a.sinksHere(in) {
 		r, ok := a.numberRegister(k)
@@ -18,7 +18,7 @@ func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) 
 	return false
 }
 
-// sinksHere are the sinks that an instruction reaches directly.
+// sinksHere returns the sinks of a direct call, jump or kernel entry.
 func (a *analysis) sinksHere(in *isa.Insn) []*absint.Sink {
 	if in.Flow == isa.FlowSyscall {
 		return []*absint.Sink{a.Inline}
@@ -26,7 +26,7 @@ func (a *analysis) sinksHere(in *isa.Insn) []*absint.Sink {
 	return a.SinksAt[a.p.LocalTarget(in.Target)]
 }
 
-// numberRegister returns the register that a sink takes its number from.
+// numberRegister returns the register that holds the system call number of a sink.
 func (a *analysis) numberRegister(k *absint.Sink) (isa.Reg, bool) {
 	if k.Number.Kind == absint.KindSymbol && k.Number.Off == 0 {
 		if o := a.Values.Origin(k.Number); o.Kind == absint.SymbolRegister {

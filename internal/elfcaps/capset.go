@@ -13,14 +13,14 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Capset judges the capability calls of the file. It never fails: what cannot
-// be read is ABIUnknown with a reason.
+// Capset returns the verdict on the file's capability calls. It never fails: for an
+// unreadable file the verdict is ABIUnknown, with a reason.
 func (f *File) Capset() report.Capset {
 	out, _ := f.judge(false)
 	return out
 }
 
-// judge returns the verdict and the work behind it, nil where no code is read.
+// judge returns the verdict and its analysis, nil for a file whose code is not read.
 func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
 	if f.Machine == nil {
@@ -55,7 +55,8 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	return out, a
 }
 
-// symbolNames names the functions that hold the calls, and the headers in data.
+// symbolNames returns the names of the functions with capability calls, and of the
+// headers in data.
 func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]elffile.Symbol) {
 	data = map[uint64]elffile.Symbol{}
 	for _, x := range a.found {
@@ -75,10 +76,10 @@ func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]e
 	return functions, data
 }
 
-// conclude settles what the rounds left open.
+// conclude completes the verdicts of single calls from facts about the whole file.
 func (a *analysis) conclude() {
 	a.reportUncalled()
-	// A header in a global that other code fills.
+	// Headers in globals that other code fills.
 	for i := range a.found {
 		x := &a.found[i]
 		if x.abi != report.ABIUnknown {
@@ -97,8 +98,8 @@ func (a *analysis) conclude() {
 			x.abi = abi
 		}
 	}
-	// A program that asks the kernel which version it prefers and then passes
-	// one from memory passes what it was told, if it has no legacy one itself.
+	// A program that asks the kernel for its preferred version and passes a version
+	// from memory passes the preferred one, if it has no legacy version itself.
 	probes := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABINegotiated })
 	unread := slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIUnknown })
 	if !probes || !unread || a.offersLegacy() {
@@ -111,8 +112,8 @@ func (a *analysis) conclude() {
 	}
 }
 
-// versionAt is the version that the header at a place in data holds: what code
-// stores there, or what the file has.
+// versionAt returns the version of the header at an address in data: the one that
+// code stores there, else the initial content.
 func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	abi := report.ABINone
 	g, stored := a.Globals[addr]
@@ -136,9 +137,8 @@ func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	return abi, g.By
 }
 
-// reportUncalled reports the functions that make a capability call with a header of
-// their callers, of whom none was seen though there may be some: the function's
-// address is taken, or other files may call it.
+// reportUncalled adds the calls whose header comes from unknown callers: the
+// function's address is taken, or the file exports it.
 func (a *analysis) reportUncalled() {
 	open := map[uint64]bool{}
 	for t, sinks := range a.SinksAt {
@@ -156,7 +156,7 @@ func (a *analysis) reportUncalled() {
 			open[addr] = true
 		}
 	})
-	for _, t := range slices.Sorted(maps.Keys(open)) { // in order, so that the same file gives the same report
+	for _, t := range slices.Sorted(maps.Keys(open)) { // for the same report each time
 		for _, k := range a.SinksAt[t] {
 			if open[t] && !k.Called && a.IsCapabilityCall(k.Number) {
 				a.resolveTo(k.Site, report.ABIUnknown)
@@ -165,7 +165,8 @@ func (a *analysis) reportUncalled() {
 	}
 }
 
-// reason adds what calls alone do not say.
+// reason sets the reason of the verdict, and a verdict that no single call
+// determines.
 func (a *analysis) reason(out *report.Capset) {
 	if a.overflow == "" && a.Exhausted() {
 		a.overflow = "more work than the limits allow"
@@ -210,8 +211,8 @@ func (a *analysis) reason(out *report.Capset) {
 	}
 }
 
-// looksUp returns the name of one of the two functions that is a text of its own
-// in a file that can ask the loader for a function by name, and where.
+// looksUp returns the name of a capability call that stands in the data as a string
+// of its own, and its address, if the file imports dlsym.
 func (a *analysis) looksUp() (name string, addr uint64) {
 	asks := false
 	for _, imported := range a.File.GOT().Imports {
@@ -231,8 +232,8 @@ func (a *analysis) looksUp() (name string, addr uint64) {
 	return name, addr
 }
 
-// textIn returns where text stands in b as a string of its own, -1 if it does not:
-// nothing that can be read comes right before it.
+// textIn returns the index of a zero-terminated string in b, -1 without one. A
+// printable byte before it makes it the end of a longer string.
 func textIn(b []byte, text string) int {
 	want := []byte(text + "\x00")
 	for i := 0; ; {
@@ -247,9 +248,10 @@ func textIn(b []byte, text string) int {
 	}
 }
 
-// unsettled says why calls whose number was not read may be capability calls of
-// a worse version than those that were: they pass what may be a legacy header,
-// or the file has a legacy version for one, or, where nothing else was found, any.
+// unsettled returns the reason why unresolved calls may be worse than the known
+// ones, "" if they are not. An unresolved call counts if it may pass a legacy
+// header, or if the file has a legacy version at all; without any known call, a
+// header version of any kind counts.
 func (a *analysis) unsettled(alone bool) string {
 	for _, o := range a.unresolved {
 		for _, v := range a.Values.Alternatives(o.Version) {
@@ -273,8 +275,8 @@ func (a *analysis) unsettled(alone bool) string {
 	return ""
 }
 
-// LibraryOf returns "libcap" or "libcap-ng" when name (DT_NEEDED, or the base
-// of a path) is that of a library of capability calls, else nothing.
+// LibraryOf returns "libcap" or "libcap-ng" if name (DT_NEEDED, or the base of a
+// path) is that of a library of capability calls, else "".
 func LibraryOf(name string) string {
 	switch {
 	case strings.HasPrefix(name, "libcap.so."), strings.HasPrefix(name, "libpsx.so."):

@@ -11,24 +11,22 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Evidence is what one call's verdict was read from, so that a person can check
-// it by eye.
+// Evidence lists the instructions and data that determine one call's verdict.
 type Evidence struct {
-	// Call is the call as the report has it. Its Syscall is empty where the
-	// number was not read; Reason says so.
+	// Call is the call in the report. Reason is set, and Call.Syscall empty, for a
+	// call with an unknown number.
 	Call   report.Call
 	Reason string
-	// Functions hold the instructions, from the one that makes the call to the
-	// one that enters the kernel or leaves the file, then those that only had a
-	// part in a value.
+	// Functions are those from the call to the kernel entry or import, then any
+	// other function with a part in a value.
 	Functions []Function
-	// Data are the bytes of the file that a value was read from.
+	// Data are bytes of the file that a value is read from.
 	Data []Datum
 }
 
-// Function is a function with the instructions that matter.
+// Function is a function with an excerpt of its instructions.
 type Function struct {
-	// Name is empty where no symbol tells it.
+	// Name is empty without a symbol.
 	Name       string
 	Start, End uint64
 	// Lines are in order of address, with gaps.
@@ -42,25 +40,25 @@ type Line struct {
 	Notes   []Note
 }
 
-// Note says what an instruction has to do with the call.
+// Note is the part of an instruction in the call.
 type Note struct {
 	Role Role
-	// Text is the value that it left, or what it calls.
+	// Text is the resulting value, or the callee.
 	Text string
 }
 
-// Role is the part of a call that an instruction serves.
+// Role is the argument that an instruction determines, or the call itself.
 type Role string
 
 // Roles.
 const (
 	RoleNumber  Role = "number"  // of the system call
-	RoleHeader  Role = "header"  // where it is
-	RoleVersion Role = "version" // that stands in it
+	RoleHeader  Role = "header"  // its address
+	RoleVersion Role = "version" // in the header
 	RoleCall    Role = "call"
 )
 
-// Datum is some bytes of the file's data.
+// Datum is a word of the file's data.
 type Datum struct {
 	Address uint64
 	Symbol  string
@@ -69,13 +67,13 @@ type Datum struct {
 }
 
 const (
-	maxEvidence = 64 // calls that are explained
-	around      = 2  // instructions shown before and after each that matters
+	maxEvidence = 64 // calls
+	around      = 2  // instructions before and after each noted one
 	maxLines    = 64 // of one function
 )
 
-// Explain judges the file as Capset does and says from what. It takes several
-// times as long.
+// Explain returns the verdict of Capset with its evidence. It takes several times as
+// long.
 func (f *File) Explain() (report.Capset, []Evidence) {
 	out, a := f.judge(true)
 	if a == nil {
@@ -93,7 +91,7 @@ func (f *File) Explain() (report.Capset, []Evidence) {
 	return out, all
 }
 
-// exhibit collects one call's evidence.
+// exhibit collects the evidence of one call.
 type exhibit struct {
 	a     *analysis
 	notes map[uint64][]Note
@@ -146,8 +144,9 @@ func addNote(notes []Note, n Note) []Note {
 	return append(notes, n)
 }
 
+// call notes the call of a sink, nil for a call without a known one.
 func (x *exhibit) call(pc uint64, k *absint.Sink) {
-	if k == nil { // nothing led there, so that it is not known what it calls
+	if k == nil {
 		x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, "not followed"})
 		return
 	}
@@ -163,7 +162,7 @@ func (x *exhibit) call(pc uint64, k *absint.Sink) {
 	x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, text})
 }
 
-// words describes a value by its part in the call.
+// words describes a value by its role.
 func (a *analysis) words(role Role, v absint.Value) string {
 	switch v.Kind {
 	case absint.KindConst:
@@ -216,7 +215,8 @@ func offset(n int64) string {
 	return fmt.Sprintf("%+#x", n)
 }
 
-// functions groups the notes by function: those of the way first, in its order.
+// functions groups the notes by function: those from the call to the kernel first,
+// in that order.
 func (x *exhibit) functions(way []elffile.Span) []Function {
 	left := make([]uint64, 0, len(x.notes))
 	for pc := range x.notes {
@@ -268,7 +268,7 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	return out
 }
 
-// lines returns the instructions at the places, with some around them.
+// lines returns the instructions at the places, with two before and after each.
 func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
 	code := slices.Clone(x.a.File.FunctionCode(s))
 	var all []Line
@@ -284,7 +284,7 @@ func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
 			i++
 		}
 		if i < len(places) && places[i] < pc+n && places[i] > pc {
-			n = places[i] - pc // what was data led the decoder astray
+			n = places[i] - pc // data among the code misled the decoder
 		}
 		all = append(all, Line{Address: pc, Code: code[at:min(at+n, uint64(len(code)))], Notes: x.notes[pc]})
 		at += n
@@ -312,7 +312,7 @@ func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
 	return out
 }
 
-// datums are the bytes that values were read from, by address.
+// datums returns the noted data, by address.
 func (x *exhibit) datums() []Datum {
 	var out []Datum
 	names := map[uint64]elffile.Symbol{}

@@ -24,7 +24,7 @@ func Open(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 	return &File{f, limits.withDefaults()}, nil
 }
 
-// wanted reports whether calls of an imported function have a meaning here.
+// wanted reports whether calls of an imported function affect the analysis.
 func wanted(name string) bool {
 	return name == "syscall" || name == "capget" || name == "capset" || absint.Models(name)
 }

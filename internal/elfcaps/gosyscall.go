@@ -1,10 +1,9 @@
 package elfcaps
 
-// goThreadCalls are functions of Go's standard library that hand a system call to
-// every thread through memory, where it is not followed: they take its number
-// and arguments in registers.
+// goThreadCalls are functions of Go's standard library that make a system call on
+// every thread. They take its number and arguments in registers, and pass them on
+// through memory that the interpreter does not follow.
 var goThreadCalls = [...]string{"syscall.AllThreadsSyscall", "syscall.AllThreadsSyscall6"}
 
-// goPerThread is the function that makes the call which those were given. Theirs
-// are its only arguments.
+// goPerThread is the function that makes that call on one thread.
 const goPerThread = "runtime.runPerThreadSyscall"

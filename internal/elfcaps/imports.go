@@ -5,21 +5,20 @@ import (
 	"github.com/capvet/capvet/internal/codescan"
 )
 
-// usesSlots says that code outside of linkage stubs may use the import slot of a
-// sink: one that the loader fills before the program runs, or any where stubs
-// are not told apart.
-func (a *analysis) usesSlots(stubs bool) bool {
+// usesSlots reports whether code outside of PLT entries may load the GOT slot of a
+// sink: the slot is bound eagerly, or PLT entries are unknown.
+func (a *analysis) usesSlots(plt bool) bool {
 	for slot, name := range a.File.GOT().Imports {
-		if !stubs || a.File.GOT().EagerlyBound[slot] && a.Imports[name] != nil {
+		if !plt || a.File.GOT().EagerlyBound[slot] && a.Imports[name] != nil {
 			return true
 		}
 	}
 	return false
 }
 
-// addStubs takes up linkage stubs. Each has a sink of its own, so that calls of
-// it are looked for once.
-func (a *analysis) addStubs(hits codescan.Findings) {
+// addPLT adds the PLT entries of imported functions. An entry of a sink gets a sink
+// of its own, with its own callers.
+func (a *analysis) addPLT(hits codescan.Findings) {
 	for _, h := range hits.PLT {
 		name := a.File.GOT().Imports[h.Target]
 		a.PLT[h.PC] = name
@@ -31,7 +30,7 @@ func (a *analysis) addStubs(hits codescan.Findings) {
 	}
 }
 
-// noteUses takes down which imports are called or otherwise used somewhere.
+// noteUses records the imported functions that are called or loaded.
 func (a *analysis) noteUses(hits codescan.Findings) {
 	for _, h := range hits.Calls {
 		a.used[a.PLT[h.Target]] = true
@@ -41,8 +40,8 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 	}
 }
 
-// unused returns an import that makes a capability call of which no use was seen:
-// a linker puts none in a file that is not used.
+// unused returns an imported sink without a known use, "" if there is none: linkers
+// do not import unused functions.
 func (a *analysis) unused() string {
 	for _, name := range []string{"capget", "capset", "syscall"} {
 		for _, imported := range a.File.GOT().Imports {

@@ -6,23 +6,22 @@ import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// Limits bound the cost of one analysis, whatever the file holds. A zero field
-// means its default.
+// Limits bound the cost of one analysis of any file. A zero field means its default.
 type Limits struct {
 	elffile.Limits
-	// Sites is the most places of interest (kernel entries, calls) that one pass
-	// over the code collects.
+	// Sites is the number of results (kernel entries, calls) of one pass over the
+	// code.
 	Sites int
-	// Steps is the most instructions that are interpreted in all.
+	// Steps is the number of interpreted instructions.
 	Steps int
-	// Sinks is the most functions whose callers are sought.
+	// Sinks is the number of functions whose callers are searched for.
 	Sinks int
-	// Rounds is how many levels of callers are followed.
+	// Rounds is the number of levels of callers.
 	Rounds int
 }
 
 // Defaults of Limits. Real programs stay far below them: a Go program of 119 MB
-// takes 0.6 s and 21 MB of allocations in all. Files made to hit them took less
+// takes 0.6 s and 21 MB of allocations in all. Files made to reach them took less
 // than 10 s and 256 MiB.
 const (
 	DefaultSites  = 1 << 13

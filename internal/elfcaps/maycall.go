@@ -1,14 +1,11 @@
 package elfcaps
 
-import (
-	"github.com/capvet/capvet/internal/codescan"
-)
+import "github.com/capvet/capvet/internal/codescan"
 
-// MayCall reports whether the file has any way at all to a capability call: a
-// linkage to what makes one or finds one by name, a library that does, or code
-// that enters the kernel itself. Where it has none, Capset is ABINone. It costs
-// a look at the linkage and at most one pass over the code, as fast as bytes can
-// be compared. A file whose code cannot be read may call.
+// MayCall reports whether the file can make a capability call at all: it imports a
+// function that makes one or finds one by name, needs a library of capability calls,
+// or contains the bytes of a kernel entry. If it is false, Capset is ABINone. It
+// costs at most one byte search of the code. A file whose code is not read may call.
 func (f *File) MayCall() bool {
 	if f.Machine == nil || f.Packed() || !f.CodeComplete {
 		return true

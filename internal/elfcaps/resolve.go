@@ -10,7 +10,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// enter interprets a function and takes up what its calls pass.
+// enter interprets a function and resolves its calls of sinks.
 func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	if a.Exhausted() {
 		return
@@ -50,8 +50,9 @@ func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 	return found
 }
 
-// resolve judges one sighting: a capability call, none, or something that the
-// callers decide.
+// resolve decides on one call site: a capability call with a verdict, no capability
+// call, or a call that the function's callers determine, which makes the function a
+// sink.
 func (a *analysis) resolve(g absint.CallSite) {
 	g.Sink.Called = true
 	numbers := a.Values.Alternatives(g.Number)
@@ -91,7 +92,7 @@ func (a *analysis) resolve(g absint.CallSite) {
 		}
 	}
 	if abi == report.ABIUnknown && !a.FollowCallees && !probe && !a.FromEntry(g.Version) {
-		// Look again, following what callees write.
+		// A callee may write the version.
 		a.retry = append(a.retry, g)
 		return
 	}
@@ -102,7 +103,7 @@ func (a *analysis) resolve(g absint.CallSite) {
 	a.resolveTo(g, abi)
 }
 
-// resolveTo takes up a capability call's verdict.
+// resolveTo adds a capability call with its verdict.
 func (a *analysis) resolveTo(g absint.CallSite, abi report.ABI) {
 	out := finding{CallSite: g, abi: abi}
 	for _, v := range a.Values.Alternatives(g.Number) {
@@ -113,18 +114,18 @@ func (a *analysis) resolveTo(g absint.CallSite, abi report.ABI) {
 	a.found = append(a.found, out)
 }
 
-// again interprets functions whose header was not read once more, following
-// what their callees write and return.
+// again interprets functions with unknown arguments a second time, with summaries of
+// their callees.
 func (a *analysis) again() {
 	pending := a.retry
 	a.retry = nil
 	if slices.ContainsFunc(a.found, func(x finding) bool { return x.abi == report.ABIV1 }) {
-		// Nothing is worse: calls whose number is not known can add nothing.
+		// V1 is the worst verdict: calls with an unknown number cannot change it.
 		pending = slices.DeleteFunc(pending, func(g absint.CallSite) bool { return !a.IsCapabilityCall(g.Number) })
 	}
 	a.FollowCallees = true
 	for len(pending) > 0 {
-		// All sightings of one function at once.
+		// All call sites of one function at once.
 		first := pending[0]
 		var same, rest []absint.CallSite
 		var watched []uint64
@@ -145,7 +146,7 @@ func (a *analysis) again() {
 				continue
 			}
 			for _, n := range r.Seen {
-				// A pointer that was not read may be known now.
+				// An unknown pointer may be known now.
 				if n.PC == g.PC && (n.Sink == g.Sink || g.Sink.Target == 0 && n.Sink.Via == g.Sink.Via) {
 					a.resolve(n)
 				}
@@ -155,7 +156,7 @@ func (a *analysis) again() {
 	a.FollowCallees = false
 }
 
-// addSink makes the function that holds g a sink for its callers.
+// addSink makes the function with the call site g a sink for its callers.
 func (a *analysis) addSink(g absint.CallSite) {
 	k := &absint.Sink{
 		Target: g.Entry, Number: g.Number, Header: g.Header, Version: g.Version, Data: g.Data,
@@ -178,7 +179,8 @@ func (a *analysis) addSink(g absint.CallSite) {
 	a.SinksAt[k.Target] = append(a.SinksAt[k.Target], k)
 }
 
-// wrapperName names a kernel entry that is a function of the C library.
+// wrapperName returns the name of the C library's function that a statically linked
+// sink is, "" for another function.
 func (a *analysis) wrapperName(k *absint.Sink) string {
 	if a.File.Facts().Go || a.File.Facts().Linkage != report.LinkageStatic {
 		return ""
@@ -193,7 +195,8 @@ func (a *analysis) wrapperName(k *absint.Sink) string {
 	return ""
 }
 
-// describe says where a header is; names are of addresses in data.
+// describe returns the place of a header. names are the symbols of addresses in
+// data.
 func (a *analysis) describe(h absint.Value, names map[uint64]elffile.Symbol) string {
 	switch h.Kind {
 	case absint.KindStack:

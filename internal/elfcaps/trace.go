@@ -8,19 +8,20 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// trace finds every capability call of the file.
+// trace finds the capability calls of the file: it interprets the functions with
+// kernel entries and calls of imports, then their callers while the arguments come
+// from there.
 func (a *analysis) trace() {
 	if !a.File.CodeComplete {
 		a.overflow = "more code than the limit"
 	}
-	// Linkage stubs come first, so that the pass over the rest can look for
-	// calls of them as well.
-	stubs, rest := a.p.PLTRanges()
-	if len(stubs) > 0 {
+	// PLT entries come first, so that the pass over the rest finds their calls.
+	plt, rest := a.p.PLTRanges()
+	if len(plt) > 0 {
 		q := a.p.NewQuery()
 		q.Entries, q.Imports = true, true
-		hits := a.p.Scan(q, stubs)
-		a.addStubs(hits)
+		hits := a.p.Scan(q, plt)
+		a.addPLT(hits)
 		a.note(hits)
 	}
 	for _, target := range a.Functions.GoFunctions(goThreadCalls[:]...) {
@@ -29,13 +30,13 @@ func (a *analysis) trace() {
 		a.SinksAt[target] = append(a.SinksAt[target], k)
 	}
 	q := a.p.NewQuery()
-	q.Entries, q.Imports = true, a.usesSlots(len(stubs) > 0)
+	q.Entries, q.Imports = true, a.usesSlots(len(plt) > 0)
 	if !a.Functions.Indexed() {
 		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
 	early := a.sinkTargets()
 	if len(early) == 0 {
-		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: its callers are looked for in rounds
+		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: rounds of callers follow
 	}
 	for _, t := range early {
 		q.Want(t)
@@ -43,7 +44,7 @@ func (a *analysis) trace() {
 	hits := a.p.Scan(q, rest)
 	a.noteUses(hits)
 	a.note(hits)
-	a.addStubs(hits)
+	a.addPLT(hits)
 	for _, t := range early {
 		for _, k := range a.SinksAt[t] {
 			k.CallersSought = true
@@ -87,7 +88,7 @@ func (a *analysis) trace() {
 	}
 }
 
-// together says that an address is computed in the function that uses it.
+// together reports whether an address is computed in the function that uses it.
 func (a *analysis) together(h codescan.Hit) bool {
 	if h.From == 0 || h.PC-h.From < nearby {
 		return true
@@ -96,32 +97,32 @@ func (a *analysis) together(h codescan.Hit) bool {
 	return where.End == 0 || where.Holds(h.From)
 }
 
-// nearby is a distance in bytes that needs no further look.
+// nearby is a distance in bytes within one function.
 const nearby = 16
 
-// viaPointers looks at the code that loads a pointer to a sink from data or,
-// where a sink has no callers, computes its address. Each sink is looked at once.
+// viaPointers interprets the functions that load a pointer to a sink from data or,
+// for a sink without known callers, compute its address. Each sink is treated once.
 func (a *analysis) viaPointers() {
-	orphans := a.uncalledSinks()
-	if a.File.FixedAddress() { // an address that does not move may be used beside direct calls
+	uncalled := a.uncalledSinks()
+	if a.File.FixedAddress() { // code may compute the address of a PLT entry
 		for t, name := range a.PLT {
-			orphans[t] = orphans[t] || a.Imports[name] != nil
+			uncalled[t] = uncalled[t] || a.Imports[name] != nil
 		}
 	}
 	wanted := map[uint64]bool{}
 	for t := range a.SinksAt {
 		if _, done := a.addressTaken[t]; done {
-			delete(orphans, t)
+			delete(uncalled, t)
 			continue
 		}
 		a.addressTaken[t] = false
-		if _, stub := a.PLT[t]; !stub || a.File.FixedAddress() {
+		if _, plt := a.PLT[t]; !plt || a.File.FixedAddress() {
 			wanted[t] = true
 		}
 	}
-	if slots := a.File.PointersTo(wanted); len(slots)+len(orphans) > 0 {
+	if slots := a.File.PointersTo(wanted); len(slots)+len(uncalled) > 0 {
 		q := a.p.NewQuery()
-		q.Slots, q.AddressTaken = slots, orphans
+		q.Slots, q.AddressTaken = slots, uncalled
 		hits := a.p.Scan(q, a.File.Code)
 		var sites []uint64
 		for _, h := range hits.Slots {
@@ -140,8 +141,8 @@ func (a *analysis) viaPointers() {
 	}
 }
 
-// aroundVersions looks at the code that builds a header version without a sink
-// in reach.
+// aroundVersions interprets the functions that build a header version but have no
+// known call of a sink.
 func (a *analysis) aroundVersions() {
 	if a.possible {
 		var sites []uint64
@@ -154,9 +155,9 @@ func (a *analysis) aroundVersions() {
 	}
 }
 
-// uncalledSinks are the sinks that no caller was seen of: their address may be taken.
+// uncalledSinks returns the sinks without a known caller.
 func (a *analysis) uncalledSinks() map[uint64]bool {
-	// A stub has several ways in, of which one is used.
+	// A PLT entry has several possible starts, of which one is used.
 	used := map[string]bool{}
 	for t, name := range a.PLT {
 		used[name] = used[name] || slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return k.Called })
@@ -170,10 +171,11 @@ func (a *analysis) uncalledSinks() map[uint64]bool {
 	return out
 }
 
-// maxConstSites is how many places that build a header version are looked at
-// for their own sake.
+// maxConstSites is the number of functions that are interpreted for a header version
+// alone.
 const maxConstSites = 64
 
+// note records header constants and overflow.
 func (a *analysis) note(hits codescan.Findings) {
 	a.headerConstants = append(a.headerConstants, hits.HeaderConstants...)
 	if hits.Overflow {
@@ -181,7 +183,7 @@ func (a *analysis) note(hits codescan.Findings) {
 	}
 }
 
-// sinkTargets are the addresses of all sinks so far.
+// sinkTargets returns the addresses of all sinks, sorted.
 func (a *analysis) sinkTargets() []uint64 {
 	var out []uint64
 	for t := range a.SinksAt {
@@ -191,7 +193,8 @@ func (a *analysis) sinkTargets() []uint64 {
 	return out
 }
 
-// newTargets are those whose callers have not been looked for.
+// newTargets returns the addresses of sinks whose callers have not been searched
+// for, sorted.
 func (a *analysis) newTargets() []uint64 {
 	var out []uint64
 	for t, sinks := range a.SinksAt {
@@ -203,7 +206,7 @@ func (a *analysis) newTargets() []uint64 {
 	return out
 }
 
-// round looks for the callers of the targets and interprets them.
+// round finds the callers of the targets and interprets them.
 func (a *analysis) round(targets []uint64) {
 	q := a.p.NewQuery()
 	for _, t := range targets {
@@ -215,8 +218,8 @@ func (a *analysis) round(targets []uint64) {
 			k.CallersSought = true
 		}
 	}
-	for _, stub := range a.p.PLTEntriesOf(targets) {
-		q.Want(stub)
+	for _, entry := range a.p.PLTEntriesOf(targets) {
+		q.Want(entry)
 	}
 	hits := a.p.Branches(q)
 	a.noteUses(hits)
@@ -228,7 +231,7 @@ func (a *analysis) round(targets []uint64) {
 		sites = append(sites, h.PC)
 	}
 	a.visit(sites, false)
-	// A jump into the middle of a fragment is another entry of it.
+	// A jump into the middle of a function is another entry of it.
 	for _, h := range hits.Jumps {
 		for _, t := range targets {
 			for _, k := range a.SinksAt[t] {
@@ -243,8 +246,7 @@ func (a *analysis) round(targets []uint64) {
 	}
 }
 
-// visit interprets the functions that hold the sites; forced, without asking
-// whether the sites themselves need it.
+// visit interprets the functions that hold the sites; forced skips the prefilter.
 func (a *analysis) visit(sites []uint64, forced bool) {
 	for _, g := range a.p.GroupSites(sites) {
 		switch {

@@ -6,23 +6,22 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// A version that was not read has to come from somewhere: from a word of the
-// file's data, from code that stores one, from the kernel, or from outside. What
-// the file itself has to offer says how far a call may be trusted that was not
-// read whole.
+// An unknown version comes from the file's data, from code that stores one, from the
+// kernel, or from another file. The versions in the file therefore bound the damage
+// of a call with unknown arguments.
 
-// offersLegacy says that the file has a legacy version that a header may get,
-// other than one which a call was seen to pass.
+// offersLegacy reports whether the file has a legacy version beside those of known
+// calls: code stores one, or the data holds one.
 func (a *analysis) offersLegacy() bool {
 	return a.StoresLegacy || a.dataHolds(report.ABI.Legacy)
 }
 
-// offersVersion says that of any version.
+// offersVersion reports whether the file has a header version of any kind.
 func (a *analysis) offersVersion() bool {
 	return len(a.headerConstants) > 0 || a.dataHolds(func(v report.ABI) bool { return v != report.ABIUnknown })
 }
 
-// dataHolds says that a word of the file's data is a header version that is wanted.
+// dataHolds reports whether an aligned word of the file's data is a wanted version.
 func (a *analysis) dataHolds(wanted func(report.ABI) bool) bool {
 	found := false
 	a.File.SearchData(4, func(addr uint64, b []byte) bool {

@@ -10,11 +10,9 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// disassemble returns the instruction in code, in GNU syntax, as it stands at
-// pc. What the disassembler does not know is shown as bytes.
-//
-// The disassembler for arm64 writes to a variable of its own: not for use by
-// several goroutines.
+// disassemble returns the instruction at pc in GNU syntax; an unknown one as
+// .byte and hexadecimal digits. It is not safe for concurrent use, as arm64asm is
+// not.
 func disassemble(machine string, code []byte, pc uint64) string {
 	switch machine {
 	case "arm64":
@@ -29,8 +27,8 @@ func disassemble(machine string, code []byte, pc uint64) string {
 	return ".byte " + hex.EncodeToString(code)
 }
 
-// absolute replaces the distance in an arm64 instruction's text by the address
-// that it leads to.
+// absolute replaces the relative target in an arm64 instruction's text by its
+// address.
 func absolute(text string, page bool, pc uint64) string {
 	before, distance, found := strings.Cut(text, ".+0x")
 	if !found {

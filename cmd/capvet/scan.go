@@ -49,8 +49,8 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	registries.register(cmd.Flags())
-	cmd.Flags().Var(&binaries, "binaries", "which executables are looked at: proxies (known products, files named like one, what the image runs) or all")
-	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
+	cmd.Flags().Var(&binaries, "binaries", "executables to analyse: proxies (known products, files with their names, the programs that the image runs) or all")
+	cmd.Flags().BoolVar(&first, "first", false, "stop at the first proven legacy executable, without reading the layers below it")
 	return cmd
 }
 
@@ -76,8 +76,8 @@ func (b *binarySelection) Set(s string) error {
 
 func (b *binarySelection) Type() string { return "which" }
 
-// unread reports on an image that could not be read, so that none that was
-// asked for is missing from the output.
+// unread reports on an image that could not be read, so that the output covers
+// every reference of the command line.
 func unread(reference, platform string, err error) report.Report {
 	r := report.New()
 	r.Reference, r.Platform, r.Complete = reference, platform, false

@@ -10,8 +10,9 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 )
 
-// cacheOptions keep the cache to what is looked at: a cluster has thousands of
-// nodes and namespaces, and one webhook configuration is capvet's.
+// cacheOptions reduce the cache to the fields and objects in use: a cluster has
+// thousands of nodes and namespaces, and a single webhook configuration is
+// capvet's.
 func (o options) cacheOptions() cache.Options {
 	shared := true
 	return cache.Options{
@@ -24,7 +25,7 @@ func (o options) cacheOptions() cache.Options {
 				}
 				return object, nil
 			}},
-			// Read on every request, and never changed by anyone.
+			// Read on every request, and never modified.
 			&corev1.Namespace{}: {UnsafeDisableDeepCopy: &shared, Transform: func(object any) (any, error) {
 				if namespace, ok := object.(*corev1.Namespace); ok {
 					namespace.Annotations, namespace.ManagedFields = nil, nil

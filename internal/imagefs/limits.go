@@ -4,7 +4,7 @@
 // ReadLayer reads one layer in one pass and keeps its paths, its whiteouts, its
 // links and the selected files. Tree stacks layers, applies their whiteouts
 // (whiteout.go) and resolves paths as the kernel does. The package unpacks no
-// layer: it writes no file and executes none.
+// layer: it neither writes nor executes files.
 //
 // Layers are hostile: Limits bounds their names, links, sizes and counts, and
 // the error past a limit wraps ErrTooLarge.

@@ -23,7 +23,7 @@ type Visit func(at Source, a Attributes, content io.Reader) error
 // Selection selects the regular files of a layer.
 type Selection struct {
 	// Wanted reports whether Visit receives the file or link at a path, and
-	// Tree.Named finds it again. Nil selects none.
+	// Tree.Named finds it again. Nil selects no file.
 	Wanted func(path string) bool
 	Visit  Visit
 	// VisitOther receives every other file; nil skips them. They are not recorded,

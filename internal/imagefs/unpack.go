@@ -18,7 +18,7 @@ import (
 // packed.
 //
 // reserve reserves the memory of a zstd window, limits.WindowBytes; Close calls
-// release. A nil reserve reserves none.
+// release. reserve may be nil.
 func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release func(), err error)) (io.ReadCloser, error) {
 	limits = limits.WithDefaults()
 	count := &counter{r: packed}

@@ -21,7 +21,7 @@ func (p *part) addWhiteout(name string) bool {
 		p.opaque[p.hash(path.Clean(dir))] = true
 	case strings.HasPrefix(base, aufsMetadata):
 	case strings.HasPrefix(base, whiteoutPrefix):
-		// containerd refuses a whiteout of . or .., so it removes nothing here.
+		// containerd refuses whiteouts of . and .., so they have no effect here.
 		if removed := base[len(whiteoutPrefix):]; removed != "" && removed != "." && removed != ".." {
 			p.removed[p.hash(path.Join(dir, removed))] = true
 		}

@@ -54,7 +54,7 @@ func (r resolution) emptyReport(platform string) report.Report {
 	return empty
 }
 
-// readConfig reads the image's configuration unless it has none or was read.
+// readConfig reads the image's configuration, if any, on first use.
 func (r *resolution) readConfig(ctx context.Context) (err error) {
 	if r.config == nil && r.manifest.Config.MediaType.IsConfig() {
 		r.config, err = readConfig(ctx, r.source, r.manifest)

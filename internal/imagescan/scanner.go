@@ -2,7 +2,7 @@
 // reference for a platform (package registry), reads the layers (package
 // layers), and caches and shares the results.
 //
-// It judges nothing and knows no cluster. References, registries and images are
+// It makes no judgement and knows no cluster. References, registries and images are
 // hostile: Limits bound their cost, a verdict rests on bytes with a verified
 // digest, and connections go through a guarded transport.
 //

@@ -1,13 +1,13 @@
 package inflate
 
-// Kinds of blocks (RFC 1951, 3.2.3).
+// Block types (RFC 1951, 3.2.3).
 const (
 	storedBlock = iota
 	fixedBlock
 	dynamicBlock
 )
 
-// blockHeader reads a block's header, its codes included.
+// blockHeader reads a block's header, including its codes.
 func (z *Reader) blockHeader() error {
 	if z.final {
 		z.final, z.step = false, inTrailer
@@ -51,7 +51,7 @@ func (z *Reader) storedHeader() error {
 	return nil
 }
 
-// copyStored copies what fits of a stored block.
+// copyStored copies a stored block, as far as the window has room.
 func (z *Reader) copyStored() error {
 	for z.stored > 0 {
 		room := z.window[z.written:min(z.written+z.stored, windowBytes-spare)]
@@ -69,7 +69,7 @@ func (z *Reader) copyStored() error {
 	return nil
 }
 
-// fixedCodes are those of RFC 1951, 3.2.6.
+// fixedCodes builds the tables of the fixed codes (RFC 1951, 3.2.6).
 func (z *Reader) fixedCodes() {
 	if z.fixed {
 		return
@@ -93,7 +93,7 @@ func (z *Reader) fixedCodes() {
 	build(z.distances[:], distanceBits, lengths[:32], z.symbols.distances)
 }
 
-// Of how the lengths of dynamic codes are written (RFC 1951, 3.2.7).
+// Symbols of the code length alphabet (RFC 1951, 3.2.7).
 const (
 	repeatLast  = 16
 	zeroes      = 17
@@ -101,7 +101,7 @@ const (
 	lengthCodes = 19
 )
 
-// dynamicCodes reads the codes that a block brings.
+// dynamicCodes reads a block's own codes (RFC 1951, 3.2.7).
 func (z *Reader) dynamicCodes() error {
 	z.fixed = false
 	header, err := z.input.take(14)
@@ -126,9 +126,9 @@ func (z *Reader) dynamicCodes() error {
 		return ErrCorrupt
 	}
 	clear(lengths[:lengthCodes])
-	of := lengths[:literals+distances]
-	for i := 0; i < len(of); {
-		// What follows is at least a code word and the trailer's 64 bits.
+	all := lengths[:literals+distances]
+	for i := 0; i < len(all); {
+		// At least one code word and the 64 bits of the trailer follow.
 		if err := z.input.need(lengthBits + 7); err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (z *Reader) dynamicCodes() error {
 			if i == 0 {
 				return ErrCorrupt
 			}
-			times, length = 3+uint(z.input.bits&3), of[i-1]
+			times, length = 3+uint(z.input.bits&3), all[i-1]
 			z.input.drop(2)
 		case zeroes:
 			times, length = 3+uint(z.input.bits&7), 0
@@ -152,16 +152,16 @@ func (z *Reader) dynamicCodes() error {
 			times, length = 11+uint(z.input.bits&127), 0
 			z.input.drop(7)
 		}
-		if times > uint(len(of)-i) {
+		if times > uint(len(all)-i) {
 			return ErrCorrupt
 		}
 		for range times {
-			of[i] = length
+			all[i] = length
 			i++
 		}
 	}
-	if !build(z.literals[:], literalBits, of[:literals], z.symbols.literals) ||
-		!build(z.distances[:], distanceBits, of[literals:], z.symbols.distances) {
+	if !build(z.literals[:], literalBits, all[:literals], z.symbols.literals) ||
+		!build(z.distances[:], distanceBits, all[literals:], z.symbols.distances) {
 		return ErrCorrupt
 	}
 	return nil

@@ -3,19 +3,18 @@ package inflate
 import "encoding/binary"
 
 const (
-	// A symbol takes at most so many bits: a length of 15 and 5 bits, a distance of
-	// 15 and 13.
+	// symbolBits is the most bits of a length and its distance: 15 and 5, 15 and 13.
 	symbolBits = 48
-	// spare is the room that decoding takes behind what it writes: for two
-	// literals, the longest match, and what copying in strides writes too much.
+	// spare is the room that decoding needs at the end of the window: two literals,
+	// the longest match, and the excess of a copy in strides.
 	spare = 2 + 258 + stride
-	// stride is how many bytes are copied at a time.
+	// stride is the size of a copy, in bytes.
 	stride = 16
-	// lookahead is how many packed bytes one round of decodeFast may load.
+	// lookahead is the most input that one round of decodeFast loads, in bytes.
 	lookahead = 2 * 8
 )
 
-// decode unpacks a block's symbols, as many as there is room for.
+// decode decodes a block's symbols, as far as the window has room.
 func (z *Reader) decode() error {
 	in := &z.input
 	for z.written < windowBytes-spare {
@@ -25,7 +24,7 @@ func (z *Reader) decode() error {
 			}
 			continue
 		}
-		// Behind each symbol come at least the trailer's 64 bits.
+		// At least the 64 bits of the trailer follow each symbol.
 		if err := in.need(symbolBits); err != nil {
 			return err
 		}
@@ -36,7 +35,7 @@ func (z *Reader) decode() error {
 	return nil
 }
 
-// decodeOne unpacks a symbol, whose bits are all there.
+// decodeOne decodes one symbol, whose bits are all loaded.
 func (z *Reader) decodeOne() error {
 	in := &z.input
 	e := z.literals[in.bits&(1<<literalBits-1)]
@@ -78,10 +77,11 @@ func (z *Reader) decodeOne() error {
 	return nil
 }
 
-// decodeFast unpacks symbols while there are lookahead packed bytes and room. It is
-// decodeOne, written out for speed: bits are loaded eight bytes at a time, one load
-// is enough for three literals or for two and a length, and matches are copied in
-// strides. Of count only the lowest six bits are meant: what is subtracted has more.
+// decodeFast decodes symbols while lookahead bytes of input and room in the window
+// remain. It is decodeOne, unrolled for speed: it loads eight bytes at a time, one
+// load suffices for three literals or for two and a length, and it copies matches
+// in strides. Only the lowest six bits of count are significant: subtracting a
+// whole table entry changes the higher ones.
 func (z *Reader) decodeFast() error {
 	in, window, literals, distances := &z.input, &z.window, &z.literals, &z.distances
 	packed, at, last := &in.packed, in.at, in.end-lookahead
@@ -165,8 +165,7 @@ func (z *Reader) decodeFast() error {
 				}
 			}
 		} else {
-			// A pattern that repeats: as often as it fits into a word, written over and
-			// over.
+			// A repeating pattern: fill a word with it, and write the word repeatedly.
 			pattern := binary.LittleEndian.Uint64(window[from:]) & (1<<(distance*8) - 1)
 			for filled := distance; filled < 8; filled *= 2 {
 				pattern |= pattern << (filled * 8)

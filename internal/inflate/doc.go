@@ -1,12 +1,11 @@
-// Package inflate unpacks gzip streams (RFC 1952 over RFC 1951), as layers of
-// images are packed with, faster than the libraries do: inflating is most of
-// what reading an image takes.
+// Package inflate decompresses gzip streams (RFC 1952 over RFC 1951), the usual
+// form of image layers, faster than compress/gzip and klauspost/compress:
+// decompression dominates the time to read an image.
 //
-// It is not for compressing, not for zlib's framing, and it keeps no names,
-// times or comments of a stream. What it accepts is what compress/gzip accepts,
-// which a fuzz target holds.
+// It does not compress, does not read zlib's framing, and discards the names,
+// times and comments of a stream. It accepts the streams that compress/gzip
+// accepts, which a fuzz target checks.
 //
-// The stream is taken to be hostile. A Reader's memory does not depend on it
-// (about 290 KiB), nothing is indexed without a bound, and the package has no
-// unsafe code.
+// Streams are hostile. A Reader's memory is constant (about 290 KiB), every index
+// is bounded, and the package has no unsafe code.
 package inflate

@@ -2,25 +2,24 @@ package inflate
 
 import "io"
 
-// input is the packed stream, in bits and in bytes.
+// input reads the compressed stream, as bits or bytes.
 type input struct {
 	source io.Reader
 	over   bool  // the source has ended
 	err    error // of the next fill
 
-	// bits holds count bits of the stream, the next one lowest; those that follow
-	// are in packed[at:end].
+	// bits holds the next count bits, the first one lowest; packed[at:end] follows.
 	bits    uint64
 	count   uint
 	at, end uint
 	packed  [packedBytes]byte
 }
 
-// maxEmptyReads is how often in a row a source may return nothing.
+// maxEmptyReads bounds consecutive reads of a source without data.
 const maxEmptyReads = 100
 
-// fill reads more of the stream, once packed is used up. Whoever needs more of a
-// source that has ended gets io.ErrUnexpectedEOF.
+// fill refills packed, once it is used up. At the end of the source it returns
+// io.ErrUnexpectedEOF.
 func (in *input) fill() error {
 	for range maxEmptyReads {
 		if in.err != nil {
@@ -38,7 +37,7 @@ func (in *input) fill() error {
 	return io.ErrNoProgress
 }
 
-// need has at least so many bits, of at most 56, in in.bits.
+// need loads bits until there are at least n, at most 56.
 func (in *input) need(n uint) error {
 	for in.count < n {
 		if in.at == in.end {
@@ -53,7 +52,7 @@ func (in *input) need(n uint) error {
 	return nil
 }
 
-// take returns the next bits, of at most 16.
+// take returns the next n bits, at most 16.
 func (in *input) take(n uint) (uint, error) {
 	if err := in.need(n); err != nil {
 		return 0, err
@@ -68,10 +67,11 @@ func (in *input) drop(n uint) {
 	in.count -= n
 }
 
-// align drops what is left of a byte of which some bits were used.
+// align drops the rest of a partly used byte.
 func (in *input) align() { in.drop(in.count & 7) }
 
-// Read implements io.Reader, once aligned, but for how a stream ends.
+// Read implements io.Reader, except that a stream ends with io.ErrUnexpectedEOF.
+// The input must be aligned.
 func (in *input) Read(p []byte) (n int, err error) {
 	for ; n < len(p) && in.count > 0; n++ {
 		p[n] = byte(in.bits)
@@ -87,7 +87,7 @@ func (in *input) Read(p []byte) (n int, err error) {
 	return n + copied, nil
 }
 
-// ended reports whether nothing follows, once aligned.
+// ended reports whether the stream has ended. The input must be aligned.
 func (in *input) ended() (bool, error) {
 	if in.count > 0 || in.at < in.end {
 		return false, nil

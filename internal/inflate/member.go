@@ -6,21 +6,21 @@ import (
 	"io"
 )
 
-// Of a member's header (RFC 1952, 2.3).
+// Fields of a member's header (RFC 1952, 2.3).
 const (
-	identification = "\x1f\x8b\x08" // gzip, and packed with deflate
+	identification = "\x1f\x8b\x08" // gzip, compressed with deflate
 
 	hasHeaderSum = 1 << 1
 	hasExtra     = 1 << 2
 	hasName      = 1 << 3
 	hasComment   = 1 << 4
 
-	// maxText is the longest name or comment, in bytes, its NUL included: that of
+	// maxText is the longest name or comment, in bytes including its NUL, as in
 	// compress/gzip.
 	maxText = 512
 )
 
-// header reads a member's header. A stream may end before one.
+// header reads a member's header. It returns io.EOF at the end of the stream.
 func (z *Reader) header() error {
 	if ended, err := z.input.ended(); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (z *Reader) header() error {
 	return nil
 }
 
-// skipText skips a text that ends with a NUL.
+// skipText skips a NUL-terminated text.
 func skipText(in io.Reader) error {
 	var b [1]byte
 	for range maxText {
@@ -80,7 +80,7 @@ func skipText(in io.Reader) error {
 	return ErrCorrupt
 }
 
-// trailer holds the member against what its end says of it.
+// trailer checks the member against the checksum and size in its trailer.
 func (z *Reader) trailer() error {
 	z.input.align()
 	var b [8]byte

@@ -6,37 +6,37 @@ import (
 	"io"
 )
 
-// ErrCorrupt says that a stream is not what RFC 1951 and RFC 1952 ask for.
+// ErrCorrupt reports a stream that violates RFC 1951 or RFC 1952.
 var ErrCorrupt = errors.New("corrupt gzip stream")
 
 const (
 	packedBytes = 64 << 10
-	history     = 32 << 10 // no match lies farther back (RFC 1951, 2)
+	history     = 32 << 10 // the largest distance of a match (RFC 1951, 2)
 	windowBytes = history + 160<<10
 )
 
-// Reader unpacks a gzip stream of any number of members. It reads ahead of what
-// it returns. It is not for use by several goroutines at a time.
+// Reader decompresses a gzip stream of any number of members. It reads its source
+// ahead. It is not safe for concurrent use.
 type Reader struct {
 	input   input
 	step    step
-	final   bool // the block is its member's last
-	stored  uint // bytes left of a stored block
-	fixed   bool // the tables are those of the fixed codes
+	final   bool // the block is the last of its member
+	stored  uint // remaining bytes of a stored block
+	fixed   bool // the tables hold the fixed codes
 	symbols alphabets
 
-	sum, size uint32 // of what the member has unpacked to
+	sum, size uint32 // checksum and size of the member, uncompressed
 
-	// window[:written] is what was unpacked last, window[:read] was returned.
+	// window[:written] is the latest output, of which window[:read] was returned.
 	read, written uint
-	err           error // what comes behind it
+	err           error // after the output
 
 	literals  [literalEntries]uint32
 	distances [distanceEntries]uint32
 	window    [windowBytes]byte
 }
 
-// step is what comes next in the stream.
+// step is the position in the format.
 type step uint8
 
 const (
@@ -47,13 +47,13 @@ const (
 	inTrailer
 )
 
-// NewReader returns a Reader. Nothing is read yet.
+// NewReader returns a Reader. It does not read source yet.
 func NewReader(source io.Reader) *Reader {
 	return &Reader{input: input{source: source}, symbols: newAlphabets()}
 }
 
 // Read implements io.Reader. Its errors are ErrCorrupt, io.ErrUnexpectedEOF for
-// a stream that is cut short, or the source's own.
+// a truncated stream, or those of the source.
 func (z *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -62,15 +62,15 @@ func (z *Reader) Read(p []byte) (int, error) {
 		if z.err != nil {
 			return 0, z.err
 		}
-		z.err = z.unpack()
+		z.err = z.fill()
 	}
 	n := copy(p, z.window[z.read:z.written])
 	z.read += uint(n)
 	return n, nil
 }
 
-// unpack fills the window, of which all was returned, as far as the stream goes.
-func (z *Reader) unpack() error {
+// fill refills the window, whose output was all returned.
+func (z *Reader) fill() error {
 	if z.written > history {
 		z.written = uint(copy(z.window[:], z.window[z.written-history:z.written]))
 	}

@@ -2,19 +2,18 @@ package inflate
 
 import "math/bits"
 
-// An entry of a decoding table says what the next bits of the stream mean, in
-// one word that costs few steps to use:
+// Entries of decoding tables. An entry is indexed by the next bits of the stream:
 //
-//	bits 0-7    how many bits it takes, those of its value included
-//	bits 8-11   how many of them are the code word
-//	bits 16-30  the literal, or the length's or distance's least value
-//	bit 31      it is a literal
+//	bits 0-7    bits to consume: the code word and the extra bits
+//	bits 8-11   bits of the code word
+//	bits 16-30  the literal, or the base of the length or distance
+//	bit 31      set for a literal
 //
-// or, where special is set, that it is none of these.
+// An entry with the bit special has another meaning.
 const (
 	literal  = 1 << 31
 	special  = 1 << 15
-	subtable = special | 1<<14 // bits 16-30: where it begins, 8-11: its index's bits
+	subtable = special | 1<<14 // bits 16-30: offset of the subtable, 8-11: bits of its index
 	endBlock = special | 1<<13
 	invalid  = special | 1<<12 // no code word has these bits
 
@@ -24,13 +23,13 @@ const (
 const (
 	maxCodeBits = 15 // RFC 1951, 3.2.7
 
-	// Code words of up to so many bits are found in one step, longer ones in two.
+	// Bits of the index of each table. Longer code words need a subtable.
 	literalBits  = 11
 	distanceBits = 8
 	lengthBits   = 7
 
-	// Sizes of the tables, subtables included: powers of two above the most that
-	// any code takes, 2342 and 402 entries (zlib's examples/enough.c).
+	// Sizes of the tables with their subtables: powers of two above the largest
+	// sizes of any code, 2342 and 402 entries (zlib's examples/enough.c).
 	literalEntries  = 1 << 12
 	distanceEntries = 1 << 9
 	lengthEntries   = 1 << lengthBits
@@ -41,18 +40,18 @@ const (
 	maxDistances = 30
 )
 
-// symbols are the entries of each symbol of a code, but for its code word's
-// length.
+// symbols are the entries of an alphabet's symbols, without their code lengths.
 type symbols [288]uint32
 
-// alphabets are the symbols of each of a block's codes.
+// alphabets are the symbols of a block's three codes.
 type alphabets struct{ literals, distances, plain *symbols }
 
 func newAlphabets() alphabets {
 	return alphabets{literalSymbols(), distanceSymbols(), plainSymbols()}
 }
 
-// literalSymbols are literals, the end of a block, and lengths (RFC 1951, 3.2.5).
+// literalSymbols returns the literals, the end of block, and the lengths (RFC 1951,
+// 3.2.5).
 func literalSymbols() *symbols {
 	var s symbols
 	for i := range 256 {
@@ -73,7 +72,7 @@ func literalSymbols() *symbols {
 	return &s
 }
 
-// distanceSymbols are distances (RFC 1951, 3.2.5).
+// distanceSymbols returns the distances (RFC 1951, 3.2.5).
 func distanceSymbols() *symbols {
 	var s symbols
 	distance := uint32(1)
@@ -89,7 +88,7 @@ func distanceSymbols() *symbols {
 	return &s
 }
 
-// plainSymbols are their own values.
+// plainSymbols returns symbols that stand for their own number.
 func plainSymbols() *symbols {
 	var s symbols
 	for i := range s {
@@ -98,11 +97,12 @@ func plainSymbols() *symbols {
 	return &s
 }
 
-// build makes the decoding table of a code, whose code words have the given
-// lengths in bits (0: none). Code words of up to primary bits are in the table's
-// first 1<<primary entries. It returns false for lengths that make no code: too
-// many code words, or too few, but for no code word at all, or one of one bit.
-func build(table []uint32, primary uint, lengths []uint8, of *symbols) bool {
+// build fills the decoding table of a code, given the length of each symbol's code
+// word in bits; 0 means an unused symbol. The first 1<<primary entries decode code
+// words of up to primary bits. It returns false for an oversubscribed or
+// incomplete code, except for one without code words or with a single one of one
+// bit.
+func build(table []uint32, primary uint, lengths []uint8, alphabet *symbols) bool {
 	var count [maxCodeBits + 1]uint
 	for _, l := range lengths {
 		count[l&maxCodeBits]++
@@ -121,7 +121,7 @@ func build(table []uint32, primary uint, lengths []uint8, of *symbols) bool {
 		}
 		for symbol, l := range lengths {
 			for i := 0; l == 1 && i < 1<<primary; i += 2 {
-				table[i] = of[symbol] + 0x101
+				table[i] = alphabet[symbol] + 0x101
 			}
 		}
 		return true
@@ -135,20 +135,19 @@ func build(table []uint32, primary uint, lengths []uint8, of *symbols) bool {
 			next[l]++
 		}
 	}
-	// The stream has code words with their first bit lowest, so that the table's
-	// index is the word backwards. One that is longer by a bit stands where the
-	// shorter one did and again half way on.
+	// The stream stores the first bit of a code word lowest, so a table index is the
+	// reversed code word. Doubling the table repeats the shorter ones.
 	word, i := uint(0), 0
 	for l := uint(1); l <= primary; l++ {
 		copy(table[1<<(l-1):1<<l], table[:1<<(l-1)])
 		for range count[l] {
-			table[word] = of[sorted[i]] + uint32(l)*0x101
+			table[word] = alphabet[sorted[i]] + uint32(l)*0x101
 			i++
-			word = following(word, l)
+			word = nextWord(word, l)
 		}
 	}
-	const none = ^uint(0)
-	free, first, begin, index := uint(1)<<primary, none, uint(0), uint(0)
+	const unset = ^uint(0)
+	free, first, begin, index := uint(1)<<primary, unset, uint(0), uint(0)
 	for l := primary + 1; l <= maxCodeBits; l++ {
 		for left := count[l]; left > 0; left-- {
 			if word&(1<<primary-1) != first {
@@ -161,20 +160,20 @@ func build(table []uint32, primary uint, lengths []uint8, of *symbols) bool {
 				table[first] = subtable | uint32(begin)<<valueShift | uint32(index)<<8
 			}
 			for at := word >> primary; at < 1<<index; at += 1 << (l - primary) {
-				table[begin+at] = of[sorted[i]] + uint32(l)*0x101
+				table[begin+at] = alphabet[sorted[i]] + uint32(l)*0x101
 			}
 			i++
-			word = following(word, l)
+			word = nextWord(word, l)
 		}
 	}
 	return true
 }
 
-// following returns the next code word of that many bits, backwards as all are.
-func following(word, length uint) uint {
+// nextWord returns the code word after word, both reversed.
+func nextWord(word, length uint) uint {
 	zeros := ^word & (1<<length - 1)
 	if zeros == 0 {
-		return 0 // it was the last
+		return 0 // after the last one
 	}
 	highest := uint(1) << (bits.Len(zeros) - 1)
 	return word&(highest-1) | highest

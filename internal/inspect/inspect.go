@@ -1,9 +1,9 @@
-// Package inspect turns one ELF file into a complete report.Binary: it runs
-// elfcaps over the file and adds what package product knows of the program.
-// The webhook's image reader and the command line both enter here.
+// Package inspect turns one ELF file into a complete report.Binary: the verdict of
+// package elfcaps, and the facts of package product about the program. It also
+// supplies both to scans of images, as a layers.Inspector.
 //
-// It is not for finding files or judging policy. The file may be hostile; what
-// it costs is bounded by elfcaps.Limits.
+// It finds no files and judges no policy. Files are hostile; elfcaps.Limits bounds
+// their cost.
 package inspect
 
 import (
@@ -20,15 +20,14 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// File analyses the ELF file of size bytes in r. path is used for the report's
-// Path and for recognising products by name; nothing is opened. Errors wrap
-// those of elfcaps.Open or what r returned. r is read from two goroutines.
+// File analyses the ELF file of size bytes in r. path becomes the report's Path;
+// File does not open it. Errors wrap those of elfcaps.Open or of r, which is read
+// from two goroutines.
 func File(r io.ReaderAt, size int64, path string) (report.Binary, error) {
 	return examine(r, size, path, (*elfcaps.File).Capset)
 }
 
-// Explain does what File does and says from which instructions each call was
-// read.
+// Explain is File with the instructions that each verdict is based on.
 func Explain(r io.ReaderAt, size int64, path string) (report.Binary, []elfcaps.Evidence, error) {
 	var evidence []elfcaps.Evidence
 	b, err := examine(r, size, path, func(f *elfcaps.File) (c report.Capset) {
@@ -46,7 +45,7 @@ func examine(r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) 
 	return describe(f, r, size, path, capset)
 }
 
-// describe reports on a file that was opened.
+// describe reports on an opened file.
 func describe(f *elfcaps.File, r io.ReaderAt, size int64, path string, capset func(*elfcaps.File) report.Capset) (report.Binary, error) {
 	var hashing errgroup.Group
 	sum := sha256.New()
@@ -72,7 +71,7 @@ func describe(f *elfcaps.File, r io.ReaderAt, size int64, path string, capset fu
 	return b, nil
 }
 
-// recognise finds the product, by a version symbol or by texts in the data.
+// recognise identifies the product by a version symbol or by strings in the data.
 func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 	matcher := product.NewMatcher()
 	f.SearchData(product.Overlap, func(_ uint64, data []byte) bool {
@@ -99,8 +98,8 @@ func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 	return m, "string", ok
 }
 
-// judge adds what the product's knowledge says to what the code says. Code
-// beats version; a disagreement is said.
+// judge combines the verdict on the code with the facts of the product. The code
+// takes precedence over the version; a disagreement is reported.
 func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 	c := &b.Capset
 	expected, known := m.Product.Expected(m.Version)
@@ -126,8 +125,8 @@ func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 	}
 }
 
-// fallBack judges by a header object in the data, or by the version's range,
-// where code could not tell.
+// fallBack judges a file without a verdict on its code by a header object in the
+// data, or by the version.
 func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected report.ABI, known bool) {
 	if name := m.Product.HeaderSymbol; name != "" {
 		if s, ok := f.Symbols(name)[name]; ok {
@@ -149,22 +148,22 @@ func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected repor
 	}
 }
 
-// builtWithout words the reason of a build that leaves the calls out.
+// builtWithout returns the reason for a build without the feature.
 func builtWithout(m product.Match) string {
 	return fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
 }
 
 func join(parts ...string) string {
-	var kept []string
+	var nonEmpty []string
 	for _, p := range parts {
 		if p != "" {
-			kept = append(kept, p)
+			nonEmpty = append(nonEmpty, p)
 		}
 	}
-	return strings.Join(kept, "; ")
+	return strings.Join(nonEmpty, "; ")
 }
 
-// disagreement words a code verdict that is not what the version suggests.
+// disagreement returns the reason for a verdict that the version contradicts.
 func disagreement(got, expected report.ABI, m product.Match) string {
 	name := m.Product.Name + " " + m.Version
 	switch {

@@ -1,10 +1,10 @@
-// Package pullauth finds the credentials with which a Pod's images are pulled,
-// by a kubelet's rules: the Pod's imagePullSecrets, else its ServiceAccount's;
-// every entry that matches the image's repository, one after the other. After
-// them come a kubelet's credential provider plugins, where some are configured.
+// Package pullauth finds the credentials for a Pod's images by a kubelet's rules:
+// the Pod's imagePullSecrets, else its ServiceAccount's; every entry that matches
+// the image's repository, in order; then those of a kubelet's credential provider
+// plugins, if configured.
 //
-// Secrets are read one at a time and by name; what they hold is never logged.
-// Plugins and their configuration are the administrator's, and trusted.
+// It reads secrets one at a time and by name, and never logs their content. The
+// administrator's plugins and their configuration are trusted.
 package pullauth
 
 import (
@@ -18,25 +18,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// entry is one registry's credential, under the key that chose it.
+// entry is one credential with its key in a docker configuration.
 type entry struct {
 	host, path string // host may hold globs; path is empty or starts with a slash
 	config     authn.AuthConfig
-	fallback   bool // a plugin's: tried after what the secrets hold
+	fallback   bool // of a plugin: tried after those of secrets
 }
 
-// matches reports whether a repository falls under the key. Its path is a plain
-// prefix, as for a kubelet: /team is one of /team-a/app too.
+// matches reports whether the key matches a repository. Its path is a plain
+// prefix, as for a kubelet: /team matches /team-a/app too.
 func (e entry) matches(host, repositoryPath string) bool {
 	return matchesHost(e.host, host) && strings.HasPrefix(repositoryPath, e.path)
 }
 
-// Credentials are what a Pod's secrets hold, and plugins say. The zero value
-// holds nothing.
+// Credentials are the credentials of a Pod's secrets and of plugins. The zero
+// value is empty.
 type Credentials struct{ entries []entry }
 
-// For returns the credentials that match a repository as a kubelet tries them:
-// those with the longest key first, and the plugins' after all others.
+// For returns the credentials that match a repository in a kubelet's order: by
+// descending key, and those of plugins last.
 func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
 	host, repositoryPath := repository.RegistryStr(), "/"+repository.RepositoryStr()
 	var matching []entry
@@ -62,23 +62,23 @@ func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
 	return authenticators
 }
 
-// add files a credential under a key of a docker configuration. A key that no
-// registry can have is left out.
+// add adds a credential under a key of a docker configuration. It ignores a
+// malformed key.
 func (c *Credentials) add(key string, config authn.AuthConfig) {
 	if host, path, ok := splitKey(key); ok {
 		c.entries = append(c.entries, entry{host: host, path: path, config: config})
 	}
 }
 
-// addFallback adds what plugins said.
-func (c *Credentials) addFallback(said []entry) {
-	for _, e := range said {
+// addFallback adds the credentials of a plugin.
+func (c *Credentials) addFallback(entries []entry) {
+	for _, e := range entries {
 		e.fallback = true
 		c.entries = append(c.entries, e)
 	}
 }
 
-// splitKey reads a key of a docker configuration: a host, with or without scheme,
+// splitKey parses a key of a docker configuration: a host with optional scheme,
 // port and path.
 func splitKey(key string) (host, path string, ok bool) {
 	if !strings.Contains(key, "://") {
@@ -92,7 +92,7 @@ func splitKey(key string) (host, path string, ok bool) {
 	if isDockerHub(host) {
 		host = name.DefaultRegistry
 	}
-	// docker login writes the API's version before the repository's path.
+	// docker login writes the version of the API before the repository's path.
 	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/") {
 		path = path[len("/v1"):]
 	}
@@ -106,15 +106,15 @@ func isDockerHub(host string) bool {
 	return host == "docker.io" || host == "index.docker.io" || host == "registry-1.docker.io"
 }
 
-// splitPort takes the port, if any, off a host, and the brackets off an IPv6
-// address, which a glob would read as a class.
+// splitPort removes the port from a host, and the brackets from an IPv6 address,
+// which are a character class in a glob.
 func splitPort(host string) (name, port string) {
 	u := url.URL{Host: host}
 	return u.Hostname(), u.Port()
 }
 
-// matchesHost compares a host with a key's, part by part: a glob does not reach
-// over a dot, and ports have to be the same.
+// matchesHost matches a host label by label: a glob does not span a dot. Ports
+// must be equal.
 func matchesHost(pattern, host string) bool {
 	patternName, patternPort := splitPort(pattern)
 	hostName, hostPort := splitPort(host)

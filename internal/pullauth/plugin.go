@@ -17,27 +17,27 @@ import (
 )
 
 const (
-	// maxPlugins is how many plugins run at a time.
+	// maxPlugins bounds the plugins that run concurrently.
 	maxPlugins = 4
-	// pluginTime is how long a plugin may take, as for a kubelet.
+	// pluginTime bounds one run of a plugin, as in a kubelet.
 	pluginTime = time.Minute
-	// pluginGrace is how long a plugin's children may hold its output open.
+	// pluginGrace bounds the time that a plugin's children keep its output open.
 	pluginGrace = time.Second
-	// maxPluginAnswer is how many bytes a plugin may answer.
+	// maxPluginAnswer is the largest response of a plugin, in bytes.
 	maxPluginAnswer = 1 << 20
-	// maxPluginWords is how many bytes of what it says of a failure are kept.
-	maxPluginWords = 512
+	// maxPluginStderr is the part of its standard error that is reported, in bytes.
+	maxPluginStderr = 512
 )
 
-// plugin is a program that is asked for credentials: a request on its standard
-// input, an answer on its standard output.
+// plugin is a program that reads a CredentialProviderRequest from its standard
+// input and writes a CredentialProviderResponse to its standard output.
 type plugin struct {
 	program     string
 	args        []string
 	environment []kubeletconfigv1.ExecEnvVar
 }
 
-// run asks for an image's credentials.
+// run requests the credentials for an image.
 func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.CredentialProviderResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, pluginTime)
 	defer cancel()
@@ -47,14 +47,14 @@ func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.Cr
 	if err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, p.program, p.args...) //nolint:gosec // the administrator names it
+	command := exec.CommandContext(ctx, p.program, p.args...) //nolint:gosec // the administrator chose it
 	command.WaitDelay = pluginGrace
 	command.Env = os.Environ()
 	for _, variable := range p.environment {
 		command.Env = append(command.Env, variable.Name+"="+variable.Value)
 	}
-	output, words := &bounded{limit: maxPluginAnswer}, &bounded{limit: maxPluginWords, cut: true}
-	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(input), output, words
+	output, stderr := &bounded{limit: maxPluginAnswer}, &bounded{limit: maxPluginStderr, truncate: true}
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(input), output, stderr
 	if err := command.Run(); err != nil {
 		switch {
 		case output.full:
@@ -62,11 +62,11 @@ func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.Cr
 		case ctx.Err() != nil:
 			err = fmt.Errorf("it took more than %s", pluginTime)
 		}
-		return nil, fmt.Errorf("%w: %q", err, words.kept.Bytes())
+		return nil, fmt.Errorf("%w: %q", err, stderr.buffer.Bytes())
 	}
 	var response credentialproviderv1.CredentialProviderResponse
-	// The decoder's own error would quote the answer, and so a secret.
-	if json.Unmarshal(output.kept.Bytes(), &response) != nil {
+	// The decoder's own error would quote the response, which holds a secret.
+	if json.Unmarshal(output.buffer.Bytes(), &response) != nil {
 		return nil, errors.New("its answer is not JSON of a CredentialProviderResponse")
 	}
 	if response.Kind != "CredentialProviderResponse" || response.APIVersion != request.APIVersion {
@@ -77,32 +77,31 @@ func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.Cr
 
 func entriesOf(response *credentialproviderv1.CredentialProviderResponse) []entry {
 	var entries []entry
-	for key, said := range response.Auth {
+	for key, auth := range response.Auth {
 		if host, path, ok := splitKey(key); ok {
-			entries = append(entries, entry{host: host, path: path, config: authn.AuthConfig{Username: said.Username, Password: said.Password}})
+			entries = append(entries, entry{host: host, path: path, config: authn.AuthConfig{Username: auth.Username, Password: auth.Password}})
 		}
 	}
 	return entries
 }
 
-// bounded keeps what is written to it, up to a limit. What is more is an error,
-// or cut.
+// bounded is a buffer with a limit. It truncates further output, or refuses it.
 type bounded struct {
-	kept  bytes.Buffer // not embedded: its ReadFrom knows no limit
-	limit int
-	cut   bool
-	full  bool
+	buffer   bytes.Buffer // not embedded: its ReadFrom would bypass the limit
+	limit    int
+	truncate bool
+	full     bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := b.limit - b.kept.Len()
+	room := b.limit - b.buffer.Len()
 	if len(p) <= room {
-		return b.kept.Write(p)
+		return b.buffer.Write(p)
 	}
 	b.full = true
-	if !b.cut {
+	if !b.truncate {
 		return 0, io.ErrShortWrite
 	}
-	b.kept.Write(p[:room])
+	b.buffer.Write(p[:room])
 	return len(p), nil
 }

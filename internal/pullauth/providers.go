@@ -18,48 +18,47 @@ import (
 )
 
 const (
-	// maxProviderConfigBytes is how large a configuration may be.
+	// maxProviderConfigBytes is the largest configuration file, in bytes.
 	maxProviderConfigBytes = 1 << 20
-	// maxProvided is how many answers of one plugin are kept.
-	maxProvided = 1024
-	// providerFailureTime is for how long a plugin that failed is not run again
-	// for the same repository.
-	providerFailureTime = 10 * time.Second
+	// maxCachedResponses bounds the cached responses of one plugin.
+	maxCachedResponses = 1024
+	// providerFailureTTL is how long a plugin's failure for a repository is cached.
+	providerFailureTTL = 10 * time.Second
 )
 
-// Providers are a kubelet's credential provider plugins: programs that give
-// credentials of a cloud's registry for the identity that they run under
+// Providers are a kubelet's credential provider plugins: programs that exchange
+// the identity that they run under for credentials of a cloud's registry
 // (https://kubernetes.io/docs/tasks/administer-cluster/kubelet-credential-provider/).
-// The nil pointer has none.
+// A nil pointer has no plugins.
 type Providers struct {
 	providers []*provider
-	running   chan struct{} // one for each plugin that runs
+	running   chan struct{} // a semaphore of maxPlugins
 }
 
-// provider is one plugin, with what it said.
+// provider is one plugin with its cached responses.
 type provider struct {
 	name   string
-	images []entry // what it is asked for; without credentials
+	images []entry // matchImages; without credentials
 	run    func(ctx context.Context, image string) (*credentialproviderv1.CredentialProviderResponse, error)
-	// defaultTime is how long an answer is kept that does not say it itself.
-	defaultTime time.Duration
-	now         func() time.Time
-	asking      singleflight.Group
+	// defaultTTL applies to a response without cacheDuration.
+	defaultTTL time.Duration
+	now        func() time.Time
+	calls      singleflight.Group
 
-	mu   sync.Mutex
-	said map[string]answer // by what the plugin's cacheKeyType names
+	mu     sync.Mutex
+	cached map[string]response // by image, registry or "", as cacheKeyType selects
 }
 
-// answer is what a plugin said.
-type answer struct {
+// response is a cached response or failure.
+type response struct {
 	entries []entry
 	err     error
 	until   time.Time
 }
 
 // LoadProviders reads a kubelet's CredentialProviderConfig (kubelet.config.k8s.io/v1)
-// and looks for its plugins in a folder. Plugins that want a ServiceAccount's
-// token (tokenAttributes) are refused: capvet may not make tokens.
+// and finds its plugins in a folder. It refuses plugins that need a
+// ServiceAccount's token (tokenAttributes), which capvet may not create.
 func LoadProviders(configFile, folder string) (*Providers, error) {
 	raw, err := readBounded(configFile)
 	if err != nil {
@@ -115,7 +114,7 @@ func newProvider(c kubeletconfigv1.CredentialProvider, folder string) (*provider
 	case c.TokenAttributes != nil:
 		return nil, errors.New("tokenAttributes asks for tokens of Pods' ServiceAccounts, which capvet may not make: leave it out to use capvet's own identity")
 	}
-	p := &provider{name: c.Name, defaultTime: c.DefaultCacheDuration.Duration, now: time.Now, said: map[string]answer{}}
+	p := &provider{name: c.Name, defaultTTL: c.DefaultCacheDuration.Duration, now: time.Now, cached: map[string]response{}}
 	for _, pattern := range c.MatchImages {
 		host, path, ok := splitKey(pattern)
 		if !ok || strings.Contains(pattern, "://") {
@@ -133,28 +132,27 @@ func newProvider(c kubeletconfigv1.CredentialProvider, folder string) (*provider
 	return p, nil
 }
 
-// Add adds what the plugins say for a repository to what c holds: it is tried
-// after that. The error names the plugins that failed; the others' answers are
-// added all the same.
+// Add appends the plugins' credentials for a repository to c. The error names the
+// failed plugins; the credentials of the others are added nevertheless.
 func (p *Providers) Add(ctx context.Context, c *Credentials, repository name.Repository) error {
 	if p == nil {
 		return nil
 	}
 	var failed error
 	for _, provider := range p.providers {
-		if !provider.isFor(repository) {
+		if !provider.matches(repository) {
 			continue
 		}
-		said, err := provider.ask(ctx, p.running, kubeletName(repository))
+		entries, err := provider.get(ctx, p.running, kubeletName(repository))
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("credential provider %s: %w", provider.name, err))
 		}
-		c.addFallback(said)
+		c.addFallback(entries)
 	}
 	return failed
 }
 
-func (p *provider) isFor(repository name.Repository) bool {
+func (p *provider) matches(repository name.Repository) bool {
 	for _, e := range p.images {
 		if e.matches(repository.RegistryStr(), "/"+repository.RepositoryStr()) {
 			return true
@@ -163,8 +161,8 @@ func (p *provider) isFor(repository name.Repository) bool {
 	return false
 }
 
-// kubeletName is a repository as a kubelet names it to a plugin: without a tag,
-// and Docker Hub's by its usual name.
+// kubeletName returns the name under which a kubelet requests credentials for a
+// repository: without a tag, and with docker.io for Docker Hub.
 func kubeletName(repository name.Repository) string {
 	host := repository.RegistryStr()
 	if host == name.DefaultRegistry {
@@ -173,83 +171,83 @@ func kubeletName(repository name.Repository) string {
 	return host + "/" + repository.RepositoryStr()
 }
 
-// ask returns what the plugin says for an image: remembered, or asked for, once
-// for all who want it.
-func (p *provider) ask(ctx context.Context, running chan struct{}, image string) ([]entry, error) {
-	if a, ok := p.remembered(image); ok {
-		return a.entries, a.err
+// get returns the plugin's credentials for an image: cached, or of one run for
+// all concurrent callers.
+func (p *provider) get(ctx context.Context, running chan struct{}, image string) ([]entry, error) {
+	if r, ok := p.lookUp(image); ok {
+		return r.entries, r.err
 	}
-	asked := p.asking.DoChan(image, func() (any, error) {
+	done := p.calls.DoChan(image, func() (any, error) {
 		running <- struct{}{}
 		defer func() { <-running }()
-		// For all who wait: that one of them leaves does not end it.
-		return p.askNow(context.WithoutCancel(ctx), image), nil
+		// The run serves all callers, and outlives the first one's context.
+		return p.refresh(context.WithoutCancel(ctx), image), nil
 	})
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no answer in time: %w", ctx.Err())
-	case result := <-asked:
-		a := result.Val.(answer)
-		return a.entries, a.err
+	case result := <-done:
+		r := result.Val.(response)
+		return r.entries, r.err
 	}
 }
 
-func (p *provider) askNow(ctx context.Context, image string) answer {
-	response, err := p.run(ctx, image)
+// refresh runs the plugin and caches its response.
+func (p *provider) refresh(ctx context.Context, image string) response {
+	answer, err := p.run(ctx, image)
 	if err != nil {
-		a := answer{err: err, until: p.now().Add(providerFailureTime)}
-		p.remember(image, a)
-		return a
+		return p.cache(image, response{err: err}, providerFailureTTL)
 	}
-	keep := p.defaultTime
-	if response.CacheDuration != nil {
-		keep = response.CacheDuration.Duration
+	ttl := p.defaultTTL
+	if answer.CacheDuration != nil {
+		ttl = answer.CacheDuration.Duration
 	}
-	a := answer{entries: entriesOf(response), until: p.now().Add(keep)}
 	registry, _, _ := strings.Cut(image, "/")
 	key, known := map[credentialproviderv1.PluginCacheKeyType]string{
 		credentialproviderv1.ImagePluginCacheKeyType:    image,
 		credentialproviderv1.RegistryPluginCacheKeyType: registry,
 		credentialproviderv1.GlobalPluginCacheKeyType:   "",
-	}[response.CacheKeyType]
+	}[answer.CacheKeyType]
 	if !known {
-		a = answer{err: fmt.Errorf("its answer has the cacheKeyType %q, which is none of Image, Registry and Global", response.CacheKeyType), until: p.now().Add(providerFailureTime)}
-		key, keep = image, providerFailureTime
+		err := fmt.Errorf("its answer has the cacheKeyType %q, which is none of Image, Registry and Global", answer.CacheKeyType)
+		return p.cache(image, response{err: err}, providerFailureTTL)
 	}
-	if keep > 0 {
-		p.remember(key, a)
-	}
-	return a
+	return p.cache(key, response{entries: entriesOf(answer)}, ttl)
 }
 
-// remembered returns what the plugin said of the image, of its registry, or of
-// all.
-func (p *provider) remembered(image string) (answer, bool) {
+// lookUp returns the cached response for the image, its registry, or all images.
+func (p *provider) lookUp(image string) (response, bool) {
 	registry, _, _ := strings.Cut(image, "/")
 	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, key := range []string{image, registry, ""} {
-		if a, ok := p.said[key]; ok && now.Before(a.until) {
-			return a, true
+		if r, ok := p.cached[key]; ok && now.Before(r.until) {
+			return r, true
 		}
 	}
-	return answer{}, false
+	return response{}, false
 }
 
-func (p *provider) remember(key string, a answer) {
+// cache caches a response and returns it.
+func (p *provider) cache(key string, r response, ttl time.Duration) response {
+	if ttl <= 0 {
+		return r
+	}
 	now := p.now()
+	r.until = now.Add(ttl)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.said) >= maxProvided {
-		for k, old := range p.said {
+	if len(p.cached) >= maxCachedResponses {
+		for k, old := range p.cached {
 			if !now.Before(old.until) {
-				delete(p.said, k)
+				delete(p.cached, k)
 			}
 		}
-		if len(p.said) >= maxProvided {
-			clear(p.said) // cheaper to ask again than to tell which is needed least
+		if len(p.cached) >= maxCachedResponses {
+			clear(p.cached) // running plugins again is simpler than an LRU order
 		}
 	}
-	p.said[key] = a
+	p.cached[key] = r
+	return r
 }

@@ -197,7 +197,7 @@ func TestProvidersThatFail(t *testing.T) {
 				}
 			}
 			before := asked(t, filepath.Join(dir, "runs"))
-			now = now.Add(providerFailureTime)
+			now = now.Add(providerFailureTTL)
 			_ = p.Add(t.Context(), &Credentials{}, repository(t, "a.cloud.example/app"))
 			if after := asked(t, filepath.Join(dir, "runs")); tt.plugin != "" && (strings.Count(before, "app") != 1 || strings.Count(after, "app") != 2) {
 				t.Errorf("asked for %q, and later %q", before, after)
@@ -238,12 +238,12 @@ func TestProvidersAreAskedOnceForAll(t *testing.T) {
 }
 
 func TestProvidersKeepABoundedNumberOfAnswers(t *testing.T) {
-	p := &provider{now: time.Now, said: map[string]answer{}}
-	for i := range 3 * maxProvided {
-		p.remember(fmt.Sprint(i), answer{until: time.Now().Add(time.Hour)})
+	p := &provider{now: time.Now, cached: map[string]response{}}
+	for i := range 3 * maxCachedResponses {
+		p.cache(fmt.Sprint(i), response{}, time.Hour)
 	}
-	if len(p.said) > maxProvided {
-		t.Errorf("%d answers", len(p.said))
+	if len(p.cached) > maxCachedResponses {
+		t.Errorf("%d responses", len(p.cached))
 	}
 }
 

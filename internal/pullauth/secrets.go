@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// maxSecrets is how many pull secrets of one Pod are read.
+// maxSecrets bounds the pull secrets of one Pod that are read.
 const maxSecrets = 32
 
 // Resolver reads pull secrets from the API server.
@@ -21,9 +21,9 @@ type Resolver struct {
 	Reader client.Reader
 }
 
-// Credentials returns what the named pull secrets hold; if none is named, what
-// those of the ServiceAccount hold. A secret that is missing or broken is left
-// out, as a kubelet does, and its name returned in skipped.
+// Credentials returns the credentials of the named pull secrets; without names,
+// those of the ServiceAccount's. It skips a missing or malformed secret, as a
+// kubelet does, and returns its name in skipped.
 func (r Resolver) Credentials(ctx context.Context, namespace, serviceAccount string, secrets []string) (credentials *Credentials, skipped []string, err error) {
 	if len(secrets) == 0 && serviceAccount != "" {
 		if secrets, err = r.ofServiceAccount(ctx, namespace, serviceAccount); err != nil {
@@ -66,8 +66,8 @@ func (r Resolver) ofServiceAccount(ctx context.Context, namespace, serviceAccoun
 	return names, nil
 }
 
-// addSecret adds what one secret of either docker type holds. The error says
-// what is wrong with it and nothing of what it holds.
+// addSecret adds the credentials of one secret of either docker type. The error
+// never quotes the secret.
 func (c *Credentials) addSecret(secret *corev1.Secret) error {
 	var auths map[string]authn.AuthConfig
 	switch secret.Type {

@@ -22,8 +22,8 @@ import (
 	"github.com/capvet/capvet/internal/certs"
 )
 
-// certificateOptions say where the serving certificate comes from: from files,
-// or from capvet itself.
+// certificateOptions choose the source of the serving certificate: files, or a
+// certificate that capvet makes itself.
 type certificateOptions struct {
 	dir           string
 	secret        types.NamespacedName
@@ -33,8 +33,10 @@ type certificateOptions struct {
 }
 
 func (o *certificateOptions) register(flags *flag.FlagSet) {
-	flags.StringVar(&o.dir, "cert-dir", "", "`folder` with tls.crt and tls.key that somebody else keeps, such as cert-manager; both are read again when they change")
-	flags.Func("certificate-secret", "Secret (`namespace/name`) in which capvet keeps a certificate of its own making, instead of --cert-dir; it must exist, and may be empty", func(s string) error {
+	flags.StringVar(&o.dir, "cert-dir", "",
+		"`folder` with tls.crt and tls.key that another program maintains, such as cert-manager; both are read again when they change")
+	flags.Func("certificate-secret", "Secret (`namespace/name`) in which capvet keeps a certificate that it makes itself, "+
+		"instead of --cert-dir; the Secret must exist, and may be empty", func(s string) error {
 		namespace, name, ok := strings.Cut(s, "/")
 		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 			return errors.New("give namespace/name")
@@ -42,21 +44,26 @@ func (o *certificateOptions) register(flags *flag.FlagSet) {
 		o.secret = types.NamespacedName{Namespace: namespace, Name: name}
 		return nil
 	})
-	flags.StringVar(&o.configuration, "webhook-configuration", "capvet", "`name` of the ValidatingWebhookConfiguration whose caBundle the served certificate must verify against, for readiness; with --certificate-secret its caBundle is kept right; empty, with --cert-dir: not looked at")
-	flags.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime, "how long a certificate of capvet's own making is valid; its successor is made when a third is left")
-	flags.DurationVar(&o.trustDelay, "certificate-trust-delay", certs.DefaultTrustDelay, "how long a certificate of capvet's own making is in the caBundle before it is served")
+	flags.StringVar(&o.configuration, "webhook-configuration", "capvet",
+		"`name` of the ValidatingWebhookConfiguration whose caBundle must accept the served certificate before capvet is ready; with "+
+			"--certificate-secret capvet sets that caBundle; empty, with --cert-dir: no such check")
+	flags.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime,
+		"validity of a certificate that capvet makes; it is renewed when a third is left")
+	flags.DurationVar(&o.trustDelay, "certificate-trust-delay", certs.DefaultTrustDelay,
+		"how long a certificate that capvet makes is in the caBundle before it is served")
 }
 
 func (o *certificateOptions) validate() error {
 	switch own := o.secret.Name != ""; {
 	case own == (o.dir != ""):
-		return errors.New("give --certificate-secret, or --cert-dir, and not both: the webhook needs a serving certificate")
+		return errors.New("give either --certificate-secret or --cert-dir: the webhook needs a serving certificate")
 	case own && o.configuration == "":
-		return errors.New("--certificate-secret needs --webhook-configuration: the certificate is made for the names in it")
+		return errors.New("--certificate-secret needs --webhook-configuration: the certificate is made for the server names in it")
 	case own && o.trustDelay <= 0:
 		return fmt.Errorf("--certificate-trust-delay is %s: give more than 0", o.trustDelay)
 	case own && o.lifetime < 6*o.trustDelay:
-		return fmt.Errorf("--certificate-lifetime is %s: give at least six times --certificate-trust-delay, which is %s", o.lifetime, o.trustDelay)
+		return fmt.Errorf("--certificate-lifetime is %s: give at least six times --certificate-trust-delay, which is %s",
+			o.lifetime, o.trustDelay)
 	}
 	return nil
 }
@@ -98,7 +105,8 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 	if o.configuration == "" {
 		return func(*http.Request) error { return nil }, nil
 	}
-	informer, err := mgr.GetCache().GetInformer(ctx, &admissionregistrationv1.ValidatingWebhookConfiguration{}, cache.BlockUntilSynced(false))
+	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	informer, err := mgr.GetCache().GetInformer(ctx, configuration, cache.BlockUntilSynced(false))
 	if err != nil {
 		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 	}
@@ -111,7 +119,10 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 			return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 		}
 	}
-	trust := &certs.Trust{Served: s.source, Cached: mgr.GetCache(), Live: mgr.GetAPIReader(), Configuration: o.configuration, Now: time.Now}
+	trust := &certs.Trust{
+		Served: s.source, Cached: mgr.GetCache(), Live: mgr.GetAPIReader(),
+		Configuration: o.configuration, Now: time.Now,
+	}
 	if err := certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}

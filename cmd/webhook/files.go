@@ -13,8 +13,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// configMapFiles reads the files that Pods mount from ConfigMaps, one at a time
-// and by name: none is listed, watched or kept.
+// configMapFiles reads the files that Pods mount from ConfigMaps. It gets each
+// ConfigMap by name, without a list, a watch or a cache.
 type configMapFiles struct{ reader client.Reader }
 
 var _ admission.FileSource = configMapFiles{}

@@ -1,5 +1,5 @@
 // Command webhook is capvet's validating admission webhook. "webhook probe URL"
-// asks the metrics of a running one whether it is well.
+// checks a running webhook by its metrics.
 package main
 
 import (

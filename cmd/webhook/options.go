@@ -21,7 +21,7 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// options are the command line.
+// options are the settings of the command line.
 type options struct {
 	server         reviewserver.Options
 	certificates   certificateOptions
@@ -44,7 +44,7 @@ type options struct {
 	registries     registry.Access
 	registryCAs    []string
 	registryConfig string
-	// A kubelet's, under the names of its own flags.
+	// The names of these flags are those of a kubelet.
 	providerConfig  string
 	providerPlugins string
 	limits          imagescan.Limits
@@ -52,47 +52,17 @@ type options struct {
 	stallBytes      int64
 }
 
-// parseOptions reads the command line. It returns flag.ErrHelp after printing
-// the usage that was asked for.
+// parseOptions reads the command line. After printing the usage for --help it
+// returns flag.ErrHelp.
 func parseOptions(args []string, output io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("webhook", flag.ContinueOnError)
 	flags.SetOutput(output)
 	registerServer(flags, &o.server)
 	o.certificates.register(flags)
-	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that hold besides those of the cluster")
-	flags.StringVar(&o.pprofAddress, "pprof-address", "", "`address` to serve /debug/pprof on, such as 127.0.0.1:6060; empty: nowhere")
-	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: nowhere")
-	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
-	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least `level` to log: debug, info, warn or error")
-	flags.StringVar(&o.logFormat, "log-format", "json", "json or text")
-	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving, no longer ready, after SIGTERM, so that endpoints are withdrawn first")
-	flags.Func("plain-http", "`registry` (host or host:port) that is spoken to without TLS; may be repeated", func(s string) error {
-		o.plainHTTP = append(o.plainHTTP, s)
-		return nil
-	})
-	flags.Func("allow-address", "`network` (CIDR) of registries that is connected to though it is refused by default, as loopback is; may be repeated", addPrefix(&o.allowAddresses))
-	flags.Func("deny-address", "`network` (CIDR) that is never connected to; may be repeated", addPrefix(&o.denyAddresses))
-	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on though no node has it now, as of a pool that is scaled to zero; may be repeated", func(s string) error {
-		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
-			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
-		}
-		o.architectures = append(o.architectures, s)
-		return nil
-	})
-	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image behind the answer")
-	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
-	flags.BoolVar(&o.readConfigMaps, "read-configmaps", false, "for policies with trigger: Start, read the configuration of HAProxy that a Pod mounts from a ConfigMap; needs the right to get configmaps")
-	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second, "how long it is remembered what an image reference led to, for the same credentials; 0: not at all")
-	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second, "how long it is remembered that an image could not be read, for the same credentials; 0: not at all")
-	flags.Func("allow-registry", "`glob` of the only registries (host or host:port) that are read from, such as *.example.com; may be repeated", addTo(&o.registries.Allow))
-	flags.Func("deny-registry", "`glob` of registries that are never read from; may be repeated", addTo(&o.registries.Deny))
-	flags.Func("registry-ca", "`file` with certificate authorities, in PEM form, that registries' certificates are trusted from besides the system's; may be repeated", addTo(&o.registryCAs))
-	flags.StringVar(&o.registryConfig, "registry-config", "", "`folder` with a hosts.toml for each registry, as the nodes' containerd has it: mirrors, certificate authorities, client certificates; empty: none")
-	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "", "`file` with a kubelet's CredentialProviderConfig: plugins with the credentials that capvet's own identity has in a cloud's registry; empty: none")
-	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "", "`folder` with those plugins")
-	flags.DurationVar(&o.stallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send nothing of a layer")
-	flags.Int64Var(&o.stallBytes, "stall-bytes", registry.DefaultStallBytes, "least `bytes` that a registry has to send of a layer in each --stall-time")
+	registerProcess(flags, &o)
+	registerRegistries(flags, &o)
+	registerScans(flags, &o)
 	registerLimits(flags, &o.limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -113,6 +83,93 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	return o, nil
 }
 
+func registerProcess(flags *flag.FlagSet, o *options) {
+	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that apply in addition to those of the cluster")
+	flags.StringVar(&o.pprofAddress, "pprof-address", "",
+		"`address` to serve /debug/pprof on, such as 127.0.0.1:6060; empty: /debug/pprof is not served")
+	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: /metrics is not served")
+	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
+	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
+	flags.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second,
+		"how long to serve after SIGTERM, no longer ready, until the endpoints are withdrawn")
+}
+
+func registerRegistries(flags *flag.FlagSet, o *options) {
+	flags.Func("plain-http", "`registry` (host or host:port) to connect to without TLS; may be repeated", addTo(&o.plainHTTP))
+	flags.Func("allow-address", "`network` (CIDR) of registries that is refused by default, such as loopback; may be repeated",
+		addPrefix(&o.allowAddresses))
+	flags.Func("deny-address", "`network` (CIDR) to refuse connections to; may be repeated", addPrefix(&o.denyAddresses))
+	flags.Func("allow-registry", "`glob` of registries (host or host:port), such as *.example.com; all others are refused; may be repeated",
+		addTo(&o.registries.Allow))
+	flags.Func("deny-registry", "`glob` of registries to refuse; may be repeated", addTo(&o.registries.Deny))
+	flags.Func("registry-ca", "`file` with certificate authorities of registries, in PEM form, in addition to the system's; may be repeated",
+		addTo(&o.registryCAs))
+	flags.StringVar(&o.registryConfig, "registry-config", "",
+		"`folder` with a hosts.toml for each registry, as for containerd: mirrors, certificate authorities, client certificates")
+	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "",
+		"`file` with a kubelet's CredentialProviderConfig: plugins that provide credentials for capvet's own identity in a cloud")
+	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "",
+		"`folder` with the plugins of --image-credential-provider-config")
+	flags.DurationVar(&o.stallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send no data of a layer")
+	flags.Int64Var(&o.stallBytes, "stall-bytes", registry.DefaultStallBytes,
+		"minimum `bytes` of a layer that a registry must send in each --stall-time")
+}
+
+func registerScans(flags *flag.FlagSet, o *options) {
+	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on although no node has it at the moment, "+
+		"such as that of a node pool that is scaled to zero; may be repeated", func(s string) error {
+		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
+			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
+		}
+		o.architectures = append(o.architectures, s)
+		return nil
+	})
+	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image in the background")
+	flags.BoolVar(&o.tables, "toc", false,
+		"read eStargz and zstd:chunked layers through their tables of contents: faster, but a table is not proven to match its layer")
+	flags.BoolVar(&o.readConfigMaps, "read-configmaps", false,
+		"for policies with trigger: Start, read HAProxy's configuration from a Pod's ConfigMaps; needs permission to get configmaps")
+	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second,
+		"how long to cache the digest of an image reference, for the same credentials; 0: no caching")
+	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second,
+		"how long to cache the error of an image that could not be read, for the same credentials; 0: no caching")
+}
+
+// registerLimits makes each limit of a scan a flag.
+func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
+	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime,
+		"time limit of one scan, which continues after the deadlines of its requests")
+	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans,
+		"scans at a time; a quarter is reserved for namespaces without a running scan")
+	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting,
+		"requests in the queue for a scan; a further one evicts a request of the namespace with the most")
+	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory,
+		"`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")
+	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "cached reports")
+	flags.IntVar(&l.Layers, "max-layers", layers.DefaultLayers, "layers of one image")
+	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", layers.DefaultLayersAtOnce(),
+		"layers of one image that are read at a time; the default is the number of cores")
+	flags.Int64Var(&l.LayerCache, "max-cached-layer-bytes", imagescan.DefaultLayerCache, "`bytes` of cached results of layers")
+	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", layers.DefaultLayerBytes, "`bytes` of one packed layer")
+	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
+	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "ratio of the unpacked to the packed size of a large layer")
+	flags.Int64Var(&l.Layer.WindowBytes, "max-zstd-window", imagefs.DefaultWindowBytes, "`bytes` of a zstd layer's window")
+	flags.Int64Var(&l.TOCBytes, "max-table-bytes", layers.DefaultTOCBytes,
+		"`bytes` of the table of contents of one layer, packed or not; a layer with a larger one is read in full")
+	flags.Int64Var(&l.TOCFrom, "toc-from", layers.DefaultTOCFrom,
+		"`bytes` of the smallest packed layer that is read through its table of contents")
+	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
+	flags.Int64Var(&l.FileBytes, "max-file-bytes", layers.DefaultFileBytes, "`bytes` of one executable")
+	flags.IntVar(&l.Executables, "max-executables", layers.DefaultExecutables,
+		"executables and libraries of one layer that are read for a policy with binaries: All")
+	flags.Int64Var(&l.ExecutableBytes, "max-executable-bytes", layers.DefaultExecutableBytes,
+		"`bytes` of all executables and libraries of one layer that are read for a policy with binaries: All")
+	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "candidate executables of one layer")
+	flags.Int64Var(&l.Layer.LinkBytes, "max-link-bytes", imagefs.DefaultLinkBytes, "`bytes` of the names and targets of one layer's links")
+	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")
+}
+
 func addTo(list *[]string) func(string) error {
 	return func(s string) error {
 		*list = append(*list, s)
@@ -129,29 +186,4 @@ func addPrefix(list *[]netip.Prefix) func(string) error {
 		*list = append(*list, prefix)
 		return nil
 	}
-}
-
-// registerLimits makes each bound of a scan a flag.
-func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
-	flags.DurationVar(&l.ScanTime, "scan-time", imagescan.DefaultScanTime, "how long one scan may take, however short its callers wait")
-	flags.Int64Var(&l.Scans, "max-scans", imagescan.DefaultScans, "scans at a time; a quarter of them is kept for namespaces that have none running")
-	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting, "requests that may wait for their turn to be scanned; beyond it the namespace with the most of them is turned away")
-	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory, "`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")
-	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "reports to keep")
-	flags.IntVar(&l.Layers, "max-layers", layers.DefaultLayers, "layers of one image")
-	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", layers.DefaultLayersAtOnce(), "layers of one image that are read at a time; by default as many as there are cores")
-	flags.Int64Var(&l.LayerCache, "max-cached-layer-bytes", imagescan.DefaultLayerCache, "`bytes` of what is remembered of layers")
-	flags.Int64Var(&l.LayerBytes, "max-layer-bytes", layers.DefaultLayerBytes, "`bytes` of one packed layer")
-	flags.Int64Var(&l.Layer.UnpackedBytes, "max-unpacked-bytes", imagefs.DefaultUnpackedBytes, "`bytes` of one unpacked layer")
-	flags.Int64Var(&l.Layer.Ratio, "max-ratio", imagefs.DefaultRatio, "how many times its packed size a large layer may unpack to")
-	flags.Int64Var(&l.Layer.WindowBytes, "max-zstd-window", imagefs.DefaultWindowBytes, "`bytes` of the window that a zstd layer may ask for")
-	flags.Int64Var(&l.TOCBytes, "max-table-bytes", layers.DefaultTOCBytes, "`bytes` of the table of contents of one layer, packed or not; with a larger one the layer is read in full")
-	flags.Int64Var(&l.TOCFrom, "toc-from", layers.DefaultTOCFrom, "`bytes` of the smallest packed layer that is read through its table of contents")
-	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
-	flags.Int64Var(&l.FileBytes, "max-file-bytes", layers.DefaultFileBytes, "`bytes` of one executable that is looked at")
-	flags.IntVar(&l.Executables, "max-executables", layers.DefaultExecutables, "executables and libraries of one layer that are looked at for a policy with binaries: All")
-	flags.Int64Var(&l.ExecutableBytes, "max-executable-bytes", layers.DefaultExecutableBytes, "`bytes` of those of one layer")
-	flags.IntVar(&l.Layer.Files, "max-files", imagefs.DefaultFiles, "executables of one layer that are looked at")
-	flags.Int64Var(&l.Layer.LinkBytes, "max-link-bytes", imagefs.DefaultLinkBytes, "`bytes` of the names and targets of one layer's links")
-	flags.IntVar(&l.Layer.NameBytes, "max-name-bytes", imagefs.DefaultNameBytes, "`bytes` of one path in a layer")
 }

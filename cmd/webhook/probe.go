@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// probeTimeout is how long a probe waits for its answer.
+	// probeTimeout bounds a probe.
 	probeTimeout = 10 * time.Second
-	// maxProbeBytes bounds what a probe reads.
+	// maxProbeBytes bounds the metrics that a probe reads.
 	maxProbeBytes = 8 << 20
 )
 
-// probe asks a running webhook's metrics whether the API server accepts its
-// certificate. It is what helm test runs: the image has no shell or curl.
+// probe checks in the metrics of a running webhook that the API server accepts its
+// certificate. helm test runs it, since the image has no shell and no curl.
 func probe(ctx context.Context, url string, output io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

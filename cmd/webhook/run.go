@@ -140,7 +140,8 @@ func addHandlers(
 // handshake proves both), the API server accepts it, the caches are synced, and
 // the server is not draining.
 func addChecks(
-	mgr manager.Manager, server *reviewserver.Server, trusted healthz.Checker, policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
+	mgr manager.Manager, server *reviewserver.Server, trusted healthz.Checker,
+	policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
 ) error {
 	checks := map[string]healthz.Checker{
 		"webhook":     mgr.GetWebhookServer().StartedChecker(), // GetWebhookServer also makes the manager start it

@@ -31,10 +31,11 @@ func registerServer(flags *flag.FlagSet, o *reviewserver.Options) {
 
 func validateServer(o *reviewserver.Options) error {
 	if (o.ClientCAFile == "") != (len(o.ClientNames) == 0) {
-		return errors.New("give both --client-ca-file and --client-name, or neither: an authority signs certificates of others than the API server too")
+		return errors.New("give both --client-ca-file and --client-name, or neither: an authority signs certificates of other clients too")
 	}
 	for name, value := range map[string]int64{
-		"max-connections": int64(o.Connections), "header-time": int64(o.HeaderTime), "review-time": int64(o.ReviewTime), "idle-time": int64(o.IdleTime),
+		"max-connections": int64(o.Connections), "header-time": int64(o.HeaderTime),
+		"review-time": int64(o.ReviewTime), "idle-time": int64(o.IdleTime),
 	} {
 		if value <= 0 {
 			return fmt.Errorf("--%s: give more than 0", name)

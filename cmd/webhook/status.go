@@ -11,15 +11,15 @@ import (
 	"github.com/capvet/capvet/internal/policystatus"
 )
 
-// Statuses are nobody's answer: they must not keep pull secrets waiting, nor
-// flood the API server when each of a thousand policies gets a new one.
+// No request waits for a status. A client with its own rate keeps status updates
+// from delaying reads of pull secrets, and from flooding the API server when a
+// thousand policies change.
 const (
 	statusQPS   = 10
 	statusBurst = 20
 )
 
-// addStatusWriter has the status of policies written, with a client and a rate
-// of its own. Every replica does; see policystatus.
+// addStatusWriter adds the writer of policies' statuses to the manager.
 func addStatusWriter(ctx context.Context, mgr manager.Manager) error {
 	config := rest.CopyConfig(mgr.GetConfig())
 	config.QPS, config.Burst, config.RateLimiter = statusQPS, statusBurst, nil
@@ -31,11 +31,5 @@ func addStatusWriter(ctx context.Context, mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	return mgr.Add(everywhere{writer})
+	return mgr.Add(writer)
 }
-
-// everywhere runs in every replica, not in a leader alone.
-type everywhere struct{ manager.Runnable }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (everywhere) NeedLeaderElection() bool { return false }

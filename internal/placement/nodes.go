@@ -15,8 +15,7 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
-// Nodes are the live nodes of a cluster, as far as they are known. It is safe
-// for concurrent use.
+// Nodes holds the known live nodes of a cluster. It is safe for concurrent use.
 type Nodes struct {
 	always []string
 
@@ -25,8 +24,8 @@ type Nodes struct {
 	pools  map[poolKey]*pool
 }
 
-// poolKey is what all nodes of a pool have in common: their architecture, empty
-// where a node does not tell, and the taints that keep Pods away.
+// poolKey identifies a pool: nodes with the same architecture (empty if unknown) and
+// the same taints that repel Pods.
 type poolKey struct{ arch, taints string }
 
 type pool struct {
@@ -34,15 +33,14 @@ type pool struct {
 	nodes  map[string]*corev1.Node
 }
 
-// NewNodes returns an empty cluster. Pods are taken to land on the architectures
-// always (GOARCH names) if their specs allow, whatever nodes there are: those of
-// node pools that are scaled to zero.
+// NewNodes returns a cluster without nodes. If its spec allows, a Pod can land on
+// the architectures always (GOARCH names) without a node that has them: they are
+// those of node pools that are scaled to zero.
 func NewNodes(always ...string) *Nodes {
 	return &Nodes{always: always, byName: map[string]*corev1.Node{}, pools: map[poolKey]*pool{}}
 }
 
-// Strip returns a node with nothing but what Nodes looks at, to keep a cache
-// small.
+// Strip returns a copy of a node with the fields that Nodes uses, for a small cache.
 func Strip(node *corev1.Node) *corev1.Node {
 	return &corev1.Node{
 		TypeMeta:   node.TypeMeta,
@@ -52,8 +50,8 @@ func Strip(node *corev1.Node) *corev1.Node {
 	}
 }
 
-// Set adds a node, or replaces the one of the same name. The node must not be
-// changed afterwards.
+// Set adds a node, or replaces the node of the same name. The caller must not modify
+// it afterwards.
 func (n *Nodes) Set(node *corev1.Node) {
 	key, taints := poolOf(node)
 	n.mu.Lock()
@@ -71,7 +69,7 @@ func (n *Nodes) Set(node *corev1.Node) {
 	n.pools[key].nodes[node.Name] = node
 }
 
-// Remove forgets a node.
+// Remove removes a node.
 func (n *Nodes) Remove(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,12 +87,12 @@ func (n *Nodes) remove(old *corev1.Node) {
 	}
 }
 
-// Architectures returns those of candidates (GOARCH names), in their order, on
-// which a Pod with this spec can land: where some live node meets its required
-// node affinity and selector and has no taint that it does not tolerate, or
-// where its spec allows a new node of one of the architectures that always count. A
-// cluster without known nodes, a node that the Pod names and that is not known, and
-// a node without a known architecture rule nothing out.
+// Architectures returns the candidates (GOARCH names, in the same order) on which a
+// Pod with this spec can land: a live node meets its required node affinity and
+// selector and has no taint that it does not tolerate, or its spec allows a new
+// node of one of the architectures given to NewNodes. An architecture is not ruled
+// out by a cluster without known nodes, by an unknown node that the Pod names, or
+// by a node of unknown architecture.
 func (n *Nodes) Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
@@ -108,14 +106,14 @@ func (n *Nodes) Architectures(spec *corev1.PodSpec, candidates []string) []strin
 	known, unknown := n.split(names)
 	possible := make([]string, 0, len(candidates))
 	for _, arch := range candidates {
-		if pinned && someOf(known, spec, arch) || !pinned && n.some(spec, arch) || n.someUnknown(spec, arch, unknown) {
+		if pinned && landsOn(known, spec, arch) || !pinned && n.landsOnAny(spec, arch) || n.landsOnUnknown(spec, arch, unknown) {
 			possible = append(possible, arch)
 		}
 	}
 	return possible
 }
 
-// split returns those of the nodes that are known, and whether some are not.
+// split returns the known nodes of these names, and whether a name is unknown.
 func (n *Nodes) split(names []string) (known []*corev1.Node, unknown bool) {
 	for _, name := range names {
 		if node, ok := n.byName[name]; ok {
@@ -127,7 +125,7 @@ func (n *Nodes) split(names []string) (known []*corev1.Node, unknown bool) {
 	return known, unknown
 }
 
-// ofNode is for a Pod that was bound without the scheduler.
+// ofNode returns the architectures for a Pod that was bound without the scheduler.
 func (n *Nodes) ofNode(spec *corev1.PodSpec, candidates []string) []string {
 	node, known := n.byName[spec.NodeName]
 	if !known || architectureOf(node) == "" {
@@ -139,15 +137,16 @@ func (n *Nodes) ofNode(spec *corev1.PodSpec, candidates []string) []string {
 	return []string{}
 }
 
-// some says that a Pod with this spec can land on some node of an architecture.
-func (n *Nodes) some(spec *corev1.PodSpec, arch string) bool {
+// landsOnAny reports whether a Pod with this spec can land on a known node of an
+// architecture.
+func (n *Nodes) landsOnAny(spec *corev1.PodSpec, arch string) bool {
 	required := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity)
-	undemanding := len(spec.NodeSelector) == 0 && requiredTerms(spec.Affinity) == nil
+	unrestricted := len(spec.NodeSelector) == 0 && requiredTerms(spec.Affinity) == nil
 	for key, pool := range n.pools {
 		if key.arch != arch && key.arch != "" || !tolerates(spec.Tolerations, pool.taints) {
 			continue
 		}
-		if undemanding {
+		if unrestricted {
 			return true
 		}
 		for _, node := range pool.nodes {
@@ -159,9 +158,9 @@ func (n *Nodes) some(spec *corev1.PodSpec, arch string) bool {
 	return false
 }
 
-// someOf is some for the only nodes that count, such as the one that a DaemonSet's
-// Pod is pinned to.
-func someOf(nodes []*corev1.Node, spec *corev1.PodSpec, arch string) bool {
+// landsOn is landsOnAny for the nodes that a Pod is pinned to, such as the node of a
+// DaemonSet's Pod.
+func landsOn(nodes []*corev1.Node, spec *corev1.PodSpec, arch string) bool {
 	required := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity)
 	for _, node := range nodes {
 		key, taints := poolOf(node)
@@ -172,10 +171,10 @@ func someOf(nodes []*corev1.Node, spec *corev1.PodSpec, arch string) bool {
 	return false
 }
 
-// someUnknown says that a Pod with this spec can land on a node of an architecture
-// that is not known: one that it names, or any if it names one at all or the
-// architecture always counts.
-func (n *Nodes) someUnknown(spec *corev1.PodSpec, arch string, named bool) bool {
+// landsOnUnknown reports whether a Pod with this spec can land on an unknown node of
+// an architecture: on one that the spec names, or, if named is set or the
+// architecture was given to NewNodes, on any.
+func (n *Nodes) landsOnUnknown(spec *corev1.PodSpec, arch string, named bool) bool {
 	if !selectorAllows(spec.NodeSelector, arch) {
 		return false
 	}
@@ -196,8 +195,8 @@ func (n *Nodes) someUnknown(spec *corev1.PodSpec, arch string, named bool) bool 
 	return false
 }
 
-// matches asks the scheduler's matcher. As in the scheduler, a term that cannot be
-// parsed matches no node.
+// matches applies the scheduler's matcher. As in the scheduler, a term that cannot
+// be parsed matches no node.
 func matches(required nodeaffinity.RequiredNodeAffinity, node *corev1.Node) bool {
 	matched, _ := required.Match(node)
 	return matched
@@ -211,8 +210,8 @@ func tolerates(tolerations []corev1.Toleration, taints []corev1.Taint) bool {
 	return !untolerated
 }
 
-// named returns the names of the nodes that an affinity asks for, each once; pinned
-// says that it allows no others.
+// named returns the sorted names of the nodes that an affinity names; pinned reports
+// whether it excludes all other nodes.
 func named(affinity *corev1.Affinity) (names []string, pinned bool) {
 	required := requiredTerms(affinity)
 	if required == nil {
@@ -228,8 +227,8 @@ func named(affinity *corev1.Affinity) (names []string, pinned bool) {
 	return slices.Compact(names), pinned
 }
 
-// namesOf returns the names of nodes that a term asks for. It allows no others if
-// there is one, and no node at all if there are several.
+// namesOf returns the names of nodes that a term names. A term with one name
+// excludes all other nodes; a term with several names matches no node.
 func namesOf(term corev1.NodeSelectorTerm) (names []string) {
 	for _, field := range term.MatchFields {
 		if field.Key == metav1.ObjectNameField && field.Operator == corev1.NodeSelectorOpIn {
@@ -239,17 +238,16 @@ func namesOf(term corev1.NodeSelectorTerm) (names []string) {
 	return names
 }
 
-// architectureOf returns a node's architecture, empty if it does not tell.
+// architectureOf returns a node's architecture; empty if it is unknown.
 func architectureOf(node *corev1.Node) string {
 	return cmp.Or(node.Labels[corev1.LabelArchStable], node.Status.NodeInfo.Architecture)
 }
 
-// poolOf returns the pool that a node belongs to, and the taints that keep Pods
-// away from it.
+// poolOf returns the pool of a node, and the taints that repel Pods from it.
 func poolOf(node *corev1.Node) (poolKey, []corev1.Taint) {
 	var taints []corev1.Taint
 	for _, taint := range node.Spec.Taints {
-		if taint.Effect != corev1.TaintEffectPreferNoSchedule && !passing(taint.Key) {
+		if taint.Effect != corev1.TaintEffectPreferNoSchedule && !temporary(taint.Key) {
 			taints = append(taints, taint)
 		}
 	}
@@ -263,9 +261,9 @@ func poolOf(node *corev1.Node) (poolKey, []corev1.Taint) {
 	return poolKey{architectureOf(node), key.String()}, taints
 }
 
-// passing says that a taint is one that Kubernetes sets on a node for a while:
-// not ready, under pressure, cordoned, not yet initialized. A Pod may well land
-// there later.
-func passing(taint string) bool {
+// temporary reports whether Kubernetes sets this taint on a node for a limited time:
+// not ready, under pressure, cordoned, not yet initialized. A Pod can land there
+// later.
+func temporary(taint string) bool {
 	return strings.HasPrefix(taint, "node.kubernetes.io/") || strings.HasPrefix(taint, "node.cloudprovider.kubernetes.io/")
 }

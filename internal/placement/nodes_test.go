@@ -8,7 +8,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
@@ -16,7 +15,8 @@ import (
 )
 
 func node(name, arch string, taints ...corev1.Taint) *corev1.Node {
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/hostname": name}}, Spec: corev1.NodeSpec{Taints: taints}}
+	n := &corev1.Node{Spec: corev1.NodeSpec{Taints: taints}}
+	n.Name, n.Labels = name, map[string]string{"kubernetes.io/hostname": name}
 	if arch != "" {
 		n.Labels["kubernetes.io/arch"], n.Labels["beta.kubernetes.io/arch"] = arch, arch
 	}
@@ -29,9 +29,18 @@ func taint(key string, effect corev1.TaintEffect) corev1.Taint {
 
 func TestNodes(t *testing.T) {
 	const in, notIn = corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn
+	const noSchedule, noExecute = corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute
+	const preferNoSchedule = corev1.TaintEffectPreferNoSchedule
+	selecting := func(label, value string) corev1.PodSpec {
+		return corev1.PodSpec{NodeSelector: map[string]string{label: value}}
+	}
+	tolerating := func(toleration corev1.Toleration) corev1.PodSpec {
+		return corev1.PodSpec{Tolerations: []corev1.Toleration{toleration}}
+	}
 	both := []string{"amd64", "arm64"}
 	amd, arm := node("amd-1", "amd64"), node("arm-1", "arm64")
 	tainted := node("arm-1", "arm64", taint("dedicated", corev1.TaintEffectNoSchedule))
+	notReady := node("arm-1", "arm64", taint("node.kubernetes.io/not-ready", noExecute))
 	unlabelled := node("old-1", "")
 	fromStatus := node("old-2", "")
 	fromStatus.Status.NodeInfo.Architecture = "arm64"
@@ -52,22 +61,26 @@ func TestNodes(t *testing.T) {
 		want   []string
 	}{
 		{"no nodes are known", nil, nil, corev1.PodSpec{}, both},
-		{"no nodes are known, and the spec tells", nil, nil, corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/arch": "arm64"}}, []string{"arm64"}},
+		{"no nodes are known, and the spec tells", nil, nil, selecting("kubernetes.io/arch", "arm64"), []string{"arm64"}},
 		{"one architecture", []*corev1.Node{amd}, nil, corev1.PodSpec{}, []string{"amd64"}},
 		{"a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, corev1.PodSpec{}, both},
-		{"a pool scaled to zero that the Pod avoids", []*corev1.Node{amd}, []string{"arm64"}, corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/arch": "amd64"}}, []string{"amd64"}},
+		{"a pool scaled to zero that the Pod avoids", []*corev1.Node{amd}, []string{"arm64"},
+			selecting("kubernetes.io/arch", "amd64"), []string{"amd64"}},
 		{"both", []*corev1.Node{amd, arm}, nil, corev1.PodSpec{}, both},
-		{"a label of some nodes", []*corev1.Node{amd, arm}, nil, corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/hostname": "arm-1"}}, []string{"arm64"}},
-		{"no node meets the selector", []*corev1.Node{amd, arm}, nil, corev1.PodSpec{NodeSelector: map[string]string{"disk": "ssd"}}, []string{}},
+		{"a label of some nodes", []*corev1.Node{amd, arm}, nil, selecting("kubernetes.io/hostname", "arm-1"), []string{"arm64"}},
+		{"no node meets the selector", []*corev1.Node{amd, arm}, nil, selecting("disk", "ssd"), []string{}},
 		{"tainted", []*corev1.Node{amd, tainted}, nil, corev1.PodSpec{}, []string{"amd64"}},
-		{"tolerated", []*corev1.Node{amd, tainted}, nil, corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "dedicated", Operator: corev1.TolerationOpExists}}}, both},
-		{"preferred elsewhere", []*corev1.Node{node("arm-1", "arm64", taint("x", corev1.TaintEffectPreferNoSchedule))}, nil, corev1.PodSpec{}, []string{"arm64"}},
-		{"executes nothing", []*corev1.Node{node("arm-1", "arm64", taint("x", corev1.TaintEffectNoExecute))}, nil, corev1.PodSpec{}, []string{}},
-		{"not ready for a while", []*corev1.Node{node("arm-1", "arm64", taint("node.kubernetes.io/not-ready", corev1.TaintEffectNoExecute))}, nil, corev1.PodSpec{}, []string{"arm64"}},
-		{"tolerated on one of two nodes by its value", []*corev1.Node{dedicated("arm-1", "x", corev1.TaintEffectNoSchedule), dedicated("arm-2", "y", corev1.TaintEffectNoSchedule)}, nil,
-			corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "dedicated", Value: "y"}}}, []string{"arm64"}},
-		{"tolerated on one of two nodes by its effect", []*corev1.Node{dedicated("arm-1", "x", corev1.TaintEffectNoSchedule), dedicated("arm-2", "x", corev1.TaintEffectNoExecute)}, nil,
-			corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: "dedicated", Value: "x", Effect: corev1.TaintEffectNoExecute}}}, []string{"arm64"}},
+		{"tolerated", []*corev1.Node{amd, tainted}, nil,
+			tolerating(corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpExists}), both},
+		{"preferred elsewhere", []*corev1.Node{dedicated("arm-1", "x", preferNoSchedule)}, nil, corev1.PodSpec{}, []string{"arm64"}},
+		{"executes nothing", []*corev1.Node{dedicated("arm-1", "x", noExecute)}, nil, corev1.PodSpec{}, []string{}},
+		{"not ready for a while", []*corev1.Node{notReady}, nil, corev1.PodSpec{}, []string{"arm64"}},
+		{"tolerated on one of two nodes by its value",
+			[]*corev1.Node{dedicated("arm-1", "x", noSchedule), dedicated("arm-2", "y", noSchedule)}, nil,
+			tolerating(corev1.Toleration{Key: "dedicated", Value: "y"}), []string{"arm64"}},
+		{"tolerated on one of two nodes by its effect",
+			[]*corev1.Node{dedicated("arm-1", "x", noSchedule), dedicated("arm-2", "x", noExecute)}, nil,
+			tolerating(corev1.Toleration{Key: "dedicated", Value: "x", Effect: noExecute}), []string{"arm64"}},
 		{"bound", []*corev1.Node{amd, tainted}, nil, corev1.PodSpec{NodeName: "arm-1"}, []string{"arm64"}},
 		{"bound to a node that is not known", []*corev1.Node{amd}, nil, corev1.PodSpec{NodeName: "arm-9"}, both},
 		{"bound to a node that does not tell", []*corev1.Node{amd, unlabelled}, nil, corev1.PodSpec{NodeName: "old-1"}, both},
@@ -77,16 +90,21 @@ func TestNodes(t *testing.T) {
 		{"pinned to a node that is not known", []*corev1.Node{amd}, nil, on(nodeNamed(in, "arm-9")), both},
 		{"pinned to a tainted node", []*corev1.Node{amd, tainted}, nil, on(nodeNamed(in, "arm-1")), []string{}},
 		{"pinned to two at once", []*corev1.Node{amd, arm}, nil, on(all(nodeNamed(in, "arm-1"), nodeNamed(in, "amd-1"))), []string{}},
-		{"pinned to two at once, of which one is not known", []*corev1.Node{arm}, nil, on(all(nodeNamed(in, "amd-9"), nodeNamed(in, "arm-1"))), []string{}},
+		{"pinned to two at once, of which one is not known", []*corev1.Node{arm}, nil,
+			on(all(nodeNamed(in, "amd-9"), nodeNamed(in, "arm-1"))), []string{}},
 		{"not on a node", []*corev1.Node{amd, arm}, nil, on(nodeNamed(notIn, "amd-1")), []string{"arm64"}},
 		{"pinned, or on some other", []*corev1.Node{amd, arm}, nil, on(nodeNamed(in, "amd-1"), ssd), []string{"amd64"}},
 		{"pinned to a node that is not known, or on some other", []*corev1.Node{amd}, nil, on(nodeNamed(in, "arm-9"), ssd), both},
-		{"pinned to a node that is not known, of an architecture", []*corev1.Node{amd}, nil, on(all(nodeNamed(in, "arm-9"), arch("arm64")), arch("s390x")), []string{"arm64"}},
-		{"pinned to a node that is not known, of an architecture, or on some other", []*corev1.Node{amd}, nil, on(all(nodeNamed(in, "any-9"), arch("arm64")), ssd), both},
-		{"pinned, or on a node that is not known, of an architecture", []*corev1.Node{amd}, nil, on(nodeNamed(in, "amd-1"), all(nodeNamed(in, "arm-9"), arch("s390x"))), []string{"amd64"}},
+		{"pinned to a node that is not known, of an architecture", []*corev1.Node{amd}, nil,
+			on(all(nodeNamed(in, "arm-9"), arch("arm64")), arch("s390x")), []string{"arm64"}},
+		{"pinned to a node that is not known, of an architecture, or on some other", []*corev1.Node{amd}, nil,
+			on(all(nodeNamed(in, "any-9"), arch("arm64")), ssd), both},
+		{"pinned, or on a node that is not known, of an architecture", []*corev1.Node{amd}, nil,
+			on(nodeNamed(in, "amd-1"), all(nodeNamed(in, "arm-9"), arch("s390x"))), []string{"amd64"}},
 		{"pinned, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(in, "amd-1")), []string{"amd64"}},
 		{"not on a node, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(notIn, "amd-1")), []string{"arm64"}},
-		{"pinned to a node that is not known, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"}, on(nodeNamed(in, "arm-9")), both},
+		{"pinned to a node that is not known, with a pool scaled to zero", []*corev1.Node{amd}, []string{"arm64"},
+			on(nodeNamed(in, "arm-9")), both},
 		{"affinity without terms", []*corev1.Node{amd, arm}, nil, on(), []string{}},
 		{"more than what is no number", []*corev1.Node{amd, arm}, nil, on(manyCores), []string{}},
 		{"more than what is no number, or on one architecture", []*corev1.Node{amd, arm}, nil, on(manyCores, arch("arm64")), []string{"arm64"}},
@@ -196,10 +214,12 @@ func TestSpecAgainstMatchers(t *testing.T) {
 // schedulable asks the scheduler's own functions about one Pod and one node, once
 // that is settled.
 func schedulable(spec *corev1.PodSpec, n *corev1.Node) bool {
-	matched, _ := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec}).Match(n) // as in the scheduler, which goes by no error
-	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), scheduler.Settled(n).Spec.Taints, spec.Tolerations, func(taint *corev1.Taint) bool {
+	matched, _ := nodeaffinity.GetRequiredNodeAffinity(&corev1.Pod{Spec: *spec}).Match(n) // the scheduler ignores the error too
+	repels := func(taint *corev1.Taint) bool {
 		return taint.Effect == corev1.TaintEffectNoSchedule || taint.Effect == corev1.TaintEffectNoExecute
-	}, true)
+	}
+	taints := scheduler.Settled(n).Spec.Taints
+	_, untolerated := corev1helpers.FindMatchingUntoleratedTaint(logr.Discard(), taints, spec.Tolerations, repels, true)
 	return matched && !untolerated
 }
 

@@ -1,8 +1,8 @@
-// Package placement says on which node architectures a Pod can land.
+// Package placement determines the node architectures on which a Pod can land.
 //
-// It asks the scheduler's own matchers about what the Pod requires, of the live
-// nodes where they are known. It is no scheduler: resources, volumes and other
-// Pods are not looked at, and whatever is unknown counts as possible. Pods and
+// It applies the scheduler's own matchers to the Pod's requirements, with the live
+// nodes if they are known. It is not a scheduler: it ignores resources, volumes
+// and other Pods, and an unknown fact never rules out an architecture. Pods and
 // nodes are any that an API server validated.
 package placement
 
@@ -18,8 +18,8 @@ import (
 // both to the same value; the second is deprecated.
 var archLabels = [...]string{corev1.LabelArchStable, "beta.kubernetes.io/arch"}
 
-// Architectures returns those of candidates (GOARCH names), in their order, on
-// which a Pod with this spec can land, as far as the spec alone tells.
+// Architectures returns the candidates (GOARCH names, in the same order) on which a
+// Pod can land according to its spec alone.
 func Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	possible := make([]string, 0, len(candidates))
 	for _, arch := range candidates {
@@ -31,10 +31,13 @@ func Architectures(spec *corev1.PodSpec, candidates []string) []string {
 }
 
 func specAllows(spec *corev1.PodSpec, arch string) bool {
+	if !selectorAllows(spec.NodeSelector, arch) {
+		return false
+	}
 	required := requiredTerms(spec.Affinity)
-	return selectorAllows(spec.NodeSelector, arch) && (required == nil || slices.ContainsFunc(required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
+	return required == nil || slices.ContainsFunc(required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
 		return termAllows(term, arch, "")
-	}))
+	})
 }
 
 func selectorAllows(selector map[string]string, arch string) bool {
@@ -46,9 +49,9 @@ func selectorAllows(selector map[string]string, arch string) bool {
 	return true
 }
 
-// termAllows asks the scheduler's own matcher about a node of which only the
-// architecture and the name are known, or any such node if the name is empty.
-// Requirements on anything else are left out first: some node may meet them.
+// termAllows applies the scheduler's matcher to a node with this architecture and
+// name; an empty name means any name. Requirements on other labels are removed
+// first, since some node may meet them.
 func termAllows(term corev1.NodeSelectorTerm, arch, name string) bool {
 	if len(term.MatchExpressions) == 0 && len(term.MatchFields) == 0 {
 		return false // an empty term matches no node
@@ -66,8 +69,9 @@ func termAllows(term corev1.NodeSelectorTerm, arch, name string) bool {
 	for _, label := range archLabels {
 		node.Labels[label] = arch
 	}
+	selector := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{kept}}
 	// As in the scheduler, a term that cannot be parsed matches no node.
-	matched, _ := nodeaffinity.NewLazyErrorNodeSelector(&corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{kept}}).Match(node)
+	matched, _ := nodeaffinity.NewLazyErrorNodeSelector(selector).Match(node)
 	return matched
 }
 

@@ -79,7 +79,9 @@ func TestArchitectures(t *testing.T) {
 			term(requirement(arch, corev1.NodeSelectorOpIn, "arm64")),
 		), []string{"arm64"}},
 		{"preferred affinity rules nothing out", corev1.PodSpec{Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{Weight: 1, Preference: term(requirement(arch, corev1.NodeSelectorOpIn, "amd64"))}},
+			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+				{Weight: 1, Preference: term(requirement(arch, corev1.NodeSelectorOpIn, "amd64"))},
+			},
 		}}}, both},
 	}
 	for _, tt := range tests {

@@ -1,9 +1,9 @@
-// Package policystatus writes the status of policies: whether each is applied,
-// what is wrong with it, and how many namespaces it matches.
+// Package policystatus writes the status of policies: whether a policy is applied,
+// the reason if it is not, and the number of namespaces that it matches.
 //
-// It is the one place that does, and judges nothing. Every replica may run it:
-// what is written depends on the cluster alone, and is applied only where it
-// differs from what stands there. Policies are any that an API server accepted.
+// No other package writes a status, and this one does not judge. Every replica
+// runs it: a status depends only on the cluster, and is written only if it
+// differs from the present one. Policies are any that an API server accepted.
 package policystatus
 
 import (
@@ -31,16 +31,16 @@ import (
 )
 
 const (
-	// Settle is how long changes are gathered before statuses are written.
+	// Settle is the delay between a change and the update of statuses, so that one
+	// update covers many changes.
 	Settle = time.Second
-	// Refresh is how often statuses are looked at when nothing changes:
-	// exemptions expire by themselves.
+	// Refresh is the interval of updates without a change: exemptions expire.
 	Refresh = 10 * time.Minute
-	// fieldOwner names who wrote a status.
+	// fieldOwner is the field manager of statuses.
 	fieldOwner = client.FieldOwner("capvet-status")
 )
 
-// Writer keeps statuses current. Start it once its caches are synced.
+// Writer updates statuses. Its caches must be synced before its start.
 type Writer struct {
 	reader  client.Reader // cached
 	writer  client.Client
@@ -60,7 +60,7 @@ func New(ctx context.Context, c cache.Cache, writer client.Client, now func() ti
 		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { w.wake() },
 			UpdateFunc: func(old, current any) {
-				if matters(old, current) {
+				if affectsStatus(old, current) {
 					w.wake()
 				}
 			},
@@ -72,19 +72,25 @@ func New(ctx context.Context, c cache.Cache, writer client.Client, now func() ti
 	return w, nil
 }
 
-// matters leaves out what changes no status, such as a status.
-func matters(old, current any) bool {
+// affectsStatus reports whether an update can change a status. An update of a
+// status itself cannot.
+func affectsStatus(old, current any) bool {
 	before, ok1 := old.(client.Object)
 	after, ok2 := current.(client.Object)
-	return !ok1 || !ok2 || before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())
+	return !ok1 || !ok2 || before.GetGeneration() != after.GetGeneration() ||
+		!equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())
 }
 
 func (w *Writer) wake() {
 	select {
 	case w.changed <- struct{}{}:
-	default: // it will be looked at anyway
+	default: // an update is due already
 	}
 }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every replica runs
+// a Writer.
+func (*Writer) NeedLeaderElection() bool { return false }
 
 // Start writes statuses until ctx ends.
 func (w *Writer) Start(ctx context.Context) error {
@@ -117,7 +123,7 @@ func (w *Writer) writeAll(ctx context.Context) error {
 		}
 	}
 	now := w.now()
-	var failed []error // one that cannot be written is not in the others' way
+	var failed []error // an error does not stop the other updates
 	for i := range cluster.Items {
 		p := &cluster.Items[i]
 		status := OfClusterPolicy(p, namespaces.Items, now)
@@ -146,7 +152,7 @@ func (w *Writer) write(ctx context.Context, kind string, p client.Object, status
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	object.SetName(p.GetName())
 	object.SetNamespace(p.GetNamespace())
-	object.SetUID(p.GetUID()) // a policy that was deleted meanwhile is not made anew
+	object.SetUID(p.GetUID()) // so that a policy that was deleted in the meantime is not created again
 	err = w.writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), fieldOwner, client.ForceOwnership)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
@@ -157,7 +163,7 @@ func (w *Writer) write(ctx context.Context, kind string, p client.Object, status
 	return nil
 }
 
-// OfClusterPolicy returns the status that a policy should have.
+// OfClusterPolicy returns the status of p, given all namespaces.
 func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namespace, now time.Time) v1alpha1.ClusterCapsetPolicyStatus {
 	compiled, err := policyspec.CompileCluster(p)
 	matched := int32(0)
@@ -178,14 +184,14 @@ func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namesp
 	}
 }
 
-// OfPolicy returns the status that a policy should have.
+// OfPolicy returns the status of p.
 func OfPolicy(p *v1alpha1.CapsetPolicy, now time.Time) v1alpha1.CapsetPolicyStatus {
 	_, err := policyspec.CompileNamespaced(p)
 	return status(p.Status, p.Generation, readiness(err, p.Spec.Exemptions, now), now)
 }
 
-// maxMessage is about how long a condition's message gets, in bytes: one holds 32,768
-// at most, and names in a policy may be longer than that.
+// maxMessage is the approximate limit of a condition's message in bytes. The API
+// server's limit is 32,768, and names in a policy can be longer than that.
 const maxMessage = 1 << 10
 
 func shortened(message string) string {
@@ -195,10 +201,13 @@ func shortened(message string) string {
 	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
-// readiness words the condition Ready.
+// readiness returns the condition Ready.
 func readiness(broken error, exemptions []v1alpha1.Exemption, now time.Time) metav1.Condition {
 	if broken != nil {
-		return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBroken, Message: shortened("not applied: " + broken.Error())}
+		return metav1.Condition{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBroken,
+			Message: shortened("not applied: " + broken.Error()),
+		}
 	}
 	message := "applied"
 	expired := 0
@@ -208,13 +217,13 @@ func readiness(broken error, exemptions []v1alpha1.Exemption, now time.Time) met
 		}
 	}
 	if expired > 0 {
-		message = fmt.Sprintf("applied; %d of %d exemptions have expired and hold no longer", expired, len(exemptions))
+		message = fmt.Sprintf("applied; %d of %d exemptions have expired and no longer apply", expired, len(exemptions))
 	}
 	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonApplied, Message: message}
 }
 
-// status returns current with the condition in it; the time of its transition
-// stays while its status does.
+// status returns a status with the condition ready. Its transition time is that of
+// current if the condition's status is the same.
 func status(current v1alpha1.CapsetPolicyStatus, generation int64, ready metav1.Condition, now time.Time) v1alpha1.CapsetPolicyStatus {
 	ready.ObservedGeneration = generation
 	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))

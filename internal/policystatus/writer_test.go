@@ -21,7 +21,12 @@ func TestStatus(t *testing.T) {
 		{ObjectMeta: metav1.ObjectMeta{Name: "b", Labels: map[string]string{"env": "dev"}}},
 	}
 	expired := metav1.NewTime(now)
-	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"a"}, Expires: &expired}, {Images: []string{"b"}}}}
+	exempting := v1alpha1.CapsetPolicySpec{
+		Exemptions: []v1alpha1.Exemption{{Images: []string{"a"}, Expires: &expired}, {Images: []string{"b"}}},
+	}
+	env := func(value v1alpha1.LabelValue) v1alpha1.LabelSelector {
+		return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": value}}
+	}
 	broken := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
 	for _, tt := range []struct {
 		name    string
@@ -31,11 +36,29 @@ func TestStatus(t *testing.T) {
 		reason  string
 		message string
 	}{
-		{"all", v1alpha1.ClusterCapsetPolicySpec{}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
-		{"some", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}}}, 1, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied"},
-		{"none", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "test"}}}, 0, metav1.ConditionTrue, v1alpha1.ReasonNoNamespace, "applied, but no namespace matches spec.namespaceSelector"},
-		{"expired", v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: exempting}, 2, metav1.ConditionTrue, v1alpha1.ReasonApplied, "applied; 1 of 2 exemptions have expired and hold no longer"},
-		{"broken", v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}, 0, metav1.ConditionFalse, v1alpha1.ReasonBroken, `not applied: spec.namespaceSelector: "Near" is not a valid label selector operator`},
+		{
+			name: "all", matched: 2,
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonApplied, message: "applied",
+		},
+		{
+			name: "some", spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: env("prod")}, matched: 1,
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonApplied, message: "applied",
+		},
+		{
+			name: "none", spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: env("test")}, matched: 0,
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonNoNamespace,
+			message: "applied, but no namespace matches spec.namespaceSelector",
+		},
+		{
+			name: "expired", spec: v1alpha1.ClusterCapsetPolicySpec{CapsetPolicySpec: exempting}, matched: 2,
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonApplied,
+			message: "applied; 1 of 2 exemptions have expired and no longer apply",
+		},
+		{
+			name: "broken", spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}, matched: 0,
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonBroken,
+			message: `not applied: spec.namespaceSelector: "Near" is not a valid label selector operator`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &v1alpha1.ClusterCapsetPolicy{ObjectMeta: metav1.ObjectMeta{Generation: 7}, Spec: tt.spec}
@@ -48,14 +71,15 @@ func TestStatus(t *testing.T) {
 			if diff := cmp.Diff(want, p.Status); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			// Later, nothing is different: nothing is written.
+			// Later the status is equal, so that it is not written again.
 			if diff := cmp.Diff(want, OfClusterPolicy(p, namespaces, now.Add(time.Hour))); diff != "" {
 				t.Errorf("an hour later (-want +got):\n%s", diff)
 			}
 		})
 	}
-	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"a": v1alpha1.LabelValue(strings.Repeat("ä", 40_000))}}}}
-	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) || !strings.HasPrefix(message, "not applied: spec.podSelector: ") {
+	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: env(v1alpha1.LabelValue(strings.Repeat("ä", 40_000)))}}
+	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) ||
+		!strings.HasPrefix(message, "not applied: spec.podSelector: ") {
 		t.Errorf("a message of %d bytes: %.100s", len(message), message)
 	}
 	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}

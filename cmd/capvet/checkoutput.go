@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
@@ -69,7 +68,7 @@ func words(f policy.Finding) []string {
 	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // else there will be none
 		lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
 	}
-	return wording.Lines(slices.Concat(lines, wording.Advice(f), wording.Evidence(f)))
+	return wording.Lines(slices.Concat(lines, f.Advice, wording.Evidence(f)))
 }
 
 func writeCheckText(w io.Writer, all []checked) error {
@@ -166,7 +165,7 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			if level == "" {
 				level = sarif.LevelNote
 			}
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: strings.Join(words(f), ". "), File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -78,6 +78,8 @@ type Finding struct {
 	// Trigger says when the binary's calls run in this Pod; nil when there is
 	// nothing to say.
 	Trigger *report.Trigger
+	// Advice is about Binary in this Pod: sentences, the most important first.
+	Advice []string
 	// Gap is set for RuleUnknown when it is about a part of the image that was
 	// not read.
 	Gap *report.Gap
@@ -214,15 +216,15 @@ func (p *Policy) judge(image Image) []Finding {
 	clean := true // but for what is of no concern to policies for proxies
 	for i := range image.Report.Binaries {
 		binary := &image.Report.Binaries[i]
-		switch {
-		case binary.Capset.ABI.Legacy():
-			finding.Rule, finding.Action = p.legacy(image.Run.Trigger(binary, image.Report))
-		case report.WorseABI(binary.Capset.ABI, report.ABIUnknown) == binary.Capset.ABI:
-			finding.Rule, finding.Action = RuleUnknown, p.OnUnknown
-		default:
-			continue
+		if report.WorseABI(binary.Capset.ABI, report.ABIUnknown) != binary.Capset.ABI {
+			continue // neither legacy nor unknown
 		}
-		finding.Binary, finding.Trigger = binary, image.Run.Trigger(binary, image.Report)
+		assessed := image.Run.assess(binary, image.Report)
+		finding.Rule, finding.Action = RuleUnknown, p.OnUnknown
+		if binary.Capset.ABI.Legacy() {
+			finding.Rule, finding.Action = p.legacy(assessed.trigger)
+		}
+		finding.Binary, finding.Trigger, finding.Advice = binary, assessed.trigger, assessed.advice
 		if binary.Other && !p.AllBinaries {
 			finding.Action = ActionIgnore
 		}
@@ -232,7 +234,7 @@ func (p *Policy) judge(image Image) []Finding {
 	// What was not read may hold anything: without a finding the verdict would
 	// read as clean.
 	if clean && !image.Report.Complete {
-		finding.Rule, finding.Action, finding.Binary, finding.Trigger = RuleUnknown, p.OnUnknown, nil, nil
+		finding.Rule, finding.Action, finding.Binary, finding.Trigger, finding.Advice = RuleUnknown, p.OnUnknown, nil, nil, nil
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
 		if gaps := image.Report.Gaps; len(gaps) > 0 {
 			first := max(slices.IndexFunc(gaps, func(g report.Gap) bool { return !g.Other }), 0)

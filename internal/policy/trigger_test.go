@@ -36,23 +36,23 @@ func TestTrigger(t *testing.T) {
 		{"the image's root", "haproxy", start, Run{}, says(""), conditional, "as root here (the image's user)"},
 		{"the image's root by name", "haproxy", start, Run{}, says("root:adm"), conditional, "as root here (the image's user)"},
 		{"the image's root by number", "haproxy", start, Run{}, says("00:7"), conditional, "as root here (the image's user)"},
-		{"the Pod's user goes first", "haproxy", start, Run{User: UserNonRoot}, says("0"), start, "as non-root here, so"},
-		{"the Pod's root goes first", "haproxy", start, Run{User: UserRoot}, says("99"), conditional, "as root here, so"},
-		{"nginx of the image's user", "nginx", conditional, Run{}, says("101"), conditional, "it is started as non-root here (the image's user)"},
+		{"the Pod's user goes first", "haproxy", start, Run{User: UserNonRoot}, says("0"), start, "as non-root here and"},
+		{"the Pod's root goes first", "haproxy", start, Run{User: UserRoot}, says("99"), conditional, "as root here and"},
+		{"nginx of the image's user", "nginx", conditional, Run{}, says("101"), conditional, "it runs as non-root here (the image's user)"},
 		{"the image's command", "haproxy", start, Run{}, says("99", "docker-entrypoint.sh", "--", "haproxy", "-f", "x"), start, "at every start"},
 		{"the image's product behind a link", "other", start, Run{}, says("99", "--", "/sbin/other", "-f"), start, "as the report says"},
-		{"another entry point", "haproxy", start, Run{}, says("99", "/init"), unknown, "not what the image's entry point names (/init)"},
+		{"another entry point", "haproxy", start, Run{}, says("99", "/init"), unknown, "The image's entry point (/init) does not name HAProxy"},
 		{"another entry point with a command", "haproxy", start, Run{}, says("99", "/init", "--", "serve"), unknown, "(/init)"},
 		{"arguments name it", "haproxy", start, Run{Args: []string{"haproxy", "-V"}}, says("99", "/init"), start, "at every start"},
 		{"options for what the image starts", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), start, "at every start"},
 		{"options for the entry point", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "/usr/sbin/haproxy"), start, "at every start"},
 		{"options in place of the command", "haproxy", start, Run{Args: []string{"-x"}}, says("99", "--", "haproxy"), unknown, "(-x)"},
-		{"arguments name another", "haproxy", start, Run{Args: []string{"sh"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), unknown, "the container's arguments name (docker-entrypoint.sh)"},
-		{"non-root", "haproxy", start, Run{User: UserNonRoot}, nil, start, "at every start, unless global has user or uid"},
-		{"root", "haproxy", start, Run{User: UserRoot}, nil, conditional, "only with user or uid and setcap in global"},
-		{"an older one, root", "haproxy", conditional, Run{User: UserRoot}, nil, conditional, "user or uid and setcap in global"},
-		{"an older one, non-root", "haproxy", conditional, Run{User: UserNonRoot}, nil, conditional, "it is started as non-root here"},
-		{"nginx, non-root", "nginx", conditional, Run{User: UserNonRoot}, nil, conditional, "it is started as non-root here"},
+		{"arguments name another", "haproxy", start, Run{Args: []string{"sh"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), unknown, "the container's arguments (docker-entrypoint.sh) do not name HAProxy"},
+		{"non-root", "haproxy", start, Run{User: UserNonRoot}, nil, start, "at every start, unless `global` has `user` or `uid`"},
+		{"root", "haproxy", start, Run{User: UserRoot}, nil, conditional, "only with both `user`/`uid` and `setcap` in `global`"},
+		{"an older one, root", "haproxy", conditional, Run{User: UserRoot}, nil, conditional, "both `user`/`uid` and `setcap` in `global`"},
+		{"an older one, non-root", "haproxy", conditional, Run{User: UserNonRoot}, nil, conditional, "it runs as non-root here"},
+		{"nginx, non-root", "nginx", conditional, Run{User: UserNonRoot}, nil, conditional, "it runs as non-root here"},
 		{"nginx, root", "nginx", conditional, Run{User: UserRoot}, nil, conditional, "transparent"},
 		{"a product of no known ways", "other", start, Run{User: UserRoot}, nil, start, "as the report says"},
 		{"its command", "haproxy", start, Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, nil, start, "at every start"},
@@ -61,12 +61,12 @@ func TestTrigger(t *testing.T) {
 		{"its configuration alone", "haproxy", start, Run{Command: []string{"check", "/etc/haproxy/haproxy.cfg"}}, nil, unknown, "(check)"},
 		{"another command", "haproxy", start, Run{Command: []string{"sleep", "1"}, User: UserNonRoot}, nil, unknown, "(sleep)"},
 	} {
-		got := tt.run.Trigger(triggered(tt.product, tt.base), &report.Report{Configuration: tt.image})
+		got := tt.run.assess(triggered(tt.product, tt.base), &report.Report{Configuration: tt.image}).trigger
 		if got.When != tt.want || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%s: got %+v", tt.name, got)
 		}
 	}
-	if got := (Run{User: UserRoot}).Trigger(&report.Binary{}, nil); got != nil {
+	if got := (Run{User: UserRoot}).assess(&report.Binary{}, nil).trigger; got != nil {
 		t.Errorf("nothing to trigger: got %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import "github.com/capvet/capvet/internal/report"
 func angie() Product {
 	return Product{
 		Name:        "angie",
+		Title:       "Angie",
 		Executables: []string{"angie", "angie-debug"},
 		Words:       []string{"angie"},
 		Markers:     []Marker{{Text: "Angie version: Angie/"}},
@@ -13,7 +14,7 @@ func angie() Product {
 		Ranges: []Range{
 			{ABI: report.ABIV1},
 		},
-		Trigger: nginxTrigger,
-		Legacy:  nginxLegacy,
+		Triggers: nginxTriggers("Angie"),
+		Advice:   nginxAdvice("Angie"),
 	}
 }

@@ -6,6 +6,7 @@ import "github.com/capvet/capvet/internal/report"
 func freenginx() Product {
 	return Product{
 		Name:        "freenginx",
+		Title:       "freenginx",
 		Executables: []string{"freenginx"},
 		Hints:       []string{"freenginx"},
 		Markers:     []Marker{{Text: "freenginx version: freenginx/"}},
@@ -13,7 +14,7 @@ func freenginx() Product {
 		Ranges: []Range{
 			{ABI: report.ABIV1},
 		},
-		Trigger: nginxTrigger,
-		Legacy:  nginxLegacy,
+		Triggers: nginxTriggers("freenginx"),
+		Advice:   nginxAdvice("freenginx"),
 	}
 }

@@ -2,13 +2,18 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// haproxy: ranges and triggers from the project's git history (src/linuxcap.c:
-// added in 2.9-dev5, prepare_caps_from_permitted_set in 3.0-dev7, header v3 by
-// commits e2e756a67 and fba9ade89 in 3.1-dev2, which the 3.0 branch did not
-// take) and from Debian's arm64 packages.
+// haproxy: ranges and triggers are from the project's git history (src/linuxcap.c: added
+// in 2.9-dev5 and backported to 2.8.3, prepare_caps_from_permitted_set in 3.0-dev7, header
+// v3 by commits e2e756a67 and fba9ade89 in 3.1-dev2, without a backport to 3.0) and from
+// Debian's arm64 packages.
 func haproxy() Product {
+	user := Directive{"`user`/`uid`", func(s report.Settings) bool { return s.User }}
+	setcap := Directive{"`setcap`", func(s report.Settings) bool { return s.SetCap }}
+	root := Condition{Requires: []Directive{user, setcap}, Text: "both `user`/`uid` and `setcap` in `global`"}
+	const atStart, atStartCall = "prepare_caps_from_permitted_set", "capget"
 	return Product{
 		Name:           "haproxy",
+		Title:          "HAProxy",
 		Executables:    []string{"haproxy", "hapee-lb"},
 		Hints:          []string{"haproxy", "hapee"},
 		VersionSymbols: []string{"haproxy_version"},
@@ -17,63 +22,59 @@ func haproxy() Product {
 		},
 		Feature:      "LINUX_CAP",
 		HeaderSymbol: "cap_hdr_haproxy",
-		Functions:    []string{haproxyAtStart, "prepare_caps_for_setuid", "finalize_caps_after_setuid"},
+		Functions:    []string{atStart, "prepare_caps_for_setuid", "finalize_caps_after_setuid"},
 		Ranges: []Range{
-			{Before: "2.9-dev5", ABI: report.ABINone},
+			{Before: "2.8.3", ABI: report.ABINone},
+			{From: "2.8.3", Before: "2.9-dev0", ABI: report.ABIV1},
+			{From: "2.9-dev0", Before: "2.9-dev5", ABI: report.ABINone},
 			{From: "2.9-dev5", Before: "3.1-dev2", ABI: report.ABIV1},
 			{From: "3.1-dev2", ABI: report.ABIV3},
 		},
-		Trigger: haproxyTrigger,
-		Legacy:  haproxyLegacy,
+		Triggers: []Trigger{
+			{
+				When:    report.WhenConditional,
+				Why:     "HAProxy makes this call only when it is started as root, with both `user`/`uid` and `setcap` in `global`.",
+				Root:    root,
+				NonRoot: Condition{Never: true},
+			},
+			{
+				// The function is the only one of its versions that calls capget, so that
+				// the call marks a file without symbols.
+				Since: "3.0-dev7", Function: atStart, Syscall: atStartCall,
+				When: report.WhenStart,
+				Why: "HAProxy makes this call at every start when it runs as non-root without `user`/`uid` in `global`, as the official images do; " +
+					"as root, only with both `user`/`uid` and `setcap`.",
+				Root: root,
+				NonRoot: Condition{
+					Excludes: []Directive{user}, Text: "`global` has `user` or `uid`",
+					Note: "If you upgraded from 2.8 LTS, this message is expected.",
+				},
+			},
+			{
+				// For a report should it crash, it reads its capabilities at every start
+				// (src/debug.c; seen under strace in 3.1.0 and 3.2.26).
+				Since: "3.1", Function: atStart, Syscall: atStartCall, ByVersion: true,
+				When: report.WhenStart,
+				Why:  "HAProxy makes this call at every start, as root and as non-root.",
+			},
+		},
+		Configuration: &Configuration{
+			Section: "`global`", Directives: []Directive{user, setcap},
+			FileOption: "-f", FilesAfter: "--", DirectoryOption: "-C", Parse: haproxySettings,
+		},
+		Advice: haproxyAdvice(),
 	}
 }
 
-// haproxyLegacy tells those whom every start concerns, who mostly come from an
-// LTS release without the line, from those whom a rare configuration does.
-func haproxyLegacy(f Found) string {
-	const fixed = "Fixed in HAProxy 3.1 and, as LTS, 3.2; harmless until then: one line in the kernel's log per boot"
-	if haproxyTrigger(f).When == report.WhenStart {
-		return fixed + ", nothing else changes. " +
-			"Production may wait for its next planned upgrade, tests can move now; coming from 2.8 LTS the line is expected."
-	}
-	return fixed + ", and only where it is started as root with setcap in global. " +
-		"Production may wait for its next planned upgrade, tests can move now."
-}
-
-// haproxyAtStart is the function that asks for the process's own capabilities.
-const haproxyAtStart = "prepare_caps_from_permitted_set"
-
-// haproxyAtStartSince is the first version that has it.
-const haproxyAtStartSince = "3.0-dev7"
-
-// haproxyPostMortemSince is the first release known to note its capabilities at
-// every start, for a report should it crash (src/debug.c; seen under strace in
-// 3.1.0 and 3.2.26).
-const haproxyPostMortemSince = "3.1"
-
-func haproxyTrigger(f Found) report.Trigger {
-	// The function is the only one of its version that calls capget, so that a
-	// file without symbols tells as well.
-	atStart := f.has(haproxyAtStart) || f.calls("capget")
-	if len(f.Calls) == 0 && !atStart {
-		since, _ := ParseVersion(haproxyAtStartSince)
-		v, ok := ParseVersion(f.Version)
-		atStart = ok && v.Compare(since) >= 0
-	}
-	if v, ok := ParseVersion(f.Version); ok && atStart {
-		if since, _ := ParseVersion(haproxyPostMortemSince); v.Compare(since) >= 0 {
-			return report.Trigger{When: report.WhenStart, Why: "runs at every start, whoever starts it"}
-		}
-	}
-	if atStart {
-		return report.Trigger{
-			When: report.WhenStart,
-			Why: "runs at every start as non-root, unless global has user or uid (official images: at every start); " +
-				"as root only with user or uid and setcap",
-		}
-	}
-	return report.Trigger{
-		When: report.WhenConditional,
-		Why:  "runs only when started as root with both user or uid and setcap in the global section",
+// haproxyAdvice names 3.2, the LTS release with header v3 that is maintained the longest
+// beside 3.4 (to Q2 2030, https://www.haproxy.org); 3.1 ended in Q1 2026.
+func haproxyAdvice() Advice {
+	const upgrade, effect = "Upgrade to HAProxy 3.2 LTS at your next maintenance window", "It is harmless: the kernel logs at most one line per boot."
+	return Advice{
+		Start:       []string{upgrade + ".", "Until then it is harmless: the kernel logs one line per boot. Test environments can upgrade now."},
+		Conditional: []string{upgrade + " if its `global` section has both `user`/`uid` and `setcap`.", effect},
+		Dormant:     []string{"This Pod needs no action: as it is configured now, HAProxy does not make the call. HAProxy 3.2 LTS uses the current ABI."},
+		Unstarted:   []string{upgrade + " if this Pod starts it.", effect},
+		UnknownABI:  []string{"HAProxy 3.1 and later use the current ABI: check the version of this build, or upgrade to HAProxy 3.2 LTS."},
 	}
 }

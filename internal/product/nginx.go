@@ -2,11 +2,12 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// nginx: src/os/unix/ngx_process_cycle.c since 1.13.8; still header v1 in the
-// newest source seen (2026-04).
+// nginx: src/os/unix/ngx_process_cycle.c since 1.13.8; header v1 up to the newest source
+// seen (2026-04).
 func nginx() Product {
 	return Product{
 		Name:        "nginx",
+		Title:       "nginx",
 		Executables: []string{"nginx", "nginx-debug"},
 		Hints:       []string{"nginx"},
 		Markers:     []Marker{{Text: "nginx version: nginx/"}},
@@ -15,20 +16,30 @@ func nginx() Product {
 			{Before: "1.13.8", ABI: report.ABINone},
 			{From: "1.13.8", ABI: report.ABIV1},
 		},
-		Trigger: nginxTrigger,
-		Legacy:  nginxLegacy,
+		Triggers: nginxTriggers("nginx"),
+		Advice:   nginxAdvice("nginx"),
 	}
 }
 
-func nginxLegacy(Found) string { return nginxAdvice }
+// nginxTriggers are those of nginx and of the programs that derive from it: the worker of a
+// master that runs as root makes the call.
+func nginxTriggers(title string) []Trigger {
+	const with = "a `user` other than root and a bind with `transparent`, such as `proxy_bind`"
+	return []Trigger{{
+		When:    report.WhenConditional,
+		Why:     title + " makes this call only when it is started as root, with " + with + ".",
+		Root:    Condition{Requires: []Directive{{Text: "`user`"}, {Text: "`transparent`"}}, Text: with},
+		NonRoot: Condition{Never: true},
+	}}
+}
 
-const nginxAdvice = "Harmless and rarely reached: only a configuration with a transparent bind makes the call, and then the kernel logs one line; " +
-	"function, security and speed are unchanged. No release with the newer header is known."
-
-func nginxTrigger(Found) report.Trigger {
-	return report.Trigger{
-		When: report.WhenConditional,
-		Why: "runs only in a worker whose master is root, with a user directive other than root and some bind ... transparent " +
-			"(for example proxy_bind) in the configuration",
+func nginxAdvice(title string) Advice {
+	unfixed := "No release of " + title + " with the current ABI is known."
+	return Advice{
+		Start:       []string{"It is harmless: the kernel logs one line per boot, and nothing else changes.", unfixed},
+		Conditional: []string{"Leave it as it is: without a transparent bind nothing is logged, with one the kernel logs one harmless line per boot.", unfixed},
+		Dormant:     []string{"This Pod needs no action: as non-root, " + title + " does not make the call."},
+		Unstarted:   []string{"Leave it as it is: if this Pod starts " + title + ", the kernel logs at most one harmless line per boot.", unfixed},
+		UnknownABI:  []string{"Every known release of " + title + " with capability calls uses the legacy ABI, which is harmless."},
 	}
 }

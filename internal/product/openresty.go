@@ -6,6 +6,7 @@ import "github.com/capvet/capvet/internal/report"
 func openresty() Product {
 	return Product{
 		Name:        "openresty",
+		Title:       "OpenResty",
 		Executables: []string{"openresty"},
 		Hints:       []string{"openresty"},
 		// Gateways that bring it along without naming it.
@@ -16,7 +17,7 @@ func openresty() Product {
 			{Before: "1.13.8", ABI: report.ABINone},
 			{From: "1.13.8", ABI: report.ABIV1},
 		},
-		Trigger: nginxTrigger,
-		Legacy:  nginxLegacy,
+		Triggers: nginxTriggers("OpenResty"),
+		Advice:   nginxAdvice("OpenResty"),
 	}
 }

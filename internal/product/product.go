@@ -1,12 +1,13 @@
-// Package product holds what is known of the programs that capvet looks for:
-// how to recognise them, which versions make which capability calls, when those
-// run and what to tell people. One file a product, as data.
+// Package product describes the programs that capvet looks for, as data, in one file per
+// product: signs to recognise them by, the ABI of each range of versions, the conditions
+// under which their calls run, their configuration files, and advice for each situation.
 //
-// It is not for reading files: package inspect brings what it found. What it is
-// given comes from untrusted images and is only compared, never kept.
+// It is not for reading files or for judging: inspect brings the facts about a file, and
+// policy those about a Pod. Texts from untrusted images are compared, never kept.
 package product
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/capvet/capvet/internal/report"
@@ -14,53 +15,84 @@ import (
 
 // Product is one known program.
 type Product struct {
-	// Name is the lower-case name.
-	Name string
+	// Name is the lower-case name, Title the name as its makers write it.
+	Name, Title string
 	// Executables are base names of the program's file.
 	Executables []string
-	// Hints are lower-case words; an image reference or configuration that
-	// contains one hints at the product. Words count only when they stand alone.
+	// Hints are lower-case words; an image reference or configuration that contains one
+	// hints at the product. Words count only when they stand alone.
 	Hints, Words []string
 	// VersionSymbols are character arrays that hold the version.
 	VersionSymbols []string
 	// Markers are texts in the program's data beside its version.
 	Markers []Marker
-	// Feature is the word that, after a plus or minus sign, the program's list
-	// of build features gives to capability calls; empty if it has no such list.
+	// Feature is the word for capability calls in the program's list of build features,
+	// where it follows a plus or minus sign; empty without such a list.
 	Feature string
-	// HeaderSymbol is an exported header object, empty if there is none.
+	// HeaderSymbol is the exported header object, if the program has one.
 	HeaderSymbol string
 	// Functions make the calls.
 	Functions []string
-	// Ranges are in ascending order of version and leave nothing out.
+	// Ranges are in ascending order of version, without gaps.
 	Ranges []Range
-	// Trigger says when the calls run.
-	Trigger func(Found) report.Trigger
-	// Legacy is the advice for a legacy ABI, in one or two sentences.
-	Legacy func(Found) string
+	// Triggers are in ascending order of version; the last one that applies to a file
+	// is the file's. The first applies to every file.
+	Triggers []Trigger
+	// Configuration describes the configuration files; nil if they are not read.
+	Configuration *Configuration
+	Advice        Advice
 }
 
-// OtherLegacy is the advice for a program that is no known product. Linux knows
-// version 3 since 2.6.26.
-const OtherLegacy = "Harmless: one line in the kernel's log per boot, nothing else changes. " +
-	"Its maintainers can fix it by passing version 3 of the header, which every kernel of today knows."
+// Advice is the advice to the person in charge of a Pod, by situation, in lines of one or
+// two sentences. The first line of each is the most important.
+type Advice struct {
+	// Start: legacy calls run at every start.
+	Start []string
+	// Conditional: legacy calls run with some configuration, which is unknown.
+	Conditional []string
+	// Dormant: legacy calls do not run with the user and configuration of this Pod.
+	Dormant []string
+	// Unstarted: it is unknown whether this Pod starts the program.
+	Unstarted []string
+	// UnknownABI: the ABI of the calls is unknown.
+	UnknownABI []string
+}
+
+// OtherLegacy is the advice about legacy calls of a program that is no known product.
+// Linux knows version 3 since 2.6.26 (git history of linux/capability.h).
+const OtherLegacy = otherFix + " " + otherEffect
+
+const (
+	otherFix    = "Ask its maintainers to pass version 3 of the capability header, which Linux knows since 2.6.26."
+	otherEffect = "Until then it is harmless: the kernel logs one line per boot, and nothing else changes."
+)
+
+// Other returns the advice about programs that are no known product. Their triggers are
+// unknown.
+func Other() Advice {
+	legacy := []string{otherFix, otherEffect}
+	return Advice{Start: legacy, Conditional: legacy, Dormant: legacy, Unstarted: legacy, UnknownABI: []string{
+		"Ask its maintainers for the version of the capability header that it passes (3 is current), or exempt the image.",
+	}}
+}
 
 // Marker is a text beside a version.
 type Marker struct {
 	// Text stands right before the version, or right after it when After is set.
 	Text  string
 	After bool
-	// Also must stand in the data as well; empty for nothing.
+	// Also must be in the data as well, unless it is empty.
 	Also string
 }
 
-// Range is a run of versions: from From on, before Before. Empty means no end.
+// Range is a range of versions: From is included, Before is not, and empty means
+// unbounded.
 type Range struct {
 	From, Before string
 	ABI          report.ABI
 }
 
-// Found is what was found in one binary.
+// Found are the facts about one binary.
 type Found struct {
 	Version string
 	Calls   []report.Call
@@ -68,45 +100,14 @@ type Found struct {
 	Functions []string
 }
 
-// calls says that some call is of this system call.
-func (f Found) calls(syscall string) bool {
-	for _, c := range f.Calls {
-		if c.Syscall == syscall {
-			return true
-		}
-	}
-	return false
-}
+// known holds all products, built once: the questions about them are asked for every
+// file of an image. It is never modified.
+var known = []Product{haproxy(), openresty(), tengine(), angie(), freenginx(), nginx()}
 
-func (f Found) has(function string) bool {
-	for _, n := range f.Functions {
-		if n == function {
-			return true
-		}
-	}
-	for _, c := range f.Calls {
-		if c.Function == function {
-			return true
-		}
-	}
-	return false
-}
-
-// All returns every known product, more specific ones before what they derive
-// from.
-func All() []Product {
-	return []Product{haproxy(), openresty(), tengine(), angie(), freenginx(), nginx()}
-}
-
-// IsExecutable reports whether base, the last element of a path, is the file
-// name of a known product's executable.
-func IsExecutable(base string) bool { return executables[base] }
-
-// executables are the file names of all products, collected once: the question
-// is asked of every file of an image. It is never written again.
+// executables are the file names of all products. It is never modified.
 var executables = func() map[string]bool {
 	names := map[string]bool{}
-	for _, p := range All() {
+	for _, p := range known {
 		for _, e := range p.Executables {
 			names[e] = true
 		}
@@ -114,11 +115,26 @@ var executables = func() map[string]bool {
 	return names
 }()
 
+// All returns every known product, specific ones before those they derive from.
+func All() []Product { return slices.Clone(known) }
+
+// Lookup returns the product of a name, false if it is unknown.
+func Lookup(name string) (Product, bool) {
+	if i := slices.IndexFunc(known, func(p Product) bool { return p.Name == name }); i >= 0 {
+		return known[i], true
+	}
+	return Product{}, false
+}
+
+// IsExecutable reports whether base, the last element of a path, is the file name of a
+// known product's executable.
+func IsExecutable(base string) bool { return executables[base] }
+
 // Hinted reports whether text, from an image's reference or configuration,
 // names a known product.
 func Hinted(text string) bool {
 	text = strings.ToLower(text)
-	for _, p := range All() {
+	for _, p := range known {
 		for _, h := range p.Hints {
 			if strings.Contains(text, h) {
 				return true
@@ -149,8 +165,7 @@ func standsAlone(text, word string) bool {
 
 func letter(b byte) bool { return b >= 'a' && b <= 'z' }
 
-// Expected returns the ABI that this version is known to use; false when the
-// version is not one.
+// Expected returns the ABI of this version, false if the version cannot be parsed.
 func (p Product) Expected(version string) (report.ABI, bool) {
 	v, ok := ParseVersion(version)
 	if !ok {

@@ -1,8 +1,11 @@
 package product
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -50,7 +53,12 @@ func TestExpected(t *testing.T) {
 		want             report.ABI
 	}{
 		{"haproxy", "2.6.12-1+deb12u3", report.ABINone},
-		{"haproxy", "2.8.15", report.ABINone},
+		{"haproxy", "2.8.2", report.ABINone},
+		{"haproxy", "2.8.3-dev1", report.ABINone},
+		{"haproxy", "2.8.3", report.ABIV1},
+		{"haproxy", "2.8.15", report.ABIV1},
+		{"haproxy", "2.8.26-1~bpo12+1", report.ABIV1},
+		{"haproxy", "2.9-dev0", report.ABINone},
 		{"haproxy", "2.9-dev4", report.ABINone},
 		{"haproxy", "2.9-dev5", report.ABIV1},
 		{"haproxy", "2.9.0", report.ABIV1},
@@ -81,15 +89,23 @@ func TestExpected(t *testing.T) {
 // TestAll holds what every product's data must keep to.
 func TestAll(t *testing.T) {
 	for _, p := range All() {
-		if p.Name == "" || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || p.Legacy == nil || p.Trigger == nil {
+		if p.Name != strings.ToLower(p.Title) || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || len(p.Triggers) == 0 {
 			t.Errorf("%s lacks something", p.Name)
 		}
+		if got, ok := Lookup(p.Name); !ok || got.Title != p.Title {
+			t.Errorf("%s is not found", p.Name)
+		}
+		testTriggers(t, p)
 		if p.Ranges[0].From != "" || p.Ranges[len(p.Ranges)-1].Before != "" {
 			t.Errorf("%s: the ranges leave out an end", p.Name)
 		}
 		for i := 1; i < len(p.Ranges); i++ {
 			if p.Ranges[i].From != p.Ranges[i-1].Before {
 				t.Errorf("%s: a gap before %s", p.Name, p.Ranges[i].From)
+			}
+			before, ends := ParseVersion(p.Ranges[i].Before)
+			if from, ok := ParseVersion(p.Ranges[i].From); !ok || ends && from.Compare(before) >= 0 {
+				t.Errorf("%s: %s does not come before %s", p.Name, p.Ranges[i].From, p.Ranges[i].Before)
 			}
 		}
 		for _, k := range p.Markers {
@@ -156,7 +172,56 @@ func TestMatcher(t *testing.T) {
 	}
 }
 
-// TestLegacy: what to tell people, by what concerns them.
+// maxLine is the longest warning, in runes (wording.Lines).
+const maxLine = 250
+
+// testTriggers holds what every product's triggers and advice must keep to.
+func testTriggers(t *testing.T, p Product) {
+	t.Helper()
+	sentence := func(of, text string) {
+		t.Helper()
+		if n := utf8.RuneCountInString(text); n < 20 || n > maxLine || !strings.HasSuffix(text, ".") || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Errorf("%s: %s is not a sentence of at most %d runes: %q", p.Name, of, maxLine, text)
+		}
+	}
+	for name, lines := range map[string][]string{
+		"Start": p.Advice.Start, "Conditional": p.Advice.Conditional, "Dormant": p.Advice.Dormant, "Unstarted": p.Advice.Unstarted,
+		"UnknownABI": p.Advice.UnknownABI,
+	} {
+		if len(lines) == 0 {
+			t.Errorf("%s has no advice for %s", p.Name, name)
+		}
+		for _, line := range lines {
+			sentence("the advice "+name, line)
+		}
+	}
+	for i, trigger := range p.Triggers {
+		sentence("Why", trigger.Why)
+		if trigger.When != report.WhenStart && trigger.When != report.WhenConditional || !strings.HasPrefix(trigger.Why, p.Title+" ") {
+			t.Errorf("%s: trigger %d: %s: %s", p.Name, i, trigger.When, trigger.Why)
+		}
+		if since, ok := ParseVersion(trigger.Since); ok != (i > 0) {
+			t.Errorf("%s: trigger %d begins with %v", p.Name, i, since)
+		}
+		for _, c := range []Condition{trigger.Root, trigger.NonRoot} {
+			directives := slices.Concat(c.Requires, c.Excludes)
+			if (c.Text != "") != (len(directives) > 0) || c.Never && len(directives) > 0 || len(c.Requires) > 0 && len(c.Excludes) > 0 {
+				t.Errorf("%s: trigger %d: condition %+v", p.Name, i, c)
+			}
+			if c.Note != "" {
+				sentence("Note", c.Note)
+				sentence("the advice with the note", p.Advice.AtStart(c)[0])
+			}
+			for _, d := range directives {
+				if (d.In != nil) != (p.Configuration != nil) {
+					t.Errorf("%s: directive %s can be read: %v", p.Name, d.Text, d.In != nil)
+				}
+			}
+		}
+	}
+}
+
+// TestLegacy: the advice names what concerns its reader, and no more.
 func TestLegacy(t *testing.T) {
 	start := Found{Version: "3.0.11", Calls: []report.Call{{Syscall: "capget"}}}
 	older := Found{Version: "2.9.15", Calls: []report.Call{{Syscall: "capset"}}}
@@ -165,52 +230,81 @@ func TestLegacy(t *testing.T) {
 		advice     string
 		has, hasNo []string
 	}{
-		{"HAProxy at every start", haproxy().Legacy(start), []string{"3.1 and, as LTS, 3.2", "harmless", "Production may wait", "tests can move now", "coming from 2.8 LTS the line is expected"}, []string{"setcap"}},
-		{"HAProxy with a configuration", haproxy().Legacy(older), []string{"3.1 and, as LTS, 3.2", "harmless", "Production may wait", "tests can move now", "only where it is started as root with setcap"}, []string{"2.8"}},
-		{"nginx", nginx().Legacy(Found{}), []string{"Harmless and rarely reached", "No release"}, []string{"LTS"}},
-		{"another program", OtherLegacy, []string{"Harmless", "version 3"}, []string{"LTS", "release"}},
+		{"HAProxy at every start", haproxy().Legacy(start),
+			[]string{"HAProxy 3.2 LTS at your next maintenance window. If you upgraded from 2.8 LTS, this message is expected.", "harmless", "Test environments"}, []string{"setcap"}},
+		{"HAProxy with a configuration", haproxy().Legacy(older),
+			[]string{"HAProxy 3.2 LTS at your next maintenance window if its `global` section has both `user`/`uid` and `setcap`.", "harmless"}, []string{"2.8", "expected"}},
+		{"nginx", nginx().Legacy(Found{}), []string{"harmless", "transparent bind", "No release"}, []string{"LTS"}},
+		{"Angie", angie().Legacy(Found{}), []string{"No release of Angie"}, []string{"nginx"}},
+		{"another program", OtherLegacy, []string{"harmless", "version 3"}, []string{"LTS", "release"}},
 	} {
 		for _, text := range tt.has {
 			if !strings.Contains(tt.advice, text) {
-				t.Errorf("%s: %q does not say %q", tt.name, tt.advice, text)
+				t.Errorf("%s: %q does not contain %q", tt.name, tt.advice, text)
 			}
 		}
 		for _, text := range tt.hasNo {
 			if strings.Contains(tt.advice, text) {
-				t.Errorf("%s: %q says %q", tt.name, tt.advice, text)
+				t.Errorf("%s: %q contains %q", tt.name, tt.advice, text)
 			}
 		}
-		for _, sentence := range strings.Split(tt.advice, ". ") {
-			if n := len(sentence); n > 200 {
-				t.Errorf("%s: a sentence of %d bytes: %q", tt.name, n, sentence)
-			}
-		}
+	}
+	if got := strings.Join(Other().Start, " "); got != OtherLegacy {
+		t.Errorf("of other programs: %q", got)
 	}
 }
 
 func TestTrigger(t *testing.T) {
 	capget := []report.Call{{Syscall: "capget"}, {Syscall: "capset"}}
 	capset := []report.Call{{Syscall: "capset"}}
+	const official, always, asRoot = "as the official images do", "as root and as non-root", "only when it is started as root"
 	for _, c := range []struct {
 		name  string
 		p     Product
 		found Found
 		want  report.When
+		why   string
 	}{
-		{"3.1 and later", haproxy(), Found{Version: "3.2.26-1", Calls: capget}, report.WhenStart},
-		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart},
-		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart},
-		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional},
-		{"by version alone", haproxy(), Found{Version: "3.0.11"}, report.WhenStart},
-		{"by an older version alone", haproxy(), Found{Version: "2.9.0"}, report.WhenConditional},
-		{"nginx", nginx(), Found{Version: "1.22.1", Calls: capget}, report.WhenConditional},
+		{"3.1 and later", haproxy(), Found{Version: "3.2.26-1", Calls: capget}, report.WhenStart, always},
+		{"3.1 and later by version alone", haproxy(), Found{Version: "3.2.26-1"}, report.WhenStart, always},
+		{"3.1 and later without the call", haproxy(), Found{Version: "3.2.26-1", Calls: capset}, report.WhenConditional, asRoot},
+		{"3.1-dev1", haproxy(), Found{Version: "3.1-dev1", Calls: capget}, report.WhenStart, official},
+		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart, official},
+		{"by the name of a caller", haproxy(), Found{Version: "2.9.1", Calls: []report.Call{{Syscall: "capset", Function: "prepare_caps_from_permitted_set"}}}, report.WhenStart, official},
+		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart, official},
+		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional, asRoot},
+		{"2.8", haproxy(), Found{Version: "2.8.25", Calls: capset}, report.WhenConditional, asRoot},
+		{"by version alone", haproxy(), Found{Version: "3.0.11"}, report.WhenStart, official},
+		{"by an older version alone", haproxy(), Found{Version: "2.9.0"}, report.WhenConditional, asRoot},
+		{"nginx", nginx(), Found{Version: "1.22.1", Calls: capget}, report.WhenConditional, "transparent"},
 	} {
 		got := c.p.Trigger(c.found)
-		if got.When != c.want || got.Why == "" || strings.HasSuffix(got.Why, ".") {
+		if got.When != c.want || !strings.Contains(got.Why, c.why) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
-		if whoever := strings.Contains(got.Why, "whoever"); whoever != (c.name == "3.1 and later") {
-			t.Errorf("%s: %s", c.name, got.Why)
+	}
+}
+
+// TestCondition is the truth table of each kind of condition.
+func TestCondition(t *testing.T) {
+	user := Directive{"user", func(s report.Settings) bool { return s.User }}
+	setcap := Directive{"setcap", func(s report.Settings) bool { return s.SetCap }}
+	none, both, one := &report.Settings{}, &report.Settings{User: true, SetCap: true}, &report.Settings{User: true}
+	for name, c := range map[string]struct {
+		condition Condition
+		met       map[*report.Settings]bool
+		certain   bool // without settings
+	}{
+		"always":   {Condition{}, map[*report.Settings]bool{nil: true, none: true, one: true, both: true}, true},
+		"never":    {Condition{Never: true}, map[*report.Settings]bool{nil: false, none: false, one: false, both: false}, true},
+		"requires": {Condition{Requires: []Directive{user, setcap}}, map[*report.Settings]bool{nil: false, none: false, one: false, both: true}, false},
+		"excludes": {Condition{Excludes: []Directive{user}}, map[*report.Settings]bool{nil: true, none: true, one: false, both: false}, false},
+	} {
+		for settings, want := range c.met {
+			met, certain := c.condition.Met(settings)
+			if met != want || certain != (settings != nil || c.certain) {
+				t.Errorf("%s of %+v: %v, %v", name, settings, met, certain)
+			}
 		}
 	}
 }

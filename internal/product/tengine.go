@@ -6,6 +6,7 @@ import "github.com/capvet/capvet/internal/report"
 func tengine() Product {
 	return Product{
 		Name:        "tengine",
+		Title:       "Tengine",
 		Executables: []string{"tengine"},
 		Hints:       []string{"tengine"},
 		Markers:     []Marker{{Text: "Tengine version: Tengine/"}},
@@ -14,7 +15,7 @@ func tengine() Product {
 			{Before: "2.3.0", ABI: report.ABINone},
 			{From: "2.3.0", ABI: report.ABIV1},
 		},
-		Trigger: nginxTrigger,
-		Legacy:  nginxLegacy,
+		Triggers: nginxTriggers("Tengine"),
+		Advice:   nginxAdvice("Tengine"),
 	}
 }

@@ -1,8 +1,8 @@
-// Package wording puts findings into words, for the warnings and denials of an
-// API server and for the command line.
+// Package wording words findings for people: in the warnings and denials of an API server,
+// and on the command line.
 //
-// It decides nothing. Findings may hold whatever an image's author put there:
-// each text comes out printable and bounded, however long the names.
+// It is not for judging. Findings may hold any text that an image's author chose: all text
+// comes out printable and of bounded length.
 package wording
 
 import (
@@ -16,9 +16,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Bounds of what a person gets to read. The API server takes 4096 runes of
-// warnings for one request over all webhooks; past that it cuts each to 256 and
-// drops the rest. A warning with a control character vanishes in silence.
+// Bounds. The API server takes 4096 runes of warnings for one request over all webhooks; past
+// that it cuts each to 256 and drops the rest. It drops a warning with a control character.
 const (
 	// MaxDenial bounds a denial, in runes.
 	MaxDenial = 4000
@@ -29,9 +28,8 @@ const (
 	maxName            = 100 // runes of an image reference, path or version within a text
 )
 
-// Warnings words findings for whoever wrote an object of that kind: what will
-// come of it, what was found, what to do, what it rests on. Details that several
-// findings share are said once. list is where all of them are to be found.
+// Warnings words findings for the author of an object of that kind: the consequence, the
+// findings, the advice, and the evidence, each line once. list is the place of the full list.
 func Warnings(kind, list string, findings []policy.Finding) []string {
 	var lines []string
 	shown := findings[:min(len(findings), maxWarningFindings)]
@@ -52,7 +50,7 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 		lines = append(lines, fmt.Sprintf("and %d more %s in this %s; %s lists %s", more, findings, kind, list, them))
 	}
 	for _, f := range shown {
-		lines = append(lines, Advice(f)...)
+		lines = append(lines, f.Advice...)
 	}
 	for _, f := range shown {
 		lines = append(lines, Evidence(f)...)
@@ -61,7 +59,7 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 	return append(lines[:min(len(lines), maxWarnings-1)], Lines([]string{by(findings)})...)
 }
 
-// by names the policies that warn, for whoever wants to ask.
+// by names the policies that warn.
 func by(findings []policy.Finding) string {
 	var names []string
 	for _, f := range findings {
@@ -78,64 +76,83 @@ func by(findings []policy.Finding) string {
 	return fmt.Sprintf("the policies are %s and %d more", names[0], len(names)-1)
 }
 
-// Denial words findings as one message, the deciding ones first: a person who
-// is refused sees nothing else.
+// Denial words findings as one message, the strictest first: the only text that the author of
+// a rejected object sees.
 func Denial(findings []policy.Finding) string {
 	var sentences []string
 	length := 0
 	for i, f := range findings {
-		if length > MaxDenial { // no more than that is shown
+		if length > MaxDenial { // the rest would be cut
 			break
 		}
 		if i == 0 || f.Policy != findings[i-1].Policy {
 			sentences = append(sentences, verdict(f.Action)+" by "+f.Policy)
 		}
-		for _, sentence := range slices.Concat([]string{Headline(f)}, Advice(f), Evidence(f)) {
+		for _, sentence := range slices.Concat([]string{Headline(f)}, f.Advice, Evidence(f)) {
 			if sentence != "" && !slices.Contains(sentences, sentence) {
 				sentences = append(sentences, sentence)
 				length += utf8.RuneCountInString(sentence)
 			}
 		}
 	}
-	return truncate(plain(strings.Join(sentences, ". ")), MaxDenial)
+	return truncate(plain(Join(sentences)), MaxDenial)
 }
 
-// verdict says what an action does to a finding.
+// Join joins lines to one text. A line may be a sentence or a headline without a full stop.
+func Join(lines []string) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteString(". ")
+		}
+		b.WriteString(strings.TrimSuffix(line, "."))
+	}
+	return b.String()
+}
+
+// verdict is the past participle of an action.
 func verdict(action policy.Action) string {
 	switch action {
 	case policy.ActionReject:
 		return "rejected"
 	case policy.ActionWarn:
 		return "warned of"
+	case policy.ActionAudit, policy.ActionIgnore:
 	}
 	return "noted"
 }
 
-// Headline says in one line what was found where.
+// Headline words a finding in one line, with its container, image and architecture.
 func Headline(f policy.Finding) string {
 	where := containers(f.Image.Containers) + " (" + shorten(f.Image.Reference) + ")"
-	arch := f.Image.Architecture
+	return where + ": " + headline(f, f.Image.Architecture)
+}
+
+func headline(f policy.Finding, arch string) string {
 	switch {
+	case f.Rule == policy.RuleLegacy && f.Trigger != nil && f.Trigger.When != report.WhenStart:
+		return fmt.Sprintf("%s has %s capability calls on %s", program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Rule == policy.RuleLegacy:
-		return fmt.Sprintf("%s: %s makes %s capability calls on %s", where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
-	case f.Rule == policy.RuleUnknown && f.Binary != nil && f.Binary.Capset.ABI.Legacy():
-		return fmt.Sprintf("%s: %s has %s capability calls on %s, but it cannot be told whether this Pod runs them at its start",
-			where, program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
-	case f.Rule == policy.RuleUnknown && f.Binary != nil:
-		return fmt.Sprintf("%s: %s may make capability calls on %s, but their version could not be read", where, program(f.Binary), arch)
+		return fmt.Sprintf("%s makes %s capability calls on %s", program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
+	case f.Binary != nil && f.Binary.Capset.ABI.Legacy():
+		return fmt.Sprintf("%s has %s capability calls on %s, but it is unknown whether this Pod makes them at its start",
+			program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
+	case f.Binary != nil:
+		return fmt.Sprintf("%s may make capability calls on %s, but their version could not be read", program(f.Binary), arch)
 	case f.Rule == policy.RuleUnknown:
-		return fmt.Sprintf("%s: not all of the image could be read for %s, so nothing proves it clean", where, arch)
-	case f.Image.Failure != nil && f.Image.Failure.Class == report.FailureTimeout:
-		return fmt.Sprintf("%s: inspection for %s is pending; it goes on in the background, so a later attempt will know", where, arch)
+		return fmt.Sprintf("not all of the image could be read for %s, so nothing proves it clean", arch)
 	}
 	class := report.FailureInternal
 	if f.Image.Failure != nil {
 		class = f.Image.Failure.Class
 	}
-	return fmt.Sprintf("%s: not inspected for %s: %s", where, arch, failureText(class))
+	if class == report.FailureTimeout {
+		return fmt.Sprintf("inspection for %s is pending; it continues in the background, so a later attempt will have the result", arch)
+	}
+	return fmt.Sprintf("not inspected for %s: %s", arch, failureText(class))
 }
 
-// failureText says in a few words what a class of failure means.
+// failureText words a class of error; an unknown class stands for itself.
 func failureText(class report.FailureClass) string {
 	switch class {
 	case report.FailureTimeout:
@@ -145,7 +162,7 @@ func failureText(class report.FailureClass) string {
 	case report.FailureNotFound:
 		return "the registry has no such image"
 	case report.FailureRateLimited:
-		return "the registry asked to come back later"
+		return "the registry is limiting requests; try again later"
 	case report.FailureTooLarge:
 		return "the image is over one of capvet's limits"
 	case report.FailureMalformed:
@@ -154,19 +171,13 @@ func failureText(class report.FailureClass) string {
 		return "capvet does not connect to that registry"
 	case report.FailureRegistry:
 		return "the registry could not be used"
+	case report.FailureInternal:
+		return "capvet failed on it"
 	}
-	return "capvet failed on it"
+	return string(class)
 }
 
-// Advice says what to do about a finding, a sentence each, the fix first.
-func Advice(f policy.Finding) []string {
-	if f.Binary == nil {
-		return nil
-	}
-	return strings.Split(strings.TrimSuffix(f.Binary.Advice, "."), ". ")
-}
-
-// Evidence says what a finding rests on.
+// Evidence words the facts that a finding rests on.
 func Evidence(f policy.Finding) []string {
 	switch {
 	case f.Binary != nil:
@@ -179,7 +190,7 @@ func Evidence(f policy.Finding) []string {
 	return nil
 }
 
-// binaryEvidence says which call decides the verdict, and when it runs.
+// binaryEvidence words the call that decides the verdict, and when it runs.
 func binaryEvidence(b *report.Binary, trigger *report.Trigger) []string {
 	text := shorten(b.Path)
 	call := slices.IndexFunc(b.Capset.Calls, func(c report.Call) bool { return c.ABI == b.Capset.ABI })
@@ -199,12 +210,12 @@ func binaryEvidence(b *report.Binary, trigger *report.Trigger) []string {
 	}
 	lines := []string{text}
 	if trigger != nil && trigger.Why != "" {
-		lines = append(lines, "it "+trigger.Why)
+		lines = append(lines, trigger.Why)
 	}
 	return lines
 }
 
-// program names a binary as a person knows it.
+// program returns the product and version of a binary, or its path.
 func program(b *report.Binary) string {
 	if b.Product == nil {
 		return shorten(b.Path)
@@ -230,8 +241,7 @@ func containers(names []string) string {
 	return text
 }
 
-// Lines makes lines fit to be sent as warnings: printable, bounded,
-// without repetition.
+// Lines makes lines fit for warnings: printable, bounded, and each once.
 func Lines(lines []string) []string {
 	var fit []string
 	for _, line := range lines {
@@ -243,8 +253,8 @@ func Lines(lines []string) []string {
 	return fit
 }
 
-// plain replaces what is not printable: the API server drops warnings with
-// control characters, and names from an image may hold anything.
+// plain replaces unprintable characters: the API server drops warnings with control
+// characters.
 func plain(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) { // as most are
 		return strings.TrimSpace(s)
@@ -260,7 +270,7 @@ func plain(s string) string {
 	}, strings.ToValidUTF8(s, "?")))
 }
 
-// shorten cuts the middle out of a name that is too long.
+// shorten cuts the middle out of a long name.
 func shorten(s string) string {
 	if utf8.RuneCountInString(s) <= maxName {
 		return s

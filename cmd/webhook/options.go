@@ -119,8 +119,8 @@ func registerRegistries(flags *flag.FlagSet, o *options) {
 func registerScans(flags *flag.FlagSet, o *options) {
 	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on although no node has it at the moment, "+
 		"such as that of a node pool that is scaled to zero; may be repeated", func(s string) error {
-		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
-			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
+		if known := v1alpha1.Architecture(s).Values(); !slices.Contains(known, s) {
+			return fmt.Errorf("give one of %v", known)
 		}
 		o.architectures = append(o.architectures, s)
 		return nil

@@ -78,7 +78,7 @@ func haproxy30() report.Binary {
 		Capset: report.Capset{ABI: report.ABIV1, Basis: report.BasisCode, Calls: []report.Call{{
 			Syscall: "capget", ABI: report.ABIV1, Function: "prepare_caps_from_permitted_set", Address: "0x12fef0", Via: "syscall"}}},
 		Trigger: &report.Trigger{When: report.WhenStart, Why: "runs at every start as a non-root user"},
-		Advice:  "Fixed in 3.1 and, as LTS, 3.2; harmless until then. Production may wait.",
+		Advice:  "Upgrade.",
 	}
 }
 

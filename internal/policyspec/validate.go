@@ -3,6 +3,7 @@ package policyspec
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,50 +21,23 @@ const (
 	maxText       = 512 // runes of a pattern or a reason
 )
 
-// Decode reads a policy that no API server has seen from JSON, into a policy of
-// one of the kinds. As for an API server, names of fields are known in their own
-// case alone, and what is not known is an error.
+// Decode reads a policy in JSON into one of the kinds. As in an API server, field names are
+// case-sensitive; unknown and duplicate fields are errors here.
 func Decode(object []byte, into any) error {
 	strict, err := kjson.UnmarshalStrict(object, into)
 	return errors.Join(append(strict, err)...)
 }
 
-// Validate checks what an API server would have checked of a policy that none
-// has seen. The error names the field.
+// Validate checks a policy as the schema of its kind does in an API server. The error names
+// the field.
 func Validate(spec *v1alpha1.CapsetPolicySpec) error {
-	actions := []v1alpha1.Action{"", v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject}
-	onError := spec.OnScanError
-	for _, field := range []struct {
-		name  string
-		value v1alpha1.Action
-	}{
-		{"action", spec.Action}, {"onUnknown", spec.OnUnknown}, {"onScanError.default", onError.Default}, {"onScanError.timeout", onError.Timeout},
-		{"onScanError.unauthorized", onError.Unauthorized}, {"onScanError.notFound", onError.NotFound}, {"onScanError.rateLimited", onError.RateLimited},
-		{"onScanError.tooLarge", onError.TooLarge}, {"onScanError.malformed", onError.Malformed}, {"onScanError.blocked", onError.Blocked}, {"onScanError.registry", onError.Registry},
-	} {
-		if err := oneOf(field.name, field.value, actions); err != nil {
-			return err
-		}
-	}
-	if err := oneOf("workloads", spec.Workloads, []v1alpha1.WorkloadAction{"", v1alpha1.WorkloadIgnore, v1alpha1.WorkloadWarn, v1alpha1.WorkloadReject}); err != nil {
-		return err
-	}
-	if err := oneOf("trigger", spec.Trigger, []v1alpha1.Trigger{"", v1alpha1.TriggerAny, v1alpha1.TriggerStart}); err != nil {
-		return err
-	}
-	if err := oneOf("images", spec.Images, []v1alpha1.ImageSelection{"", v1alpha1.ImagesHinted, v1alpha1.ImagesAll}); err != nil {
-		return err
-	}
-	if err := oneOf("binaries", spec.Binaries, []v1alpha1.BinarySelection{"", v1alpha1.BinariesProxies, v1alpha1.BinariesAll}); err != nil {
+	if err := validateEnums("spec", reflect.ValueOf(spec).Elem()); err != nil {
 		return err
 	}
 	if spec.Architectures != nil && len(spec.Architectures) == 0 {
 		return errors.New("spec.architectures: name at least one, or leave it out")
 	}
 	for i, arch := range spec.Architectures {
-		if err := oneOf(fmt.Sprintf("architectures[%d]", i), arch, v1alpha1.Architectures()); err != nil {
-			return err
-		}
 		if slices.Contains(spec.Architectures[:i], arch) {
 			return fmt.Errorf("spec.architectures[%d]: %q is there twice", i, arch)
 		}
@@ -74,6 +48,34 @@ func Validate(spec *v1alpha1.CapsetPolicySpec) error {
 	for i := range spec.Exemptions {
 		if err := validateExemption(&spec.Exemptions[i]); err != nil {
 			return fmt.Errorf("spec.exemptions[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+// validateEnums checks every value of an enumerated type within v. Fields may be unset.
+func validateEnums(field string, v reflect.Value) error {
+	switch v.Kind() { //nolint:exhaustive // a spec has no other kinds with enumerated values
+	case reflect.String:
+		enum, ok := v.Interface().(interface{ Values() []string })
+		if ok && !slices.Contains(enum.Values(), v.String()) {
+			return fmt.Errorf("%s: %q is none of %q", field, v.String(), enum.Values())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := validateEnums(fmt.Sprintf("%s[%d]", field, i), v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if v.Field(i).IsZero() {
+				continue
+			}
+			if err := validateEnums(field+"."+name, v.Field(i)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -100,16 +102,8 @@ func validateExemption(e *v1alpha1.Exemption) error {
 	return nil
 }
 
-// matchable reports whether there are image names that a pattern matches, which
-// have a registry, and a tag or a digest. The kinds' schemas and the chart's have
-// the same expression.
+// matchable reports whether a pattern can match full image names, which have a registry and a
+// tag or digest. The schemas of the kinds and of the chart have the same expression.
 func matchable(pattern string) bool {
 	return regexp.MustCompile(`^[^/]*([.:*][^/]*/.*[:@*]|[*][*])`).MatchString(pattern)
-}
-
-func oneOf[T ~string](field string, value T, known []T) error {
-	if !slices.Contains(known, value) {
-		return fmt.Errorf("spec.%s: %q is none of %q", field, value, slices.DeleteFunc(slices.Clone(known), func(k T) bool { return k == "" }))
-	}
-	return nil
 }

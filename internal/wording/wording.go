@@ -130,6 +130,8 @@ func Headline(f policy.Finding) string {
 
 func headline(f policy.Finding, arch string) string {
 	switch {
+	case f.Rule == policy.RuleLegacy && f.Trigger != nil && f.Trigger.When != report.WhenStart:
+		return fmt.Sprintf("%s has %s capability calls on %s", program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Rule == policy.RuleLegacy:
 		return fmt.Sprintf("%s makes %s capability calls on %s", program(f.Binary), legacyName(f.Binary.Capset.ABI), arch)
 	case f.Binary != nil && f.Binary.Capset.ABI.Legacy():

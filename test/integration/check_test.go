@@ -95,10 +95,15 @@ func TestCheckAgrees(t *testing.T) {
 	}
 }
 
-// said is what somebody is told of an object: the action, and the lines, sorted.
+// said is the answer about an object: the action, and the sentences of all lines, sorted.
 type said struct {
 	Action string
 	Lines  []string
+}
+
+// sentences splits a line as a denial joins it.
+func sentences(line string) []string {
+	return strings.Split(strings.TrimSuffix(strings.TrimSpace(line), "."), ". ")
 }
 
 // admitted is what the API server says, in a dry run.
@@ -109,14 +114,14 @@ func admitted(t *testing.T, ns, manifest string) said {
 	if _, message, denied := strings.Cut(output, "denied the request: "); denied {
 		s.Action = "Reject"
 		// Of the sentences the first names the policy.
-		s.Lines = strings.Split(strings.TrimSpace(message), ". ")[1:]
+		s.Lines = sentences(message)[1:]
 	} else if err != nil {
 		t.Fatal(output)
 	}
 	for line := range strings.Lines(output) {
 		// The command says with each finding which policy it is of.
 		if warning, ok := strings.CutPrefix(line, "Warning: "); ok && !strings.HasPrefix(warning, "the polic") {
-			s.Action, s.Lines = "Warn", append(s.Lines, strings.TrimSpace(warning))
+			s.Action, s.Lines = "Warn", append(s.Lines, sentences(warning)...)
 		}
 	}
 	slices.Sort(s.Lines)
@@ -160,7 +165,9 @@ func checkedOffline(t *testing.T, manifest string, command ...string) said {
 					t.Errorf("%s is a finding and not read", f.Image)
 				}
 			}
-			s.Lines = append(s.Lines, f.Message...)
+			for _, line := range f.Message {
+				s.Lines = append(s.Lines, sentences(line)...)
+			}
 		}
 	}
 	slices.Sort(s.Lines)

@@ -317,10 +317,10 @@ func TestTrigger(t *testing.T) {
 		denied bool
 		text   string
 	}{
-		{"as-the-image-says", nil, nil, true, "it runs at every start"},
-		{"non-root", id(99), nil, true, "it is started as non-root here"},
+		{"as-the-image-says", nil, nil, true, "makes this call at every start"},
+		{"non-root", id(99), nil, true, "HAProxy runs as non-root here"},
 		{"root", id(0), nil, false, ""},
-		{"another-command", nil, []string{"sleep", "1"}, false, "it cannot be told whether this Pod runs them"},
+		{"another-command", nil, []string{"sleep", "1"}, false, "it is unknown whether this Pod makes them"},
 	} {
 		lb := pod(tt.name, shared.images.haproxy30)
 		lb.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: tt.user}

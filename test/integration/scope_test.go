@@ -161,7 +161,7 @@ func TestConfiguration(t *testing.T) {
 	if !denied(err) {
 		t.Fatalf("without a user: %v", err)
 	}
-	wantParts(t, err.Error(), "global of "+config+" has no user, uid or setcap, so it runs at every start")
+	wantParts(t, err.Error(), "`global` of "+config+" has no `user`/`uid` or `setcap`, so it makes this call at every start")
 	if warnings, err := create(t, p, ns, pod("changing", changing)); err != nil || len(warnings) > 0 {
 		t.Errorf("with a user: %v, %q", err, warnings)
 	}
@@ -181,7 +181,7 @@ func TestConfiguration(t *testing.T) {
 	if !denied(err) {
 		t.Fatalf("without the right: %v", err)
 	}
-	wantParts(t, err.Error(), "at every start, unless global has user or uid")
+	wantParts(t, err.Error(), "at every start, unless `global` has `user` or `uid`")
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "capvet-configmaps"},
 		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}}}}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "capvet-configmaps"},

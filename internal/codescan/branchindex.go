@@ -1,46 +1,47 @@
 package codescan
 
-import (
-	"github.com/capvet/capvet/internal/elffile"
-)
+import "github.com/capvet/capvet/internal/elffile"
 
-// BranchIndex is every call and jump of the code, so that looking for callers
-// again does not need another pass over it.
+// BranchIndex is a list of all direct calls and jumps in the code. It saves later
+// queries for callers a pass over the code.
 type BranchIndex struct {
 	base   uint64
 	blocks [][]branch
 	count  int
 }
 
-// branch is a call or jump between two places, relative to the base: target
-// is shifted left by one, with 1 added for a call.
+// branch is a call or jump. The addresses are relative to base; target is shifted
+// left by one, and its low bit is set for a call.
 type branch struct {
 	at, target uint32
 }
 
 const (
-	maxIndexedCode = 1 << 30 // bytes of code that a list is kept of
-	maxBranches    = 4 << 20 // that it holds, of 8 bytes
-	branchBlock    = 1 << 13 // that are allocated at a time
+	maxIndexedCode = 1 << 30 // bytes of code
+	maxBranches    = 4 << 20
+	branchBlock    = 1 << 13 // branches per allocation
 )
 
-// NewBranchIndex returns an empty list, nil when the code is too much for one.
+// NewBranchIndex returns an empty index, or nil if the code is empty or spans more
+// than maxIndexedCode bytes.
 func NewBranchIndex(code []elffile.Span) *BranchIndex {
-	if len(code) == 0 {
+	hull := hullOf(code)
+	if len(code) == 0 || hull.End-hull.Start > maxIndexedCode {
 		return nil
 	}
-	t := &BranchIndex{base: code[0].Start}
-	end := code[0].End
-	for _, r := range code {
-		t.base, end = min(t.base, r.Start), max(end, r.End)
-	}
-	if end-t.base > maxIndexedCode {
-		return nil
-	}
-	return t
+	return &BranchIndex{base: hull.Start}
 }
 
-// add takes up a call or jump. One that leads out of the code is none.
+// hullOf returns the smallest range around the code.
+func hullOf(code []elffile.Span) elffile.Span {
+	hull := elffile.Span{Start: ^uint64(0)}
+	for _, r := range code {
+		hull.Start, hull.End = min(hull.Start, r.Start), max(hull.End, r.End)
+	}
+	return hull
+}
+
+// add records a call or jump, except one that leaves the code.
 func (t *BranchIndex) add(pc, target uint64, call bool) {
 	if t.count >= maxBranches || target-t.base >= maxIndexedCode {
 		return
@@ -57,10 +58,10 @@ func (t *BranchIndex) add(pc, target uint64, call bool) {
 	*last = append(*last, e)
 }
 
-// whole says that nothing was left out.
-func (t *BranchIndex) whole() bool { return t != nil && t.count < maxBranches }
+// complete reports whether the index holds all branches.
+func (t *BranchIndex) complete() bool { return t != nil && t.count < maxBranches }
 
-// replay answers a query for calls and jumps as a pass over the code would.
+// replay runs a query for calls and jumps on the index instead of the code.
 func (t *BranchIndex) replay(q *Query) Findings {
 	out := Findings{starts: make([]uint64, len(q.Points))}
 	for _, block := range t.blocks {

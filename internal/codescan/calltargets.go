@@ -7,30 +7,25 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// CallTargets is the set of call targets within the code, a bit each. It stands
-// in for tables of functions where a file has none.
+// CallTargets is a bit set of the call targets in the code. In files without function
+// tables, the call targets stand for the starts of functions.
 type CallTargets struct {
-	base, size uint64 // of the addresses
-	shift      uint   // bytes per bit, as a power of two
+	base, size uint64
+	shift      uint // log2 of the bytes per bit
 	words      []uint64
 }
 
-// maxCallTargets is the most bytes that the set may take.
+// maxCallTargets is the maximum size of the set in bytes.
 const maxCallTargets = 16 << 20
 
-// NewCallTargets returns an empty set for the code's ranges, nil when it would
-// be too large.
+// NewCallTargets returns an empty set, or nil if the code is empty or the set would
+// exceed maxCallTargets.
 func NewCallTargets(m *isa.Machine, code []elffile.Span) *CallTargets {
 	if len(code) == 0 {
 		return nil
 	}
-	c := &CallTargets{base: code[0].Start}
-	end := code[0].End
-	for _, r := range code {
-		c.base, end = min(c.base, r.Start), max(end, r.End)
-	}
-	c.size = end - c.base
-	c.shift = uint(bits.TrailingZeros(uint(m.Alignment)))
+	hull := hullOf(code)
+	c := &CallTargets{base: hull.Start, size: hull.End - hull.Start, shift: uint(bits.TrailingZeros(uint(m.Alignment)))}
 	n := c.size>>c.shift/64 + 1
 	if n > maxCallTargets/8 {
 		return nil
@@ -47,7 +42,7 @@ func (c *CallTargets) set(target uint64) {
 	c.words[i/64] |= 1 << (i % 64)
 }
 
-// last returns the highest call target not above pc, 0 if there is none.
+// last returns the highest call target at or below pc, or 0.
 func (c *CallTargets) last(pc uint64) uint64 {
 	if pc-c.base >= c.size {
 		return 0

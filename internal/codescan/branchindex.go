@@ -2,43 +2,46 @@ package codescan
 
 import "github.com/capvet/capvet/internal/elffile"
 
-// BranchIndex lists every call and jump of the code, so that a later search for
-// callers needs no pass of its own.
+// BranchIndex is a list of all direct calls and jumps in the code. It saves later
+// queries for callers a pass over the code.
 type BranchIndex struct {
 	base   uint64
 	blocks [][]branch
 	count  int
 }
 
-// branch is a call or jump, relative to the base of the index. target is shifted
-// left by one bit, which is set for a call.
+// branch is a call or jump. The addresses are relative to base; target is shifted
+// left by one, and its low bit is set for a call.
 type branch struct {
 	at, target uint32
 }
 
 const (
-	maxIndexedCode = 1 << 30 // span of the indexed code, in bytes
-	maxBranches    = 4 << 20 // entries, of 8 bytes
-	branchBlock    = 1 << 13 // entries of one allocation
+	maxIndexedCode = 1 << 30 // bytes of code
+	maxBranches    = 4 << 20
+	branchBlock    = 1 << 13 // branches per allocation
 )
 
-// NewBranchIndex returns an empty index, nil when the code spans more than 1 GiB.
+// NewBranchIndex returns an empty index, or nil if the code is empty or spans more
+// than maxIndexedCode bytes.
 func NewBranchIndex(code []elffile.Span) *BranchIndex {
-	if len(code) == 0 {
+	hull := hullOf(code)
+	if len(code) == 0 || hull.End-hull.Start > maxIndexedCode {
 		return nil
 	}
-	t := &BranchIndex{base: code[0].Start}
-	end := code[0].End
-	for _, r := range code {
-		t.base, end = min(t.base, r.Start), max(end, r.End)
-	}
-	if end-t.base > maxIndexedCode {
-		return nil
-	}
-	return t
+	return &BranchIndex{base: hull.Start}
 }
 
-// add records a call or jump, unless its target lies outside of the code.
+// hullOf returns the smallest range around the code.
+func hullOf(code []elffile.Span) elffile.Span {
+	hull := elffile.Span{Start: ^uint64(0)}
+	for _, r := range code {
+		hull.Start, hull.End = min(hull.Start, r.Start), max(hull.End, r.End)
+	}
+	return hull
+}
+
+// add records a call or jump, except one that leaves the code.
 func (t *BranchIndex) add(pc, target uint64, call bool) {
 	if t.count >= maxBranches || target-t.base >= maxIndexedCode {
 		return
@@ -55,10 +58,10 @@ func (t *BranchIndex) add(pc, target uint64, call bool) {
 	*last = append(*last, e)
 }
 
-// whole reports whether the index is complete.
-func (t *BranchIndex) whole() bool { return t != nil && t.count < maxBranches }
+// complete reports whether the index holds all branches.
+func (t *BranchIndex) complete() bool { return t != nil && t.count < maxBranches }
 
-// replay answers a query for calls and jumps as a pass over the code would.
+// replay runs a query for calls and jumps on the index instead of the code.
 func (t *BranchIndex) replay(q *Query) Findings {
 	out := Findings{starts: make([]uint64, len(q.Points))}
 	for _, block := range t.blocks {

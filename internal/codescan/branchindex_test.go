@@ -12,9 +12,8 @@ import (
 	"github.com/capvet/capvet/internal/elftest"
 )
 
-// TestTransfers: the list of calls and jumps answers as another pass over the
-// code does.
-func TestTransfers(t *testing.T) {
+// TestBranchIndex requires the same findings from the index as from a second pass.
+func TestBranchIndex(t *testing.T) {
 	for name, data := range elftest.Fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			f, err := elffile.Open(bytes.NewReader(data), int64(len(data)), elffile.Limits{}, func(string) bool { return true })
@@ -28,22 +27,22 @@ func TestTransfers(t *testing.T) {
 			if first.Branches.count == 0 {
 				t.Fatal("no calls or jumps")
 			}
-			ask := p.NewQuery()
+			q := p.NewQuery()
 			for _, e := range first.Branches.blocks[0] {
 				if e.target&1 == 1 {
-					ask.Want(first.Branches.base + uint64(e.target>>1))
+					q.Want(first.Branches.base + uint64(e.target>>1))
 				}
 			}
-			ask.Fragments = f.Code[:1]
-			ask.Points = []uint64{f.Code[0].Start + 16, f.Code[len(f.Code)-1].End}
-			want, got := p.Scan(ask, f.Code), first.Branches.replay(ask)
-			p.finish(ask, &got)
-			byPlace := func(a, b Hit) int { return cmp.Or(cmp.Compare(a.PC, b.PC), cmp.Compare(a.Target, b.Target)) }
+			q.Fragments = f.Code[:1]
+			q.Points = []uint64{f.Code[0].Start + 16, f.Code[len(f.Code)-1].End}
+			want, got := p.Scan(q, f.Code), first.Branches.replay(q)
+			p.finish(q, &got)
+			byAddress := func(a, b Hit) int { return cmp.Or(cmp.Compare(a.PC, b.PC), cmp.Compare(a.Target, b.Target)) }
 			for _, hits := range [][]Hit{want.Calls, got.Calls, want.Jumps, got.Jumps} {
-				slices.SortFunc(hits, byPlace)
+				slices.SortFunc(hits, byAddress)
 			}
 			if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(Findings{}, Hit{})); diff != "" {
-				t.Errorf("the list answers otherwise (-pass +list):\n%s", diff)
+				t.Errorf("the index differs (-pass +index):\n%s", diff)
 			}
 		})
 	}

@@ -7,30 +7,25 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// CallTargets is the set of call targets in the code, one bit each. It replaces the
-// table of functions that a file lacks.
+// CallTargets is a bit set of the call targets in the code. In files without function
+// tables, the call targets stand for the starts of functions.
 type CallTargets struct {
-	base, size uint64 // of the addresses
-	// shift is the alignment of instructions, as a power of two.
-	shift uint // bytes per bit, as a power of two
-	words []uint64
+	base, size uint64
+	shift      uint // log2 of the bytes per bit
+	words      []uint64
 }
 
-// maxCallTargets is the size limit of the set, in bytes.
+// maxCallTargets is the maximum size of the set in bytes.
 const maxCallTargets = 16 << 20
 
-// NewCallTargets returns an empty set, nil when it would take more than 16 MiB.
+// NewCallTargets returns an empty set, or nil if the code is empty or the set would
+// exceed maxCallTargets.
 func NewCallTargets(m *isa.Machine, code []elffile.Span) *CallTargets {
 	if len(code) == 0 {
 		return nil
 	}
-	c := &CallTargets{base: code[0].Start}
-	end := code[0].End
-	for _, r := range code {
-		c.base, end = min(c.base, r.Start), max(end, r.End)
-	}
-	c.size = end - c.base
-	c.shift = uint(bits.TrailingZeros(uint(m.Alignment)))
+	hull := hullOf(code)
+	c := &CallTargets{base: hull.Start, size: hull.End - hull.Start, shift: uint(bits.TrailingZeros(uint(m.Alignment)))}
 	n := c.size>>c.shift/64 + 1
 	if n > maxCallTargets/8 {
 		return nil
@@ -47,7 +42,7 @@ func (c *CallTargets) set(target uint64) {
 	c.words[i/64] |= 1 << (i % 64)
 }
 
-// last returns the highest call target not above pc, 0 without one.
+// last returns the highest call target at or below pc, or 0.
 func (c *CallTargets) last(pc uint64) uint64 {
 	if pc-c.base >= c.size {
 		return 0

@@ -1,12 +1,13 @@
-// Package codescan searches the code of one file, from its first to its last byte,
-// without interpreting it: for kernel entries, for calls and jumps to given
-// addresses, for code that takes an address or loads a GOT slot, and for constants
-// that are header versions.
+// Package codescan searches all code of a file without interpreting it: for system
+// call instructions, calls and jumps, address computations, loads of GOT slots and
+// constants that are capability header versions.
 //
-// It recognises PLT entries, finds the bounds of functions that no table of the
-// file has, and filters out functions that need no interpretation.
+// It also decodes PLT entries, finds the bounds of functions without unwind
+// information, and filters functions before their interpretation.
 //
-// Its results are candidates: bytes that read as an instruction may be data or part
-// of another instruction. The code is not trusted; every pass costs at most
-// elffile.Limits.CodeBytes.
+// The results are candidates. The bytes of an instruction may be data or part of
+// another instruction.
+//
+// The code is untrusted. A pass reads at most elffile.Limits.CodeBytes; decoding
+// spends elffile.Limits.Work.
 package codescan

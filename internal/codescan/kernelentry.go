@@ -2,13 +2,17 @@ package codescan
 
 import "github.com/capvet/capvet/internal/elffile"
 
-// EntersKernel reports whether the code contains the bytes of an instruction that
-// enters the kernel.
+// entryOverlap is the overlap of chunks in bytes, the maximum length of a system call
+// instruction. It keeps the chunks aligned.
+const entryOverlap = 4
+
+// EntersKernel reports whether the code contains the bytes of a system call
+// instruction, at any alignment.
 func EntersKernel(f *elffile.File) bool {
 	found := false
 	for _, r := range f.Code {
-		off, room := f.InFile(r.Start)
-		for size := min(r.End-r.Start, room); size > 0 && !found; {
+		off, avail := f.InFile(r.Start)
+		for size := min(r.End-r.Start, avail); size > 0 && !found; {
 			n := min(size, elffile.MaxSearch)
 			f.Search(off, n, entryOverlap, func(_ uint64, b []byte) bool {
 				found = f.Machine.EntersKernel(b)
@@ -19,7 +23,3 @@ func EntersKernel(f *elffile.File) bool {
 	}
 	return found
 }
-
-// entryOverlap is the overlap of two chunks: the length of the longest kernel entry.
-// It keeps chunks aligned as instructions are.
-const entryOverlap = 4

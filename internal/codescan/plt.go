@@ -7,8 +7,11 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// PLTRanges splits the code into PLT entries and the rest. Without section headers
-// all code is rest.
+// maxPLTEntry is the maximum number of instructions in a PLT entry.
+const maxPLTEntry = 5
+
+// PLTRanges splits the code into the sections of PLT entries and the rest. Without
+// section headers, plt is empty.
 func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 	for _, r := range p.file.Code {
 		if slices.ContainsFunc(p.file.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
@@ -20,8 +23,8 @@ func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 	return plt, rest
 }
 
-// entryStarts returns the possible starts of the PLT entry whose jump or address
-// computation is at pc. A wrong start does no harm: nothing calls it.
+// entryStarts returns the possible starts of the PLT entry with the jump or address
+// computation at pc. A wrong start is harmless, because no call leads to it.
 func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	for _, s := range p.machine.PLT {
 		if s.Lead == "" || string(p.file.Bytes(pc-s.LeadSize, len(s.Lead))) == s.Lead {
@@ -31,30 +34,29 @@ func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	return starts
 }
 
-// LocalTarget returns the final destination of a call or jump: the function of this
-// file behind a PLT entry, else target itself.
+// LocalTarget returns the function of this file that a PLT entry at target jumps to. If
+// there is no such entry, it returns target.
 func (p *Program) LocalTarget(target uint64) uint64 {
 	slots := p.file.GOT().LocalPLT
 	if len(slots) == 0 || target == 0 {
 		return target
 	}
-	end, known := p.local[target]
+	function, known := p.local[target]
 	if !known {
-		end = target
+		function = target
 		if f, ok := slots[p.slotOf(target)]; ok {
-			end = f
+			function = f
 		}
-		p.local[target] = end
+		p.local[target] = function
 	}
-	return end
+	return function
 }
 
-// slotOf returns the GOT slot that the PLT entry at pc jumps through, 0 if there is
-// no entry.
+// slotOf decodes the PLT entry at pc. It returns the GOT slot, or 0 if the code is no
+// PLT entry.
 func (p *Program) slotOf(pc uint64) uint64 {
 	var in isa.Insn
-	known := map[isa.Reg]uint64{}  // addresses
-	loaded := map[isa.Reg]uint64{} // slots
+	addresses, slots := map[isa.Reg]uint64{}, map[isa.Reg]uint64{} // in registers
 	for range maxPLTEntry {
 		if !p.machine.Decode(p.file.Bytes(pc, p.machine.MaxLength), pc, &in) {
 			return 0
@@ -62,16 +64,16 @@ func (p *Program) slotOf(pc uint64) uint64 {
 		for _, o := range in.Ops() {
 			switch o.Code {
 			case isa.OpConst:
-				known[o.Dst] = uint64(o.Imm)
+				addresses[o.Dst] = uint64(o.Imm)
 			case isa.OpLoad:
-				loaded[o.Dst] = known[o.A] + uint64(o.Imm)
+				slots[o.Dst] = addresses[o.A] + uint64(o.Imm)
 			}
 		}
 		switch {
 		case in.Flow == isa.FlowJumpIndirect && in.CalleeMem && in.Mem.A == isa.RegZero && in.Mem.B == isa.RegNone:
 			return uint64(in.Mem.Imm)
 		case in.Flow == isa.FlowJumpIndirect:
-			return loaded[in.Callee]
+			return slots[in.Callee]
 		case in.Flow != isa.FlowNext:
 			return 0
 		}
@@ -80,11 +82,7 @@ func (p *Program) slotOf(pc uint64) uint64 {
 	return 0
 }
 
-// maxPLTEntry is the number of instructions of the longest PLT entry.
-const maxPLTEntry = 5
-
-// PLTEntriesOf returns the possible starts of the PLT entries of functions of this
-// file.
+// PLTEntriesOf returns the possible starts of the PLT entries of functions of this file.
 func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
 	q := p.NewQuery()
 	q.Slots = map[uint64]uint64{}

@@ -7,10 +7,10 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// Prefilter decodes a function without interpreting it and reports whether one of
-// the sites needs interpretation: may decides, given the registers that the same
-// basic block sets to constants. An indirect call or jump always does.
-func (p *Program) Prefilter(g Group, may func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
+// Prefilter reports whether the function of g needs interpretation: reachesSink returns
+// true for one of the sites, or a site is an indirect call or jump. constant returns
+// the value of a register that the site's basic block sets to a constant.
+func (p *Program) Prefilter(g Group, reachesSink func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
 	code := p.file.FunctionCode(g.Span)
 	var in isa.Insn
 	leaders := map[uint64]bool{}
@@ -20,36 +20,37 @@ func (p *Program) Prefilter(g Group, may func(in *isa.Insn, constant func(isa.Re
 		}
 		return true
 	})
-	last := map[isa.Reg]uint64{}
-	constant := func(r isa.Reg) (uint64, bool) { v, ok := last[r]; return v, ok }
-	open := false
+	constants := map[isa.Reg]uint64{}
+	constant := func(r isa.Reg) (uint64, bool) { v, ok := constants[r]; return v, ok }
+	reaches := false
 	p.Sweep(g.Span, code, &in, func(pc uint64) bool {
 		if leaders[pc] {
-			clear(last)
+			clear(constants)
 		}
 		if _, ok := slices.BinarySearch(g.Sites, pc); ok {
 			direct := in.Flow == isa.FlowSyscall || in.Flow == isa.FlowCall || in.Flow == isa.FlowJump || in.Flow == isa.FlowBranch
-			open = open || !direct || may(&in, constant)
+			reaches = reaches || !direct || reachesSink(&in, constant)
 		}
 		ops := in.Ops()
 		for i := range ops {
 			switch o := &ops[i]; o.Code {
 			case isa.OpStore, isa.OpStoreImm, isa.OpFill, isa.OpCopy:
 			case isa.OpConst:
-				last[o.Dst] = uint64(o.Imm) & (^uint64(0) >> (64 - 8*min(o.Width, 8)))
+				constants[o.Dst] = uint64(o.Imm) & (^uint64(0) >> (64 - 8*min(o.Width, 8)))
 			default:
-				delete(last, o.Dst)
+				delete(constants, o.Dst)
 			}
 		}
 		if in.Flow != isa.FlowNext {
-			clear(last)
+			clear(constants)
 		}
-		return !open
+		return !reaches
 	})
-	return open || p.file.Exhausted()
+	return reaches || p.file.Exhausted()
 }
 
-// Sweep decodes a function from start to end, until visit returns false.
+// Sweep decodes code, the code of s, in address order. It calls visit for each
+// instruction, decoded into in, until visit returns false. Invalid bytes are skipped.
 func (p *Program) Sweep(s elffile.Span, code []byte, in *isa.Insn, visit func(pc uint64) bool) {
 	for at := 0; at < len(code) && p.file.Spend(1); {
 		if !p.machine.Decode(code[at:], s.Start+uint64(at), in) {

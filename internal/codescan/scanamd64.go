@@ -9,54 +9,52 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// scannerAMD64 searches for the first bytes of the wanted instructions at any
-// offset, since instructions have no alignment; decoding the function later rejects
-// false matches. One search per byte value is several times as fast as a look at
-// each byte.
+// scannerAMD64 searches for opcode bytes at any address, one opcode after the other. This
+// is several times faster than a look at each byte. Bytes that do not start an
+// instruction are discarded later, when the function is decoded.
 type scannerAMD64 struct {
-	p *Program
-	// leads are the byte values to search for.
-	leads []byte
+	p       *Program
+	opcodes []byte
 }
 
 func newScannerAMD64(p *Program, q *Query) *scannerAMD64 {
 	s := &scannerAMD64{p: p}
 	if q.branches() {
-		s.leads = append(s.leads, 0xe8, 0xe9)
+		s.opcodes = append(s.opcodes, 0xe8, 0xe9)
 	}
 	if len(q.targets)+len(q.Fragments) > 0 || q.Entries {
-		s.leads = append(s.leads, 0x0f)
+		s.opcodes = append(s.opcodes, 0x0f)
 	}
 	if len(q.AddressTaken) > 0 {
-		s.leads = append(s.leads, 0x8d)
+		s.opcodes = append(s.opcodes, 0x8d)
 	}
 	if q.Imports || q.Slots != nil {
-		s.leads = append(s.leads, 0xff, 0x8b)
+		s.opcodes = append(s.opcodes, 0xff, 0x8b)
 	}
 	return s
 }
 
-// candidate checks bytes that begin with one of the leads.
+// candidate examines the bytes at an opcode.
 func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 	_ = b[scanPadding-8]
 	relative := func(k int) uint64 {
 		return at + uint64(k) + 4 + uint64(int64(int32(binary.LittleEndian.Uint32(b[k:]))))
 	}
 	switch second := b[1]; b[0] {
-	case 0xe8, 0xe9:
+	case 0xe8, 0xe9: // call, jmp
 		out.branch(q, at, relative(1), b[0] == 0xe8)
 	case 0x0f:
 		switch {
-		case second == 0x05 && q.Entries:
+		case second == 0x05 && q.Entries: // syscall
 			out.Entries = append(out.Entries, at)
-		case second&0xf0 == 0x80:
+		case second&0xf0 == 0x80: // jcc
 			out.branch(q, at, relative(2), false)
 		}
-	case 0x8d:
+	case 0x8d: // lea
 		if second&0xc7 == 0x05 {
 			out.addressTaken(q, at, relative(2))
 		}
-	case 0xff, 0x8b:
+	case 0xff, 0x8b: // call *slot(%rip), jmp *slot(%rip), mov slot(%rip), %reg
 		if b[0] == 0xff && second != 0x15 && second != 0x25 || b[0] == 0x8b && second&0xc7 != 0x05 {
 			return
 		}
@@ -68,6 +66,7 @@ func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 		if !q.Imports || s.p.file.GOT().Imports[slot] == "" {
 			return
 		}
+		// A PLT entry jumps through the slot. A retpoline PLT entry loads it into r11.
 		if (b[0] == 0xff && second == 0x25 || b[0] == 0x8b && second == 0x1d) && s.pltEntry(out, at, slot) {
 			return
 		}
@@ -75,26 +74,28 @@ func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 	}
 }
 
-// pltEntry records the PLT entry around the jump or load at at, and reports whether
-// there is one. A retpoline entry loads its slot.
-func (s *scannerAMD64) pltEntry(out *Findings, at, slot uint64) bool {
-	in := slices.ContainsFunc(s.p.file.PLT, func(r elffile.Span) bool { return r.Holds(at) })
+// pltEntry records the possible starts of the PLT entry with the jump or load at pc. It
+// reports whether the instruction belongs to a PLT entry.
+func (s *scannerAMD64) pltEntry(out *Findings, pc, slot uint64) bool {
+	in := slices.ContainsFunc(s.p.file.PLT, func(r elffile.Span) bool { return r.Holds(pc) })
 	if !in && s.p.file.HasSections() {
 		return false
 	}
-	// Without sections, the alignment of a jump and the kind of slot of a load tell.
-	b := s.p.file.Bytes(at, 1)
+	// Without section headers: a PLT entry's jump is aligned, and the slot of its load
+	// is bound lazily.
+	b := s.p.file.Bytes(pc, 1)
 	load := len(b) == 1 && b[0] == 0x8b
-	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && at%8 > 5) {
+	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && pc%8 > 5) {
 		return false
 	}
-	for _, pc := range s.p.entryStarts(at) {
-		out.PLT = append(out.PLT, Hit{PC: pc, Target: slot})
+	for _, start := range s.p.entryStarts(pc) {
+		out.PLT = append(out.PLT, Hit{PC: start, Target: slot})
 	}
 	return true
 }
 
-// finish looks for the two-byte jumps around each target, which chunk leaves out.
+// finish searches for two-byte jumps near each target: their opcodes are too frequent
+// for chunk.
 func (s *scannerAMD64) finish(q *Query, out *Findings) {
 	for t := range q.targets {
 		first := t - min(t, 130)
@@ -109,9 +110,9 @@ func (s *scannerAMD64) finish(q *Query, out *Findings) {
 }
 
 func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64) {
-	for _, lead := range s.leads {
+	for _, opcode := range s.opcodes {
 		for i := 0; i < n; i++ {
-			k := bytes.IndexByte(b[i:n], lead)
+			k := bytes.IndexByte(b[i:n], opcode)
 			if k < 0 {
 				break
 			}
@@ -120,7 +121,7 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 		}
 	}
 	if s.p.file.FixedAddress() {
-		// Without relocation, an instruction may hold the address itself.
+		// Instructions may contain absolute addresses as immediates.
 		for target := range q.AddressTaken {
 			s.each(b, n, uint32(target), func(i int) { out.addressTaken(q, pc+uint64(i), target) })
 		}
@@ -133,7 +134,8 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 	}
 }
 
-// each calls found for every offset below n at which the four bytes of v begin.
+// each calls found with the index of each little-endian v that starts in the first n
+// bytes of b.
 func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
 	var want [4]byte
 	binary.LittleEndian.PutUint32(want[:], v)

@@ -8,33 +8,13 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// scannerARM64 tracks, across chunks, the page addresses and halves of constants
-// that registers hold.
-type scannerARM64 struct {
-	p *Program
-	// classes maps the top byte of an instruction to its class, 0 for one that the
-	// query does not need.
-	classes [256]uint8
-	pages   [32]struct {
-		pc, page uint64
-	}
-	last struct {
-		pc, page, slot uint64 // of the load, of the page's computation
-		reg            uint32
-		listed         bool // in Findings.Slots
-	}
-	// halves are the 16-bit moves into each register.
-	halves [32]struct {
-		pc    uint64
-		value uint32
-	}
-}
+// Distances in bytes.
+const (
+	maxHalves = 64       // between the moves of one constant
+	maxHoist  = 32 << 10 // from the computation of a page to its use
+)
 
-// maxHalves is the largest distance, in bytes, between the two moves of one
-// constant.
-const maxHalves = 64
-
-// Classes of instructions.
+// Classes of instructions by their top byte. 0 means irrelevant for the query.
 const (
 	classCall = 1 + iota
 	classJump
@@ -43,14 +23,33 @@ const (
 	classAdrp
 	classLoad
 	classSvc
-	classMovk
+	classMov
 	classBr
 	classAdd
 	classLiteral
 )
 
-// newScannerARM64 returns a scanner that classifies only the instructions that the
-// query needs, since classification takes most of its time.
+// scannerARM64 classifies all instructions. Its state lasts from chunk to chunk.
+type scannerARM64 struct {
+	p       *Program
+	classes [256]uint8
+	// pages are the results of the last adrp or adr to each register.
+	pages [32]struct{ pc, page uint64 }
+	// load is the last load of an imported function's slot.
+	load struct {
+		pc, pagePC, slot uint64
+		reg              uint32
+		listed           bool // in Findings.Slots
+	}
+	// halves are the constants that movz and movk build in each register.
+	halves [32]struct {
+		pc    uint64
+		value uint32
+	}
+}
+
+// newScannerARM64 sets only the classes that the query needs, because classification
+// takes most of the time.
 func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {
@@ -77,36 +76,22 @@ func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	}
 	if q.Entries {
 		class(classSvc, 0xd4)
-		class(classMovk, 0x72, 0xf2, 0x52, 0xd2)
+		class(classMov, 0x72, 0xf2, 0x52, 0xd2)
 	}
 	return s
 }
 
-// pltEntry records the PLT entry that ends in the jump at at through the last slot
-// that was loaded.
-func (s *scannerARM64) pltEntry(out *Findings, at uint64) {
-	if s.last.slot == 0 || at-s.last.page > maxPLTEntry*4 {
-		return
-	}
-	if s.last.listed {
-		out.Slots = out.Slots[:len(out.Slots)-1]
-	}
-	for _, pc := range s.p.entryStarts(s.last.page) {
-		out.PLT = append(out.PLT, Hit{PC: pc, Target: s.last.slot})
-	}
-}
-
-// versionHalf reports whether imm is one half of a header version.
-func versionHalf(imm uint32) bool {
-	switch imm {
-	case report.HeaderV1 & 0xffff, report.HeaderV2 & 0xffff, report.HeaderV3 & 0xffff,
-		report.HeaderV1 >> 16, report.HeaderV2 >> 16, report.HeaderV3 >> 16:
-		return true
+// isVersionHalf reports whether imm is the low or high half of a header version.
+func isVersionHalf(imm uint32) bool {
+	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
+		if imm == version&0xffff || imm == version>>16 {
+			return true
+		}
 	}
 	return false
 }
 
-// keeps reports whether no instruction from start to end writes r.
+// keeps reports whether the code from start to end preserves r.
 func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 	if end-start > maxHoist || !s.p.file.Spend(int(end-start)/4) {
 		return false
@@ -129,12 +114,7 @@ func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 	return true
 }
 
-// finish adds nothing: chunk sees every instruction.
 func (s *scannerARM64) finish(*Query, *Findings) {}
-
-// maxHoist is the largest distance, in bytes, between the computation of a slot's
-// page and the load of the slot.
-const maxHoist = 32 << 10
 
 func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64) {
 	n &^= 3
@@ -171,10 +151,10 @@ func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 				}
 			} else if _, ok := s.p.file.GOT().Imports[slot]; ok && q.Imports {
-				s.last.pc, s.last.page, s.last.slot, s.last.reg, s.last.listed = at, p.pc, slot, w&31, false
+				s.load.pc, s.load.pagePC, s.load.slot, s.load.reg, s.load.listed = at, p.pc, slot, w&31, false
 				if s.p.file.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
-					s.last.listed = true
+					s.load.listed = true
 				}
 			}
 		case classAdd:
@@ -187,16 +167,22 @@ func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 				out.addressTaken(q, at, v)
 			}
 		case classBr:
-			if q.Imports && w&0xfffffc1f == 0xd61f0000 && w>>5&31 == s.last.reg && at-s.last.pc <= 8 {
-				s.pltEntry(out, at)
+			l := &s.load
+			if q.Imports && w&0xfffffc1f == 0xd61f0000 && l.slot != 0 && at-l.pc <= 8 && w>>5&31 == l.reg && at-l.pagePC <= maxPLTEntry*4 {
+				if l.listed {
+					out.Slots = out.Slots[:len(out.Slots)-1]
+				}
+				for _, pc := range s.p.entryStarts(l.pagePC) {
+					out.PLT = append(out.PLT, Hit{PC: pc, Target: l.slot})
+				}
 			}
 		case classSvc:
 			if w&0xffe0001f == 0xd4000001 {
 				out.Entries = append(out.Entries, at)
 			}
-		case classMovk:
-			// The two halves of a header version, in either order.
-			if hw := w >> 21 & 3; versionHalf(w>>5&0xffff) && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
+		case classMov:
+			// movz and movk of the two halves of a header version, in either order.
+			if hw := w >> 21 & 3; isVersionHalf(w>>5&0xffff) && w>>29&3 >= 2 && hw < 2 && w>>23&1 == 1 {
 				h := &s.halves[w&31]
 				if w>>29&3 == 2 {
 					h.value = 0

@@ -64,8 +64,8 @@ func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []
 	}
 }
 
-// HasData reports whether the loaded data contain one of the byte strings.
-func (f *File) HasData(any ...[]byte) bool {
+// hasData reports whether the loaded data contain one of the byte strings.
+func (f *File) hasData(any ...[]byte) bool {
 	longest := 0
 	for _, s := range any {
 		longest = max(longest, len(s))

@@ -24,9 +24,7 @@ const (
 	peUData8, peSData8 = 0x04, 0x0c
 	pePCRel, peDataRel = 0x10, 0x30
 	peApplication      = 0x70 // mask of the base
-)
 
-const (
 	maxUnwindEntries = 1 << 18
 	maxUnwindBytes   = 16 << 20
 )

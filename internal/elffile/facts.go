@@ -103,10 +103,10 @@ func (f *File) libc() report.Libc {
 	}
 	// A statically linked libc leaves its messages in the data: glibc its version,
 	// tunables and a start-up error, musl its strerror texts.
-	if f.HasData([]byte("GNU C Library"), []byte("glibc.malloc."), []byte("FATAL: kernel too old")) {
+	if f.hasData([]byte("GNU C Library"), []byte("glibc.malloc."), []byte("FATAL: kernel too old")) {
 		return report.LibcGlibc
 	}
-	if f.HasData([]byte("No error information\x00")) {
+	if f.hasData([]byte("No error information\x00")) {
 		return report.LibcMusl
 	}
 	if f.isGo {

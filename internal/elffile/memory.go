@@ -128,9 +128,7 @@ func (m *memory) word(addr uint64, width int) (uint64, bool) {
 	return 0, false
 }
 
-func (m *memory) cString(addr uint64) string {
-	return cString(m.bytes(addr, maxName))
-}
+func (m *memory) cString(addr uint64) string { return cString(m.bytes(addr, maxName)) }
 
 // pointerSize is in bytes.
 func (m *memory) pointerSize() int { return m.h.bits / 8 }

@@ -17,15 +17,14 @@ type pclntab struct {
 	functab, funcdata, funcnametab uint64
 }
 
-// Magic numbers by Go version.
 const (
 	go12Magic  = 0xfffffffb
 	go116Magic = 0xfffffffa
 	go118Magic = 0xfffffff0
 	go120Magic = 0xfffffff1
-)
 
-const maxGoFunctions = 4 << 20
+	maxGoFunctions = 4 << 20
+)
 
 // Sections of the table, of an executable and of a PIE.
 var pclntabSections = [...]string{".gopclntab", ".data.rel.ro.gopclntab"}

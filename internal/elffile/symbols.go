@@ -166,9 +166,7 @@ func (t symbolTable) nameBytes(m *memory, s symbol, n int) []byte {
 	return buf
 }
 
-func (t symbolTable) name(m *memory, s symbol) string {
-	return cString(t.nameBytes(m, s, maxName))
-}
+func (t symbolTable) name(m *memory, s symbol) string { return cString(t.nameBytes(m, s, maxName)) }
 
 // tables returns the symbol tables. The loader's own table comes first.
 func (f *File) tables() []symbolTable { return []symbolTable{f.dyn.symbols, f.symtab} }

@@ -140,7 +140,7 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	case 0x68, 0x6a: // push
 		in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: -8})
 		in.op(Operation{Code: OpStoreImm, Width: 8, A: rsp, B: RegNone, Imm: x.imm})
-	case 0x69, 0x6b: // imul
+	case 0x69, 0x6b, 0x8a: // imul, mov of a byte
 		in.kill(x.reg())
 	case 0x80:
 		if x.ext() != 7 { // cmp
@@ -156,8 +156,6 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 		x.store(in, x.reg(), 1)
 	case 0x89:
 		x.store(in, x.reg(), width)
-	case 0x8a:
-		in.kill(x.reg())
 	case 0x8b:
 		if width == 2 {
 			in.kill(x.reg())

@@ -99,11 +99,8 @@ const (
 	rbp
 	rsi
 	rdi
-	r11 Reg = 11
-	r12 Reg = 12
-	r13 Reg = 13
-	r14 Reg = 14
-	r15 Reg = 15
+
+	r11, r12, r13, r14, r15 Reg = 11, 12, 13, 14, 15
 )
 
 const amd64MaxLength = 15

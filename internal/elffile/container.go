@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/capvet/capvet/internal/isa"
 )
 
 // Errors that Open returns, wrapped with what was met.
@@ -50,7 +52,8 @@ type container struct {
 	order    binary.ByteOrder
 	bits     int
 	kind     elf.Type
-	machine  string // GOARCH
+	goarch   string
+	machine  *isa.Machine // nil when its code is not read
 	entry    uint64
 	segments []Segment
 	sections []section // empty when there are none that can be trusted
@@ -100,7 +103,7 @@ func readContainer(r io.ReaderAt, size int64) (*container, error) {
 	if c.kind != elf.ET_EXEC && c.kind != elf.ET_DYN {
 		return nil, fmt.Errorf("%w: ELF type %d", ErrNotExecutable, c.kind)
 	}
-	c.machine = goarch(elf.Machine(c.order.Uint16(head[18:])), c.bits, c.order)
+	c.goarch, c.machine = goarch(elf.Machine(c.order.Uint16(head[18:])), c.bits, c.order)
 	var phoff, shoff uint64
 	var phsize, phnum, shsize, shnum, shstr uint16
 	if c.bits == 64 {

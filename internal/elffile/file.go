@@ -70,7 +70,7 @@ func Open(r io.ReaderAt, size int64, limits Limits, wanted func(name string) boo
 	if err != nil {
 		return nil, err
 	}
-	f := &File{c: c, mem: newMemory(c), Limits: limits, Machine: isa.For(c.machine), work: limits.Work}
+	f := &File{c: c, mem: newMemory(c), Limits: limits, Machine: c.machine, work: limits.Work}
 	f.dyn = readDynamic(f, wanted)
 	var unstripped bool
 	f.symtab, unstripped = staticSymbols(c, limits)
@@ -85,7 +85,7 @@ func (f *File) Facts() Facts { return f.facts }
 
 func (f *File) readFacts(stripped bool) {
 	x := &f.facts
-	x.Machine, x.Stripped, x.Needed = f.c.machine, stripped, f.dyn.needed
+	x.Machine, x.Stripped, x.Needed = f.c.goarch, stripped, f.dyn.needed
 	x.Linkage = report.LinkageStatic
 	for _, s := range f.c.segments {
 		switch s.kind {

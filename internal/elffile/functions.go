@@ -8,6 +8,7 @@ type Functions struct {
 	goTable *goTable
 }
 
+// NewFunctions reads the tables of functions of f.
 func NewFunctions(f *File) *Functions {
 	return &Functions{f: f, unwind: newUnwind(f), goTable: newGoTable(f)}
 }

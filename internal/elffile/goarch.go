@@ -7,14 +7,20 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// goarch returns the GOARCH name of an ELF machine, "unknown" without one.
-func goarch(machine elf.Machine, bits int, order binary.ByteOrder) string {
+// goarch returns the GOARCH name of an ELF machine, "unknown" without one, and its
+// record, nil when its code is not read.
+func goarch(machine elf.Machine, bits int, order binary.ByteOrder) (string, *isa.Machine) {
 	little := order == binary.LittleEndian
 	for _, m := range isa.Machines() {
 		if m.ELF == machine && bits == 64 && little {
-			return m.Name
+			return m.Name, m
 		}
 	}
+	return otherGOARCH(machine, bits, little), nil
+}
+
+// otherGOARCH names the machines whose code is not read.
+func otherGOARCH(machine elf.Machine, bits int, little bool) string {
 	switch {
 	case machine == elf.EM_386 && bits == 32:
 		return "386"

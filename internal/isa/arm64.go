@@ -48,6 +48,7 @@ func arm64ZR(n uint32) Reg {
 
 func arm64Width(w uint32) uint8 { return 4 + uint8(w>>31)*4 }
 
+// SignExtend returns the low n bits of v as a signed number.
 func SignExtend(v uint64, n uint) int64 { return int64(v<<(64-n)) >> (64 - n) }
 
 func arm64Immediate(w uint32, pc uint64, in *Insn) {

@@ -8,13 +8,17 @@ package isa
 // Reg numbers a register: general ones 0..31, then halves of vector ones.
 type Reg uint8
 
+// Registers beside the general ones.
 const (
-	regVector Reg = 32 // low half of vector register n is regVector+2n, high +1
-	NumRegs       = 96
-	RegNone   Reg = 255
-	// On arm64, SP is 31 and the zero register reads as regZero.
+	regVector Reg = 32 // the low half of vector register n is regVector+2n, the high half +1
+	// NumRegs is the number of registers that hold a value.
+	NumRegs = 96
+	// RegNone is no register.
+	RegNone Reg = 255
+	// RegZero reads as zero. The number 31 of arm64 is SP where it does not mean
+	// this register.
 	RegZero Reg = 254
-	// RegThread is the pointer to the thread's own data.
+	// RegThread is the thread pointer.
 	RegThread Reg = 253
 )
 
@@ -24,6 +28,7 @@ func vectorHigh(n uint32) Reg { return regVector + Reg(2*n) + 1 }
 // Opcode is what an operation does.
 type Opcode uint8
 
+// Operations.
 const (
 	OpKill     Opcode = iota // dst is unknown
 	OpMov                    // dst = a
@@ -65,6 +70,7 @@ type Operation struct {
 // Flow is what an instruction does to the flow of control.
 type Flow uint8
 
+// Kinds of flow.
 const (
 	FlowNext         Flow = iota
 	FlowJump              // to target

@@ -9,6 +9,7 @@ import (
 // Kind is the kind of an abstract value.
 type Kind uint8
 
+// Kinds of values.
 const (
 	KindTop    Kind = iota // unknown
 	KindConst              // the number Off
@@ -41,6 +42,7 @@ func (v Value) IsZero() bool { return v.Kind == KindConst && v.Off == 0 }
 // SymbolKind is the kind of an unknown value with a known origin.
 type SymbolKind uint8
 
+// Kinds of symbols.
 const (
 	SymbolRegister SymbolKind = iota // a register at the function's entry
 	SymbolLoad                       // memory that the function has not written

@@ -75,40 +75,15 @@ func (x *amd64Insn) vector(in *Insn) {
 	lo, hi := vectorLow(uint32(x.reg())), vectorHigh(uint32(x.reg()))
 	rlo, rhi := vectorLow(uint32(x.rm())), vectorHigh(uint32(x.rm()))
 	plain := !x.rep && !x.repn
-	full := func(load bool) {
-		code := OpStore
-		if load {
-			code = OpLoad
-		}
-		switch {
-		case x.isMem():
-			o := x.mem(code, 8, lo)
-			in.op(o)
-			o.Dst, o.Imm = hi, o.Imm+8
-			in.op(o)
-			if x.vexL && !load { // a 32-byte store: the upper half is not followed
-				o.Dst, o.Imm = RegNone, o.Imm+8
-				in.op(o)
-				o.Imm += 8
-				in.op(o)
-			}
-		case load:
-			in.op(Operation{Code: OpMov, Width: 8, Dst: lo, A: rlo})
-			in.op(Operation{Code: OpMov, Width: 8, Dst: hi, A: rhi})
-		default:
-			in.op(Operation{Code: OpMov, Width: 8, Dst: rlo, A: lo})
-			in.op(Operation{Code: OpMov, Width: 8, Dst: rhi, A: hi})
-		}
-	}
 	low := func(width uint8) {
 		in.op(x.mem(OpLoad, width, lo))
 		in.op(Operation{Code: OpConst, Width: 8, Dst: hi})
 	}
 	switch b := x.op; {
 	case (b == 0x10 || b == 0x28) && plain, b == 0x6f && (x.opsize || x.rep):
-		full(true)
+		x.wholeVector(in, true)
 	case (b == 0x11 || b == 0x29 || b == 0x2b) && plain, b == 0x7f && (x.opsize || x.rep), b == 0xe7 && x.opsize:
-		full(false)
+		x.wholeVector(in, false)
 	case b == 0x10 && x.isMem(): // movss, movsd
 		low(4 + 4*uint8(btoi(x.repn)))
 	case b == 0x11 && x.isMem():
@@ -157,12 +132,11 @@ func (x *amd64Insn) vector(in *Insn) {
 		x.otherSource(in, lo)
 		in.op(Operation{Code: OpMov, Width: 8, Dst: hi, A: rlo})
 	case b == 0x62 && x.opsize && !x.isMem(): // punpckldq: only the low half is kept
+		first := lo
 		if x.vex {
-			in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: vectorLow(uint32(x.vvvv)), B: rlo})
-			in.kill(hi)
-			return
+			first = vectorLow(uint32(x.vvvv))
 		}
-		in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: lo, B: rlo})
+		in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: first, B: rlo})
 		in.kill(hi)
 	case b == 0x70 && x.opsize && !x.isMem() && x.imm == 0: // broadcast of the low word
 		in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: rlo, B: rlo})
@@ -173,6 +147,29 @@ func (x *amd64Insn) vector(in *Insn) {
 	default:
 		in.kill(lo)
 		in.kill(hi)
+	}
+}
+
+// wholeVector is a move of a whole vector register: a load, or a store.
+func (x *amd64Insn) wholeVector(in *Insn, load bool) {
+	dst, src, code := uint32(x.rm()), uint32(x.reg()), OpStore
+	if load {
+		dst, src, code = src, dst, OpLoad
+	}
+	if !x.isMem() {
+		in.op(Operation{Code: OpMov, Width: 8, Dst: vectorLow(dst), A: vectorLow(src)})
+		in.op(Operation{Code: OpMov, Width: 8, Dst: vectorHigh(dst), A: vectorHigh(src)})
+		return
+	}
+	o := x.mem(code, 8, vectorLow(uint32(x.reg())))
+	in.op(o)
+	o.Dst, o.Imm = vectorHigh(uint32(x.reg())), o.Imm+8
+	in.op(o)
+	if x.vexL && !load { // the upper half of a 32-byte store becomes unknown
+		o.Dst, o.Imm = RegNone, o.Imm+8
+		in.op(o)
+		o.Imm += 8
+		in.op(o)
 	}
 }
 

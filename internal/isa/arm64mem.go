@@ -225,25 +225,7 @@ func arm64Vector(w uint32, in *Insn) {
 		}
 		return
 	case w&0xffe0fc00 == 0x4e001c00: // ins from a general register
-		imm := w >> 16 & 31
-		half := lo
-		switch {
-		case imm&15 == 8:
-			if imm>>4 == 1 {
-				half = hi
-			}
-			in.op(Operation{Code: OpMov, Width: 8, Dst: half, A: arm64ZR(rn)})
-			return
-		case imm&7 == 4:
-			if imm>>4 == 1 {
-				half = hi
-			}
-			if imm>>3&1 == 1 {
-				in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: arm64ZR(rn)})
-				return
-			}
-		}
-		in.kill(half)
+		arm64Insert(w, in)
 		return
 	case w&0xbfe0fc00 == 0x0e003c00: // umov to a general register
 		imm := w >> 16 & 31
@@ -268,6 +250,28 @@ func arm64Vector(w uint32, in *Insn) {
 	}
 	in.kill(lo)
 	in.kill(hi)
+}
+
+// arm64Insert decodes ins from a general register.
+func arm64Insert(w uint32, in *Insn) {
+	rn, imm, half := w>>5&31, w>>16&31, vectorLow(w&31)
+	switch {
+	case imm&15 == 8:
+		if imm>>4 == 1 {
+			half = vectorHigh(w & 31)
+		}
+		in.op(Operation{Code: OpMov, Width: 8, Dst: half, A: arm64ZR(rn)})
+		return
+	case imm&7 == 4:
+		if imm>>4 == 1 {
+			half = vectorHigh(w & 31)
+		}
+		if imm>>3&1 == 1 {
+			in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: arm64ZR(rn)})
+			return
+		}
+	}
+	in.kill(half)
 }
 
 // arm64VectorImmediate decodes movi and mvni (AdvSIMDExpandImm).

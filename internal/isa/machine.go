@@ -169,7 +169,8 @@ func arm64Machine() *Machine {
 		Relocations: Relocations{
 			Absolute: uint32(elf.R_AARCH64_ABS64), GlobDat: uint32(elf.R_AARCH64_GLOB_DAT), JumpSlot: uint32(elf.R_AARCH64_JUMP_SLOT),
 			Relative: uint32(elf.R_AARCH64_RELATIVE), IRelative: uint32(elf.R_AARCH64_IRELATIVE),
-			TLSModuleOffset: uint32(elf.R_AARCH64_TLS_DTPREL64), TLSOffset: uint32(elf.R_AARCH64_TLS_TPREL64), TLSDesc: uint32(elf.R_AARCH64_TLSDESC),
+			TLSModuleOffset: uint32(elf.R_AARCH64_TLS_DTPREL64), TLSOffset: uint32(elf.R_AARCH64_TLS_TPREL64),
+			TLSDesc: uint32(elf.R_AARCH64_TLSDESC),
 		},
 		TLS: TLSLayout{Variant: 1, Header: 16},
 	}

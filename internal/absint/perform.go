@@ -68,16 +68,7 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 			return low(uint64(v.Off))
 		}))
 	case isa.OpConcat:
-		lo, hi := Truncate(a.get(s, o.A), 4), Truncate(a.get(s, o.B), 4)
-		if lo.Kind == KindConst && hi.Kind != KindConst {
-			a.set(s, o.Dst, low(uint64(lo.Off)))
-			return
-		}
-		if lo.Kind == KindConst && hi.Kind == KindConst {
-			a.set(s, o.Dst, Const(uint64(uint32(lo.Off))|uint64(hi.Off)<<32))
-			return
-		}
-		a.set(s, o.Dst, top)
+		a.set(s, o.Dst, concat(Truncate(a.get(s, o.A), 4), Truncate(a.get(s, o.B), 4)))
 	case isa.OpSelect:
 		b := n.each(a.get(s, o.B), func(v Value) Value {
 			switch o.Imm {
@@ -93,11 +84,8 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 		v := n.Join(a.get(s, o.A), b)
 		a.set(s, o.Dst, n.each(v, func(v Value) Value { return Truncate(v, o.Width) }))
 	case isa.OpFlag:
-		other := uint64(1)
-		if o.Imm == 1 {
-			other = ^uint64(0)
-		}
-		a.set(s, o.Dst, n.Join(Const(0), Truncate(Const(other), o.Width)))
+		other := Const(uint64(1 - 2*o.Imm)) // 1 or -1
+		a.set(s, o.Dst, n.Join(Const(0), Truncate(other, o.Width)))
 	case isa.OpExtend:
 		a.set(s, o.Dst, n.each(a.get(s, o.A), func(v Value) Value {
 			if v = Truncate(v, o.Width); v.Kind != KindConst {
@@ -154,4 +142,15 @@ func shift(o *isa.Operation, v Value) Value {
 		bits = uint64(isa.SignExtend(bits, uint(o.Width)*8) >> n)
 	}
 	return Truncate(Const(bits), o.Width)
+}
+
+// concat returns the value with lo as its low 32 bits and hi as its high ones.
+func concat(lo, hi Value) Value {
+	switch {
+	case lo.Kind == KindConst && hi.Kind == KindConst:
+		return Const(uint64(uint32(lo.Off)) | uint64(hi.Off)<<32)
+	case lo.Kind == KindConst:
+		return low(uint64(lo.Off))
+	}
+	return top
 }

@@ -96,10 +96,12 @@ func TestReadLayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/usr/sbin/haproxy=a", "/abs/haproxy=b", "/up/haproxy=c", "/twice/haproxy=old", "/twice/haproxy=new", "/gone/haproxy=x"}, visited); diff != "" {
+	if diff := cmp.Diff([]string{"/usr/sbin/haproxy=a", "/abs/haproxy=b", "/up/haproxy=c", "/twice/haproxy=old", "/twice/haproxy=new",
+		"/gone/haproxy=x"}, visited); diff != "" {
 		t.Errorf("visited (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true, "/gone/haproxy": true}, l.parts[0].wanted); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true,
+		"/gone/haproxy": true}, l.parts[0].wanted); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}
 	want := map[string]Entry{"/bin": {Symlink, "usr/bin"}, "/hard": {HardLink, "/usr/sbin/haproxy"}}
@@ -203,10 +205,10 @@ func TestWindow(t *testing.T) {
 		asked  int64
 		want   error
 	}{
-		{"fits", packed, 1 << 20, nil, 1 << 20, nil},
-		{"too large", packed, 1 << 19, nil, 1 << 19, ErrTooLarge},
-		{"refused", packed, 1 << 20, refused, 1 << 20, refused},
-		{"gzip needs none", packGzip(archive(t)), 1 << 20, refused, 0, nil},
+		{name: "fits", packed: packed, window: 1 << 20, asked: 1 << 20},
+		{name: "too large", packed: packed, window: 1 << 19, asked: 1 << 19, want: ErrTooLarge},
+		{name: "refused", packed: packed, window: 1 << 20, refuse: refused, asked: 1 << 20, want: refused},
+		{name: "gzip needs none", packed: packGzip(archive(t)), window: 1 << 20, refuse: refused},
 	} {
 		asked, held := int64(0), int64(0)
 		r, err := Unpack(bytes.NewReader(tt.packed), Limits{WindowBytes: tt.window}, func(n int64) (func(), error) {

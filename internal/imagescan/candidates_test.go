@@ -53,7 +53,8 @@ func TestFileOverItsLimit(t *testing.T) {
 func TestStarted(t *testing.T) {
 	s := newServer(t)
 	executable := func(content string) string { return elf.ELFMAG + content }
-	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb", executable("product"), "opt/bad", executable("broken")))
+	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb",
+		executable("product"), "opt/bad", executable("broken")))
 	merged := gzipped(archive("bin", "->usr/bin", "srv/", ""))
 	analyze := func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 		content, err := io.ReadAll(io.NewSectionReader(r, 0, size))

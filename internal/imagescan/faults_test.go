@@ -95,10 +95,15 @@ func TestFaults(t *testing.T) {
 	}{
 		{"none", ref, nil, nil, ""},
 		{"none, zstd", zstdRef, nil, nil, ""},
-		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }), nil, report.FailureMalformed},
+		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }),
+			nil, report.FailureMalformed},
 		{"blob swapped", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(packed) }), nil, report.FailureMalformed},
-		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(append(bytes.Clone(good), 0)) }), nil, report.FailureMalformed},
-		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil, report.FailureMalformed},
+		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = w.Write(append(bytes.Clone(good), 0))
+		}), nil, report.FailureMalformed},
+		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil,
+			report.FailureMalformed},
 		{"size other than the manifest's", wrongSize, nil, nil, report.FailureMalformed},
 		{"always reset in mid-layer", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
 			half(w, good)
@@ -169,9 +174,11 @@ func TestFaults(t *testing.T) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(http.StatusTooManyRequests)
 		}), nil, report.FailureRateLimited},
-		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil, report.FailureUnauthorized},
+		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil,
+			report.FailureUnauthorized},
 		{"registry not permitted", ref, nil, func(o *setup) { o.client.Access.Deny = []string{"127.0.0.1:*"} }, report.FailureBlocked},
-		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} }, report.FailureBlocked},
+		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} },
+			report.FailureBlocked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.CloseClientConnections()
@@ -264,7 +271,8 @@ func TestUnreadable(t *testing.T) {
 	}{
 		{"schema-1", raw{[]byte(`{"schemaVersion":1,"fsLayers":[]}`), types.DockerManifestSchema1Signed}, []string{"gap not-readable"}, ""},
 		{"artifact", raw{encode(t, artifact), types.OCIManifestSchema1}, []string{"gap not-readable"}, ""},
-		{"both", raw{bytes.Replace(encode(t, both), []byte(`{`), []byte(`{"manifests":[],`), 1), types.OCIManifestSchema1}, nil, report.FailureMalformed},
+		{"both", raw{bytes.Replace(encode(t, both), []byte(`{`), []byte(`{"manifests":[],`), 1), types.OCIManifestSchema1}, nil,
+			report.FailureMalformed},
 		{"no-json", raw{[]byte(`x`), types.OCIManifestSchema1}, nil, report.FailureMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

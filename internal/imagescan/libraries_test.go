@@ -33,7 +33,8 @@ func TestLibraries(t *testing.T) {
 	}{
 		{
 			"Debian's", [][]byte{
-				gzipped(archive("usr/lib/aarch64-linux-gnu/libcap.so.2.75", legacy, "usr/lib/aarch64-linux-gnu/libcap.so.2", "->libcap.so.2.75", "lib", "->usr/lib")),
+				gzipped(archive("usr/lib/aarch64-linux-gnu/libcap.so.2.75", legacy, "usr/lib/aarch64-linux-gnu/libcap.so.2", "->libcap.so.2.75",
+					"lib", "->usr/lib")),
 				gzipped(archive("usr/sbin/haproxy", program)),
 			},
 			report.ABIV1, report.Library{Name: name, Path: "/usr/lib/aarch64-linux-gnu/libcap.so.2.75", ABI: report.ABIV1},

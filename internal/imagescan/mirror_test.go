@@ -41,17 +41,18 @@ func TestMirror(t *testing.T) {
 		want         report.FailureClass
 		registry     int // layers that came from there
 	}{
-		{"all from the mirror", `["pull","resolve"]`, nil, nil, "", 0},
-		{"tags from the registry", `["pull"]`, nil, credentials, "", 0},
-		{"tags from the registry, without access", `["pull"]`, nil, nil, report.FailureUnauthorized, 0},
-		{"a mirror without the layer", `["pull","resolve"]`, func(w http.ResponseWriter, r *http.Request) bool {
+		{name: "all from the mirror", capabilities: `["pull","resolve"]`},
+		{name: "tags from the registry", capabilities: `["pull"]`, credentials: credentials},
+		{name: "tags from the registry, without access", capabilities: `["pull"]`, want: report.FailureUnauthorized},
+		{name: "a mirror without the layer", capabilities: `["pull","resolve"]`, fault: func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, digest(t, layer)) {
 				w.WriteHeader(http.StatusNotFound)
 				return true
 			}
 			return false
-		}, credentials, "", 1},
-		{"a mirror that is down", `["pull","resolve"]`, func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, credentials, "", 1},
+		}, credentials: credentials, registry: 1},
+		{name: "a mirror that is down", capabilities: `["pull","resolve"]`,
+			fault: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, credentials: credentials, registry: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			mirror.fail(func(w http.ResponseWriter, r *http.Request) bool {
@@ -66,7 +67,8 @@ func TestMirror(t *testing.T) {
 			})
 			dir := t.TempDir()
 			folder := filepath.Join(dir, origin.host())
-			content := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n[host.%q.header]\nx-extra = \"yes\"\n", origin.URL, mirror.URL, tt.capabilities, mirror.URL)
+			content := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n[host.%q.header]\nx-extra = \"yes\"\n", origin.URL, mirror.URL,
+				tt.capabilities, mirror.URL)
 			if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content), 0o600)); err != nil {
 				t.Fatal(err)
 			}

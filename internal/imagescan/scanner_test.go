@@ -249,7 +249,8 @@ func TestScan(t *testing.T) {
 		{"members and trailing bytes", [][]byte{append(gzipped(archive("haproxy", "a")), gzipped([]byte("trailer"))...)}, []string{"/haproxy=a"}},
 		{"top wins", [][]byte{gzipped(archive("haproxy", "old")), gzipped(archive("haproxy", "new"))}, []string{"/haproxy=new"}},
 		{"removed", [][]byte{gzipped(archive("sbin/haproxy", "a")), gzipped(archive("sbin/.wh.haproxy", ""))}, nil},
-		{"link to another name, another layer", [][]byte{gzipped(archive("opt/lb/bin", "a")), gzipped(archive("usr/sbin/haproxy", "->../../opt/lb/bin"))}, []string{"/opt/lb/bin=a"}},
+		{"link to another name, another layer", [][]byte{gzipped(archive("opt/lb/bin", "a")),
+			gzipped(archive("usr/sbin/haproxy", "->../../opt/lb/bin"))}, []string{"/opt/lb/bin=a"}},
 		{"empty layer", [][]byte{gzipped(archive()), gzipped(archive("haproxy", "a"))}, []string{"/haproxy=a"}},
 		{"not analysable", [][]byte{gzipped(archive("haproxy", "broken"))}, []string{"gap not-analysed"}},
 		{"analyser panics", [][]byte{gzipped(archive("haproxy", "panic", "sbin/haproxy", "a"))}, []string{"/sbin/haproxy=a", "gap not-analysed"}},
@@ -499,7 +500,8 @@ func TestFailures(t *testing.T) {
 		{"server error", ref, status(http.StatusInternalServerError), nil, report.FailureRegistry},
 		{"nobody listens", "127.0.0.1:9/x:y", nil, func(o *setup) {
 			o.client.PlainHTTP = append(o.client.PlainHTTP, "127.0.0.1:9")
-			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP,
+				Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureRegistry},
 		{"loopback is refused", ref, nil, func(o *setup) {
 			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP})
@@ -508,8 +510,10 @@ func TestFailures(t *testing.T) {
 			o.client.PlainHTTP = nil
 			o.client.Transport = registry.NewTransport(registry.TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureBlocked},
-		{"blob swapped", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped(archive("haproxy", "evil"))) }), nil, report.FailureMalformed},
-		{"blob with a flipped bit", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(flipped) }), nil, report.FailureMalformed},
+		{"blob swapped", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped(archive("haproxy", "evil"))) }), nil,
+			report.FailureMalformed},
+		{"blob with a flipped bit", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(flipped) }), nil,
+			report.FailureMalformed},
 		{"blob cut short", ref, blob(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
 			_, _ = w.Write(good[:len(good)/2])
@@ -522,12 +526,15 @@ func TestFailures(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
 		{"layer over its limit", ref, nil, func(o *setup) { o.Limits.LayerBytes = 1000 }, report.FailureTooLarge},
-		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil, func(o *setup) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
+		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil,
+			func(o *setup) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
 		{"unpacks to too much", ref, nil, func(o *setup) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
 		{"compression bomb", s.push(t, "bomb:x", imageOf(t, "arm64", bomb)), nil, nil, report.FailureTooLarge},
 		{"too many executables", s.push(t, "many:x", imageOf(t, "arm64", manyExecutables()...)), nil, nil, report.FailureTooLarge},
-		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *setup) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
-		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil, report.FailureMalformed},
+		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+			func(o *setup) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
+		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil,
+			report.FailureMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.fail(tt.fault)
@@ -577,12 +584,14 @@ func TestScanAny(t *testing.T) {
 		if diff := cmp.Diff([]string{"/haproxy=a"}, binaries(r)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ref, diff)
 		}
-		if r, err = scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/s390x"}); err != nil || len(r.Gaps) != 1 || r.Gaps[0].Reason != report.GapNoPlatform {
+		if r, err = scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/s390x"}); err != nil || len(r.Gaps) != 1 ||
+			r.Gaps[0].Reason != report.GapNoPlatform {
 			t.Errorf("%s for s390x: %v, %v", ref, r, err)
 		}
 	}
 	for _, ref := range []string{"oci:" + file, "oci:/nowhere", "tarball:" + dir, "tarball:/nowhere"} {
-		if _, err := scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/arm64"}); err == nil || !strings.Contains(err.Error(), ref) {
+		if _, err := scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/arm64"}); err == nil ||
+			!strings.Contains(err.Error(), ref) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
@@ -629,7 +638,8 @@ func BenchmarkKnown(b *testing.B) {
 	}
 	scanner := newScanner(b, s, nil, func(o *setup) { o.ResolutionTTL = time.Hour })
 	for b.Loop() {
-		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64", Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
+		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64",
+			Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -40,7 +40,8 @@ func TestUserByName(t *testing.T) {
 		{"the last that is known", "last", [][]byte{archive("etc/passwd", manyUsers(maxUsers-1)+"last:x:7:7::/:")}, uid(7)},
 	} {
 		layers := append([][]byte{archive("haproxy", "v3")}, tt.layers...)
-		ref := s.push(t, "user/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, v1.Config{User: tt.user, Cmd: []string{"haproxy"}}, layers...))
+		ref := s.push(t, "user/"+strings.ReplaceAll(tt.name, " ", "-")+":x",
+			running(t, v1.Config{User: tt.user, Cmd: []string{"haproxy"}}, layers...))
 		for _, scanner := range []*Scanner{newScanner(t, s, nil, nil), known} {
 			r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
 			if err != nil {

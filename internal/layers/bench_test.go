@@ -35,7 +35,8 @@ const maxBenchBytes = 256 << 20
 func BenchmarkOthers(b *testing.B) {
 	folders := []string{os.Getenv("CAPVET_BENCH_FOLDER")}
 	if folders[0] == "" {
-		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg", "tool")} //nolint:staticcheck // where the benchmark runs is where it was built
+		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg",
+			"tool")} //nolint:staticcheck // where the benchmark runs is where it was built
 	}
 	for _, folder := range folders {
 		packed, unpacked := packFolder(b, folder)
@@ -79,7 +80,8 @@ func BenchmarkOthers(b *testing.B) {
 		})
 		for _, others := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s/all=%v", filepath.Base(folder), others), func(b *testing.B) {
-				reader := &layers.Reader{Inspector: inspect.Inspector(), Limits: layers.Limits{}.WithDefaults(), FileBudget: unbounded{}, WindowBudget: unbounded{}}
+				reader := &layers.Reader{Inspector: inspect.Inspector(), Limits: layers.Limits{}.WithDefaults(), FileBudget: unbounded{},
+					WindowBudget: unbounded{}}
 				layer := blobOf(b, packed)
 				layer.AllBinaries = others
 				b.SetBytes(unpacked)
@@ -118,7 +120,8 @@ func BenchmarkRead(b *testing.B) {
 	zip := gzip.NewWriter(&stored)
 	archive := tar.NewWriter(zip)
 	for _, file := range []struct{ name, content string }{{"usr/share/noise", string(noise)}, {"usr/sbin/haproxy", "a"}} {
-		if err := archive.WriteHeader(&tar.Header{Name: file.name, Mode: 0o755, Size: int64(len(file.content)), Typeflag: tar.TypeReg}); err != nil {
+		if err := archive.WriteHeader(&tar.Header{Name: file.name, Mode: 0o755, Size: int64(len(file.content)),
+			Typeflag: tar.TypeReg}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := io.WriteString(archive, file.content); err != nil {

@@ -28,7 +28,8 @@ func TestGuard(t *testing.T) {
 		{"2001:0:808:808::5601:5601", true}, // a client at 169.254.169.254
 		{"2001:0:7f00:1::f7f7:f7f7", true}, {"2001:0:808:808::f7f7:f7f7", false},
 		{"localhost", true}, {"LOCALHOST.", true}, {"a.localhost", true}, {"localhost.example.com", false},
-		{"127.1", true}, {"2130706433", true}, {"0x7f.0.0.1", true}, {"127.0.0.1.", true}, {"1.example.com", false}, {"1registry", false}, {"0xregistry", false},
+		{"127.1", true}, {"2130706433", true}, {"0x7f.0.0.1", true}, {"127.0.0.1.", true}, {"1.example.com", false}, {"1registry",
+			false}, {"0xregistry", false},
 	} {
 		if err := newGuard(allowed, private).checkHost(tt.host); errors.Is(err, ErrBlocked) != tt.refused {
 			t.Errorf("%s: %v", tt.host, err)

@@ -53,14 +53,18 @@ func TestHosts(t *testing.T) {
 		{"empty", "example.com", ``, "example.com", []string{"https://example.com/v2 pr"}},
 		{"mirrors in their order", "example.com", "[host.\"https://z\"]\n[host.\"http://a:5000\"]\ncapabilities=[\"pull\"]\n", "example.com",
 			[]string{"https://z/v2 pr mirror", "http://a:5000/v2 p mirror", "https://example.com/v2 pr"}},
-		{"another server", "example.com", `server="https://cache.example.com/proxy"`, "example.com", []string{"https://cache.example.com/proxy/v2 pr mirror"}},
+		{"another server", "example.com", `server="https://cache.example.com/proxy"`, "example.com",
+			[]string{"https://cache.example.com/proxy/v2 pr mirror"}},
 		{"a path of its own", "example.com", "[host.\"https://m/api/images\"]\noverride_path=true\n", "example.com",
 			[]string{"https://m/api/images pr mirror", "https://example.com/v2 pr"}},
-		{"a path that is the usual", "example.com", "[host.\"https://m/v2\"]", "example.com", []string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
+		{"a path that is the usual", "example.com", "[host.\"https://m/v2\"]", "example.com",
+			[]string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
 		{"Docker Hub", "docker.io", `server="https://registry-1.docker.io"`, "index.docker.io", []string{"https://index.docker.io/v2 pr"}},
 		{"for all", "_default", "[host.\"https://m\"]", "example.com", []string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
-		{"a port", "example.com:5000", "[host.\"https://m\"]", "example.com:5000", []string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
-		{"a port without colons", "example.com_5000_", "[host.\"https://m\"]", "example.com:5000", []string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
+		{"a port", "example.com:5000", "[host.\"https://m\"]", "example.com:5000",
+			[]string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
+		{"a port without colons", "example.com_5000_", "[host.\"https://m\"]", "example.com:5000",
+			[]string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			hosts, err := hostsOf(t, tt.folder, tt.content)
@@ -91,7 +95,8 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	for _, broken := range []string{
-		`server=`, `server="ftp://x"`, `server="https://user:p@x"`, `ca=1`, `ca="none.pem"`, `ca=[1]`, `client=[["a"],["b","c","d"]]`, `client="none.pem"`,
+		`server=`, `server="ftp://x"`, `server="https://user:p@x"`, `ca=1`, `ca="none.pem"`, `ca=[1]`,
+		`client=[["a"],["b","c","d"]]`, `client="none.pem"`,
 		"[header]\nx=1", "[host.\"::\"]",
 	} {
 		if _, err := hostsOf(t, "example.com", broken); err == nil || !strings.Contains(err.Error(), "hosts.toml") {
@@ -159,7 +164,8 @@ func clientCertificate(t *testing.T, commonName string) (certificate, key string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY",
+		Bytes: encoded}))
 }
 
 // TestHostsAreReadAgain: what changes holds before long, and what is broken does
@@ -191,17 +197,19 @@ func TestHostsAreReadAgain(t *testing.T) {
 		host            string
 		other, failures string
 	}{
-		{"", "", 0, "first", "other.com", ""},
-		{file, `[host."https://second"]`, time.Second, "first", "other.com", ""}, // not looked at yet
-		{"", "", hostsInterval, "second", "other.com", ""},
-		{file, `[host.`, hostsInterval, "second", "other.com", "x"},
-		{"", "", hostsInterval, "second", "other.com", "x"}, // told once
-		{file, `[host."https://third"]` + "\nca=\"../ca.pem\"\n", hostsInterval, "second", "other.com", "xx"},
-		{authority, string(authorityOf(t)), hostsInterval, "third", "other.com", "xx"},
-		{authority, "broken", hostsInterval, "third", "other.com", "xxx"},
-		{authority, string(authorityOf(t)), hostsInterval, "third", "other.com", "xxx"},
-		{filepath.Join(dir, "other.com", "hosts.toml"), `[host."https://new"]`, hostsInterval, "third", "new", "xxx"},
-		{filepath.Join(dir, "new.com", "hosts.toml"), `[host.`, hostsInterval, "third", "new", "xxxx"},
+		{host: "first", other: "other.com"},
+		{file: file, content: `[host."https://second"]`, at: time.Second, host: "first", other: "other.com"}, // not looked at yet
+		{at: hostsInterval, host: "second", other: "other.com"},
+		{file: file, content: `[host.`, at: hostsInterval, host: "second", other: "other.com", failures: "x"},
+		{at: hostsInterval, host: "second", other: "other.com", failures: "x"}, // told once
+		{file: file, content: `[host."https://third"]` + "\nca=\"../ca.pem\"\n", at: hostsInterval, host: "second", other: "other.com",
+			failures: "xx"},
+		{file: authority, content: string(authorityOf(t)), at: hostsInterval, host: "third", other: "other.com", failures: "xx"},
+		{file: authority, content: "broken", at: hostsInterval, host: "third", other: "other.com", failures: "xxx"},
+		{file: authority, content: string(authorityOf(t)), at: hostsInterval, host: "third", other: "other.com", failures: "xxx"},
+		{file: filepath.Join(dir, "other.com", "hosts.toml"), content: `[host."https://new"]`, at: hostsInterval, host: "third", other: "new",
+			failures: "xxx"},
+		{file: filepath.Join(dir, "new.com", "hosts.toml"), content: `[host.`, at: hostsInterval, host: "third", other: "new", failures: "xxxx"},
 	} {
 		if step.file != "" {
 			write(t, step.file, step.content)
@@ -214,7 +222,8 @@ func TestHostsAreReadAgain(t *testing.T) {
 			}
 		}
 		now = now.Add(step.at)
-		if got, other := hostOf("example.com"), hostOf("other.com"); got != step.host || other != step.other || len(failures) != len(step.failures) {
+		if got, other := hostOf("example.com"), hostOf("other.com"); got != step.host || other != step.other ||
+			len(failures) != len(step.failures) {
 			t.Errorf("step %d: asks %s and %s, want %s and %s; failures %q", i, got, other, step.host, step.other, failures)
 		}
 	}

@@ -40,7 +40,8 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"down": breakerFailures, "trouble": 2 * breakerFailures, "plain": 2 * breakerFailures}, asked); diff != "" {
+	if diff := cmp.Diff(map[string]int{"down": breakerFailures, "trouble": 2 * breakerFailures, "plain": 2 * breakerFailures},
+		asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

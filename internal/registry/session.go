@@ -223,7 +223,8 @@ func (s *Session) BlobRange(ctx context.Context, d v1.Descriptor, start, end int
 		got := response.Header.Get("Content-Range")
 		if response.StatusCode != http.StatusPartialContent || got != fmt.Sprintf("bytes %s/%d", want, d.Size) {
 			_ = response.Body.Close()
-			return nil, fmt.Errorf("the registry answers a request for the bytes %s of %d with %q and status %d", want, d.Size, got, response.StatusCode)
+			return nil, fmt.Errorf("the registry answers a request for the bytes %s of %d with %q and status %d", want, d.Size, got,
+				response.StatusCode)
 		}
 		return response, nil
 	})

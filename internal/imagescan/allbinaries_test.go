@@ -91,27 +91,35 @@ func TestOthers(t *testing.T) {
 		change func(*setup)
 		want   []string
 	}{
-		{"among other files", v1.Config{}, [][]byte{archive("etc/x", "v1", "bin/none", executable("none"), "bin/a", executable("v1"), "bin/z", executable("unknown"))}, nil,
+		{"among other files", v1.Config{}, [][]byte{archive("etc/x", "v1", "bin/none", executable("none"), "bin/a", executable("v1"), "bin/z",
+			executable("unknown"))}, nil,
 			[]string{"/bin/a=v1 other", "/bin/z=unknown other"}},
 		{"beside what is named", v1.Config{}, [][]byte{archive("haproxy", executable("none"), "bin/a", executable("v3"))}, nil,
 			[]string{"/bin/a=v3 other", "/haproxy=none"}},
 		{"a product under another name", v1.Config{}, [][]byte{archive("opt/lb", executable("product"))}, nil, []string{"/opt/lb=product"}},
-		{"what the image runs", v1.Config{Entrypoint: []string{"/run"}}, [][]byte{archive("run", executable("v1"), "bin/run", executable("v1"))}, nil,
+		{"what the image runs", v1.Config{Entrypoint: []string{"/run"}},
+			[][]byte{archive("run", executable("v1"), "bin/run", executable("v1"))}, nil,
 			[]string{"/bin/run=v1 other", "/run=v1"}},
 		{"what the image runs is no proxy", v1.Config{Entrypoint: []string{"/run"}}, [][]byte{archive("run", executable("negotiated"))}, nil,
 			[]string{"/run=negotiated other"}},
-		{"a script is none", v1.Config{}, [][]byte{archive("run", "#!/bin/sh "+executable("v1"), "o", elf.ELFMAG+strings.Repeat("\x00", 12)+"\x01\x00v1", "short", elf.ELFMAG)}, nil, nil},
+		{"a script is none", v1.Config{}, [][]byte{archive("run", "#!/bin/sh "+executable("v1"), "o",
+			elf.ELFMAG+strings.Repeat("\x00", 12)+"\x01\x00v1", "short", elf.ELFMAG)}, nil, nil},
 		{"removed above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive(".wh.a", "")}, nil, nil},
 		{"replaced above", v1.Config{}, [][]byte{archive("a", executable("v1")), archive("a", executable("none"))}, nil, nil},
-		{"replaced in its layer", v1.Config{}, [][]byte{archive("a", executable("v1"), "a", "text", "b", executable("v1 1"), "b", executable("v1 2"))}, nil, []string{"/b=v1 2 other"}},
+		{"replaced in its layer", v1.Config{}, [][]byte{archive("a", executable("v1"), "a", "text", "b", executable("v1 1"), "b",
+			executable("v1 2"))}, nil, []string{"/b=v1 2 other"}},
 		{"behind links", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", "->a", "c", "=>a")}, nil, []string{"/a=v1 other"}},
-		{"removed but for a hard link", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", "=>a", "c", "=>b"), archive(".wh.a", "", ".wh.b", "")}, nil, []string{"/c=v1 other"}},
-		{"a name of interest leads to it", v1.Config{}, [][]byte{archive("opt/lb", executable("v1")), archive("haproxy", "->opt/lb")}, nil, []string{"/opt/lb=v1"}},
+		{"removed but for a hard link", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", "=>a", "c", "=>b"),
+			archive(".wh.a", "", ".wh.b", "")}, nil, []string{"/c=v1 other"}},
+		{"a name of interest leads to it", v1.Config{}, [][]byte{archive("opt/lb", executable("v1")), archive("haproxy", "->opt/lb")}, nil,
+			[]string{"/opt/lb=v1"}},
 		{"cannot be analysed", v1.Config{}, [][]byte{archive("a", executable("broken"), "b", executable("panic"), "c", executable("v1"))}, nil,
 			[]string{"/c=v1 other", "gap not-analysed /a other", "gap not-analysed /b other"}},
-		{"too large", v1.Config{}, [][]byte{archive("a", executable("v1"+strings.Repeat(" ", 1000)), "text", strings.Repeat("x", 1000), "b", executable("v1"))},
+		{"too large", v1.Config{}, [][]byte{archive("a", executable("v1"+strings.Repeat(" ", 1000)), "text", strings.Repeat("x", 1000), "b",
+			executable("v1"))},
 			func(o *setup) { o.Limits.FileBytes = 500 }, []string{"/b=v1 other", "gap too-large /a other"}},
-		{"too many", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"), "c", executable("v1")), archive("d", executable("v1"))},
+		{"too many", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"), "c", executable("v1")),
+			archive("d", executable("v1"))},
 			func(o *setup) { o.Limits.Executables = 2 }, []string{"/a=v1 other", "/b=v1 other", "/d=v1 other", "gap too-large layer other"}},
 		{"too many bytes", v1.Config{}, [][]byte{archive("a", executable("v1"), "b", executable("v1"))},
 			func(o *setup) { o.Limits.ExecutableBytes = 30 }, []string{"/a=v1 other", "gap too-large layer other"}},
@@ -198,14 +206,16 @@ func TestOthersOverWhatAReportHolds(t *testing.T) {
 	files = append(files, "z", executable("v1"))
 	s := newServer(t)
 	f := &finder{}
-	r, err := newScanner(t, s, nil, f.options).Scan(t.Context(), Request{Reference: s.push(t, "many:x", imageOf(t, "arm64", archive(files...))), Platform: "linux/arm64", AllBinaries: true})
+	r, err := newScanner(t, s, nil, f.options).Scan(t.Context(),
+		Request{Reference: s.push(t, "many:x", imageOf(t, "arm64", archive(files...))), Platform: "linux/arm64", AllBinaries: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := len(r.Binaries); n != maxBinaries || r.Binaries[n-1].Path != "/z" || r.Complete {
 		t.Errorf("%d binaries, the last %s", n, r.Binaries[n-1].Path)
 	}
-	if diff := cmp.Diff([]report.Gap{{Where: "/", Reason: "too-large", Detail: "1 more executables make capability calls than a report has room for", Other: true}}, r.Gaps); diff != "" {
+	if diff := cmp.Diff([]report.Gap{{Where: "/", Reason: "too-large",
+		Detail: "1 more executables make capability calls than a report has room for", Other: true}}, r.Gaps); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -213,18 +223,21 @@ func TestOthersOverWhatAReportHolds(t *testing.T) {
 // TestOthersOnDisk: the same of what lies on disk.
 func TestOthersOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: imageOf(t, "arm64", archive("bin/a", executable("v1")))})); err != nil {
+	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index,
+		mutate.IndexAddendum{Add: imageOf(t, "arm64", archive("bin/a", executable("v1")))})); err != nil {
 		t.Fatal(err)
 	}
 	f := &finder{}
-	r, err := newScanner(t, nil, nil, f.options).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true})
+	r, err := newScanner(t, nil, nil, f.options).ScanAny(t.Context(),
+		Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"/bin/a=v1 other"}, others(r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(), Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true}); !errors.Is(err, errNoScreen) {
+	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(),
+		Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true}); !errors.Is(err, errNoScreen) {
 		t.Errorf("without Options.Other: %v", err)
 	}
 }

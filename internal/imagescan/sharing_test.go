@@ -84,12 +84,12 @@ func TestSharedBase(t *testing.T) {
 		want                               []string
 		manifests, base, other, link, runs int // so far
 	}{
-		{first, []string{"/usr/sbin/haproxy=a"}, 1, 1, 0, 0, 1},
-		{second, []string{"/usr/sbin/haproxy=a"}, 2, 1, 1, 0, 1},
+		{ref: first, want: []string{"/usr/sbin/haproxy=a"}, manifests: 1, base: 1, runs: 1},
+		{ref: second, want: []string{"/usr/sbin/haproxy=a"}, manifests: 2, base: 1, other: 1, runs: 1},
 		// The link shows a file of a remembered layer to be of interest: that
 		// layer is read once more.
-		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 3, 1, 2, 1, 2},
-		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 4, 1, 2, 1, 2},
+		{ref: third, want: []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, manifests: 3, base: 1, other: 2, link: 1, runs: 2},
+		{ref: third, want: []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, manifests: 4, base: 1, other: 2, link: 1, runs: 2},
 	} {
 		r, err := scan(t, scanner, tt.ref)
 		if err != nil {

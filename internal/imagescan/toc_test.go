@@ -150,13 +150,15 @@ func TestTables(t *testing.T) {
 	long := "v1" + strings.Repeat("0123456789", 100)
 	content := archive("usr/", "", "usr/a", noise(t, 50_000), "usr/sbin/", "", "usr/sbin/haproxy", long, "usr/z", noise(t, 50_000))
 	for name, layer := range map[string]indexed{
-		"eStargz":                          withEStargz(t, content, 0, 0),
-		"eStargz, in chunks":               withEStargz(t, content, 100, 0),
-		"eStargz, chunks together":         withEStargz(t, content, 100, 200),
-		"eStargz, files together":          withEStargz(t, content, 0, 200_000),
-		"zstd:chunked":                     withZstdChunked(t, content, 0),
-		"zstd:chunked, in chunks":          withZstdChunked(t, content, 100),
-		"a table that says what it has to": withTable(t, content, []byte(`{"entries":[{"name":"haproxy","type":"symlink","linkName":"x"},{"name":"usr/sbin/haproxy","type":"hardlink","linkName":"x"},{"name":"x","type":"reg"}]}`)),
+		"eStargz":                  withEStargz(t, content, 0, 0),
+		"eStargz, in chunks":       withEStargz(t, content, 100, 0),
+		"eStargz, chunks together": withEStargz(t, content, 100, 200),
+		"eStargz, files together":  withEStargz(t, content, 0, 200_000),
+		"zstd:chunked":             withZstdChunked(t, content, 0),
+		"zstd:chunked, in chunks":  withZstdChunked(t, content, 100),
+		"a table that says what it has to": withTable(t, content,
+			[]byte(`{"entries":[{"name":"haproxy","type":"symlink","linkName":"x"},
+				{"name":"usr/sbin/haproxy","type":"hardlink","linkName":"x"},{"name":"x","type":"reg"}]}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ref := s.push(t, "tables:x", imageWith(t, layer))
@@ -180,7 +182,8 @@ func TestTables(t *testing.T) {
 				t.Errorf("read %d times in full, %d in part", c.full.Load(), c.part.Load())
 			}
 			full, err := scan(t, newScanner(t, s, nil, nil), ref)
-			if err != nil || c.full.Load() != 1 || full.ThroughTable != nil || cmp.Diff([]string{"/usr/sbin/haproxy=" + long}, binaries(full)) != "" {
+			if err != nil || c.full.Load() != 1 || full.ThroughTable != nil ||
+				cmp.Diff([]string{"/usr/sbin/haproxy=" + long}, binaries(full)) != "" {
 				t.Errorf("without being told to: %v, %v, %v", binaries(full), full.ThroughTable, err)
 			}
 		})
@@ -269,7 +272,8 @@ func TestTablesThatFail(t *testing.T) {
 		return l
 	}
 	zstdAt := func(position string) indexed {
-		return indexed{packed.stored, map[string]string{annotationZstdChecksum: packed.annotations[annotationZstdChecksum], annotationZstdPosition: position}}
+		return indexed{packed.stored, map[string]string{annotationZstdChecksum: packed.annotations[annotationZstdChecksum],
+			annotationZstdPosition: position}}
 	}
 	listed := func(fields string) indexed {
 		return withTable(t, content, []byte(`{"entries":[{"name":"usr/sbin/haproxy","type":"reg",`+fields+`}]}`))
@@ -314,20 +318,21 @@ func TestTablesThatFail(t *testing.T) {
 		layer indexed
 		fault func(http.ResponseWriter, *http.Request) bool
 	}{
-		"no annotation":                {layer: indexed{stored: good.stored}},
-		"another digest":               {layer: annotated(good, annotationEStargz, zero)},
-		"no digest":                    {layer: annotated(good, annotationEStargz, "x")},
-		"a weak digest":                {layer: annotated(good, annotationEStargz, "md5:d41d8cd98f00b204e9800998ecf8427e")},
-		"both forms":                   {layer: annotated(good, annotationZstdChecksum, zero)},
-		"no footer":                    {layer: indexed{gzipped(content), good.annotations}},
-		"a footer past the end":        {layer: indexed{append(gzipped(content), footerOf(t, 1<<40)...), good.annotations}},
-		"a footer before the start":    {layer: indexed{append(gzipped(content), footerOf(t, 0)...), good.annotations}},
-		"a huge entry":                 {layer: withTable(t, content, bomb)},
-		"no JSON":                      {layer: withTable(t, content, []byte("x"))},
-		"a file that is not there":     {layer: listed(`"size":3,"offset":1,"digest":"` + zero + `"`)},
-		"a file beside where it is":    {layer: listed(`"size":16,"offset":0,"endOffset":9,"digest":"sha256:` + whole + `"`)},
-		"a file without a digest":      {layer: listed(`"size":3,"offset":1`)},
-		"zstd: another digest":         {layer: indexed{packed.stored, map[string]string{annotationZstdChecksum: zero, annotationZstdPosition: packed.annotations[annotationZstdPosition]}}},
+		"no annotation":             {layer: indexed{stored: good.stored}},
+		"another digest":            {layer: annotated(good, annotationEStargz, zero)},
+		"no digest":                 {layer: annotated(good, annotationEStargz, "x")},
+		"a weak digest":             {layer: annotated(good, annotationEStargz, "md5:d41d8cd98f00b204e9800998ecf8427e")},
+		"both forms":                {layer: annotated(good, annotationZstdChecksum, zero)},
+		"no footer":                 {layer: indexed{gzipped(content), good.annotations}},
+		"a footer past the end":     {layer: indexed{append(gzipped(content), footerOf(t, 1<<40)...), good.annotations}},
+		"a footer before the start": {layer: indexed{append(gzipped(content), footerOf(t, 0)...), good.annotations}},
+		"a huge entry":              {layer: withTable(t, content, bomb)},
+		"no JSON":                   {layer: withTable(t, content, []byte("x"))},
+		"a file that is not there":  {layer: listed(`"size":3,"offset":1,"digest":"` + zero + `"`)},
+		"a file beside where it is": {layer: listed(`"size":16,"offset":0,"endOffset":9,"digest":"sha256:` + whole + `"`)},
+		"a file without a digest":   {layer: listed(`"size":3,"offset":1`)},
+		"zstd: another digest": {layer: indexed{packed.stored,
+			map[string]string{annotationZstdChecksum: zero, annotationZstdPosition: packed.annotations[annotationZstdPosition]}}},
 		"zstd: no position":            {layer: zstdAt("")},
 		"zstd: past the end":           {layer: zstdAt("10:99999999:10:1")},
 		"zstd: overflowing":            {layer: zstdAt("9223372036854775807:10:10:1")},
@@ -393,7 +398,8 @@ func TestTablesReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/haproxy=v3", "/opt/bin=v1 behind a link"}, binaries(r)); diff != "" || c.full.Load() != 0 || f.calls.Load() != 2 || len(r.ThroughTable) != 2 {
+	if diff := cmp.Diff([]string{"/haproxy=v3", "/opt/bin=v1 behind a link"}, binaries(r)); diff != "" || c.full.Load() != 0 ||
+		f.calls.Load() != 2 || len(r.ThroughTable) != 2 {
 		t.Errorf("%d times in full, %d analyses, through %v (-want +got):\n%s", c.full.Load(), f.calls.Load(), r.ThroughTable, diff)
 	}
 }

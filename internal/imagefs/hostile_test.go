@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// lookup returns path=content of what a stack of layers shows at a path.
+// lookup returns the path and content that a path leads to in a stack of layers.
 func lookup(t testing.TB, name string, stack ...[]entry) string {
 	t.Helper()
 	var layers []*Layer
@@ -114,8 +114,8 @@ func TestLinksAreBounded(t *testing.T) {
 	}
 }
 
-// sparse is an archive whose one file claims a byte of data that is a hole away
-// but has none: archive/tar reports that without any of its named errors.
+// sparse is an archive with a sparse file that lacks its last byte of data, which
+// archive/tar reports with an unexported error.
 func sparse(t *testing.T) []byte {
 	t.Helper()
 	data := archive(t, file("haproxy", ""))
@@ -170,8 +170,8 @@ func TestErrorsOfContent(t *testing.T) {
 	}
 }
 
-// BenchmarkLookup is the dearest walk that limits allow, in a stack of as many
-// layers as an image may have.
+// BenchmarkLookup measures the most expensive look-up within the limits, in the
+// largest stack of layers.
 func BenchmarkLookup(b *testing.B) {
 	l, _ := layer(b, symlink("haproxy", "/"+strings.Repeat("a/", 2000)+"b"))
 	layers := make([]*Layer, 256)

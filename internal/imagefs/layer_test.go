@@ -14,7 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// entry is one tar entry of a test: a regular file unless kind says otherwise.
+// entry is one tar entry.
 type entry struct {
 	name string
 	kind byte
@@ -61,8 +61,8 @@ func readLayer(r io.Reader, limits Limits, wanted func(path string) bool, visit 
 	return ReadLayer(r, limits, Selection{Wanted: wanted, Visit: visit})
 }
 
-// layer reads entries as a layer, every regular file wanted, and returns the
-// last content seen of each path.
+// layer reads entries as a layer with every regular file selected, and returns the
+// last content of each source.
 func layer(t testing.TB, entries ...entry) (*Layer, map[Source]string) {
 	t.Helper()
 	contents := map[Source]string{}
@@ -188,8 +188,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestWindow: the memory of a zstd window is asked for before it is taken, and
-// given back.
+// TestWindow: the memory of a zstd window is reserved before its use, and released.
 func TestWindow(t *testing.T) {
 	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// TestOrder: within a layer each entry takes the place of what was there.
+// TestOrder: within a layer each entry replaces the earlier one in its place.
 func TestOrder(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -80,8 +80,8 @@ func TestPartsAreBounded(t *testing.T) {
 	}
 }
 
-// TestInOrderLikeAnUnpacker compares stacks of layers that contradict themselves
-// with what lies on the disk after writing them out entry by entry.
+// TestInOrderLikeAnUnpacker compares stacks of self-contradictory layers with the
+// result of unpacking them entry by entry.
 func TestInOrderLikeAnUnpacker(t *testing.T) {
 	names := []string{"a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/b", "a/b/a", "b/a/b"}
 	found, odd := 0, 0
@@ -130,9 +130,9 @@ func TestInOrderLikeAnUnpacker(t *testing.T) {
 	}
 }
 
-// writeUndisputed writes a layer's entries out one by one, and returns those
-// that no two unpackers dispute: none through a link or below a file of a lower
-// layer, no hard link to what is not there.
+// writeUndisputed unpacks the entries on which all unpackers agree, and returns
+// them: none through a link or below a file of a lower layer, no hard link to a
+// missing file.
 func writeUndisputed(t *testing.T, root string, entries []entry) []entry {
 	t.Helper()
 	var kept []entry

@@ -15,8 +15,8 @@ func sha(content string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 
 func bins(name string) bool { return strings.HasPrefix(name, "/bin/") }
 
-// TestReadTOC: entries become a layer, and files of interest the ranges that
-// hold them.
+// TestReadTOC: entries become a layer, and selected files get the ranges of their
+// content.
 func TestReadTOC(t *testing.T) {
 	table := `{"version":1,"x":{"entries":[1]},"entries":[
 		{"name":"./bin/","type":"dir"},
@@ -56,8 +56,7 @@ func TestReadTOC(t *testing.T) {
 	}
 }
 
-// TestHostileTOCs: what could be read in two ways, or costs too much, is
-// refused.
+// TestHostileTOCs: an ambiguous or too expensive table is an error.
 func TestHostileTOCs(t *testing.T) {
 	list := func(entries ...string) string { return `{"entries":[` + strings.Join(entries, ",") + `]}` }
 	a := `{"name":"bin/a","type":"reg","size":5,"offset":10,"digest":"` + sha("hello") + `"}`
@@ -114,7 +113,7 @@ func TestHostileTOCs(t *testing.T) {
 	}
 }
 
-// TestTOCContent: nothing is given in full that does not have its digests.
+// TestTOCContent: content with a wrong digest is never returned in full.
 func TestTOCContent(t *testing.T) {
 	read := func(digest, first, second, stored string) (string, error) {
 		t.Helper()
@@ -157,7 +156,7 @@ func TestTOCContent(t *testing.T) {
 	}
 }
 
-// FuzzReadTOC: no table makes reading it panic or give files out of bounds.
+// FuzzReadTOC: no table causes a panic or a file out of bounds.
 func FuzzReadTOC(f *testing.F) {
 	f.Add([]byte(`{"entries":[{"name":"bin/a","type":"reg","size":5,"offset":10,"digest":"` + sha("hello") + `"},
 		{"name":"bin/b","type":"hardlink","linkName":"bin/a"}]}`))

@@ -81,8 +81,8 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// FuzzReadLayer: whatever the bytes, reading ends with a layer or one of the
-// package's errors, and looking things up in it ends too.
+// FuzzReadLayer: reading any bytes ends with a layer or one of the package's errors,
+// and look-ups in it end.
 func FuzzReadLayer(f *testing.F) {
 	data := archive(f, dir("usr/"), file("usr/sbin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/sbin/haproxy"),
 		opaque("usr/"), whiteoutFile("", "bin"))

@@ -18,27 +18,27 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// executable is a file that begins like an ELF executable; what is the ABI that
-// finder reads from it.
-func executable(what string) string {
-	return elf.ELFMAG + strings.Repeat("\x00", 12) + "\x02\x00" + what
+// executable returns a file with the header of an ELF executable, in which finder
+// finds the given ABI.
+func executable(abi string) string {
+	return elf.ELFMAG + strings.Repeat("\x00", 12) + "\x02\x00" + abi
 }
 
-// finder analyses what executable makes.
-type finder struct{ others atomic.Int64 }
+// finder analyses the files that executable returns.
+type finder struct{ screened atomic.Int64 }
 
 func (f *finder) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 	content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return report.Binary{}, err
 	}
-	_, what, ok := strings.Cut(string(content), "\x02\x00")
+	_, abi, ok := strings.Cut(string(content), "\x02\x00")
 	if !ok {
 		return report.Binary{}, errors.New("not an ELF file")
 	}
-	what, name, _ := strings.Cut(what, " ")
-	b := report.Binary{BuildID: strings.TrimSpace(what + " " + name), Capset: report.Capset{ABI: report.ABI(what)}}
-	switch what {
+	abi, name, _ := strings.Cut(abi, " ")
+	b := report.Binary{BuildID: strings.TrimSpace(abi + " " + name), Capset: report.Capset{ABI: report.ABI(abi)}}
+	switch abi {
 	case "broken":
 		return report.Binary{}, errors.New("cannot be read")
 	case "panic":
@@ -49,16 +49,16 @@ func (f *finder) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, er
 	return b, nil
 }
 
-func (f *finder) other(r io.ReaderAt, size int64, path string) (report.Binary, bool, error) {
-	f.others.Add(1)
+func (f *finder) screen(r io.ReaderAt, size int64, path string) (report.Binary, bool, error) {
+	f.screened.Add(1)
 	b, err := f.analyze(r, size, path)
 	return b, err == nil && b.Capset.ABI != report.ABINone, err
 }
 
-func (f *finder) options(o *setup) { o.Inspector.Analyze, o.Inspector.Screen = f.analyze, f.other }
+func (f *finder) options(o *setup) { o.Inspector.Analyze, o.Inspector.Screen = f.analyze, f.screen }
 
-// others are the paths of what a report has for who asks for all executables.
-func others(r report.Report) []string {
+// lines returns a report on all binaries in brief.
+func lines(r report.Report) []string {
 	var out []string
 	for _, b := range r.Binaries {
 		line := b.Path + "=" + b.BuildID
@@ -80,9 +80,9 @@ func others(r report.Report) []string {
 	return out
 }
 
-// TestOthers: every executable that shows is looked at, each once, and what is
-// no matter for proxies says so.
-func TestOthers(t *testing.T) {
+// TestAllBinaries: the report covers every visible executable once, and marks the
+// ones that a scan for proxies would leave out.
+func TestAllBinaries(t *testing.T) {
 	s := newServer(t)
 	for i, tt := range []struct {
 		name   string
@@ -133,12 +133,12 @@ func TestOthers(t *testing.T) {
 				}
 			})
 			ref := s.push(t, fmt.Sprintf("others/%d:x", i), running(t, tt.config, tt.layers...))
-			for range 2 { // the second is remembered
+			for range 2 { // the second is cached
 				r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", AllBinaries: true})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(tt.want, others(r)); diff != "" {
+				if diff := cmp.Diff(tt.want, lines(r)); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if r.Complete != (len(r.Gaps) == 0) {
@@ -164,10 +164,10 @@ func running(t *testing.T, config v1.Config, layers ...[]byte) v1.Image {
 	return image
 }
 
-// TestOthersAreKeptApart: a request for proxies learns nothing from one for all
-// executables, nor the other way round, whichever comes first; and a layer that
-// two images share says the same for both.
-func TestOthersAreKeptApart(t *testing.T) {
+// TestAllBinariesAreCachedApart: requests for proxies and for all binaries share no
+// reports, in either order; and a layer that two images share contributes the same
+// to both.
+func TestAllBinariesAreCachedApart(t *testing.T) {
 	s := newServer(t)
 	base := archive("run", executable("negotiated"), "bin/a", executable("v1"))
 	runs := s.push(t, "apart/runs:x", running(t, v1.Config{Entrypoint: []string{"/run"}}, base))
@@ -186,19 +186,19 @@ func TestOthersAreKeptApart(t *testing.T) {
 				if everything {
 					want = all
 				}
-				if diff := cmp.Diff(want, others(r)); diff != "" {
+				if diff := cmp.Diff(want, lines(r)); diff != "" {
 					t.Errorf("%s, everything %v (-want +got):\n%s", ref, everything, diff)
 				}
 			}
 		}
-		if got := f.others.Load(); got != 2 {
-			t.Errorf("%d files of the shared layer were looked at, want each of the two once", got)
+		if got := f.screened.Load(); got != 2 {
+			t.Errorf("%d files of the shared layer were screened, want each of the two once", got)
 		}
 	}
 }
 
-// TestOthersOverWhatAReportHolds: the worst are kept, and the rest is said.
-func TestOthersOverWhatAReportHolds(t *testing.T) {
+// TestTooManyBinaries: the report keeps the worst binaries, and a gap counts the rest.
+func TestTooManyBinaries(t *testing.T) {
 	var files []string
 	for i := range maxBinaries {
 		files = append(files, fmt.Sprintf("bin/%03d", i), executable("library"))
@@ -220,8 +220,8 @@ func TestOthersOverWhatAReportHolds(t *testing.T) {
 	}
 }
 
-// TestOthersOnDisk: the same of what lies on disk.
-func TestOthersOnDisk(t *testing.T) {
+// TestAllBinariesOnDisk scans an image on disk for all binaries.
+func TestAllBinariesOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index,
 		mutate.IndexAddendum{Add: imageOf(t, "arm64", archive("bin/a", executable("v1")))})); err != nil {
@@ -233,11 +233,11 @@ func TestOthersOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/bin/a=v1 other"}, others(r)); diff != "" {
+	if diff := cmp.Diff([]string{"/bin/a=v1 other"}, lines(r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, err := newScanner(t, nil, nil, nil).ScanAny(t.Context(),
 		Request{Reference: "oci:" + dir, Platform: "linux/arm64", AllBinaries: true}); !errors.Is(err, errNoScreen) {
-		t.Errorf("without Options.Other: %v", err)
+		t.Errorf("without Inspector.Screen: %v", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestConfiguration: the report says how the image is run, an early one as well,
-// for each image that shares its layers.
+// TestConfiguration: each report, early or complete, contains its own image's user,
+// entry point and command.
 func TestConfiguration(t *testing.T) {
 	s := newServer(t)
 	layers := [][]byte{archive("etc/x", strings.Repeat("x", 100)), archive("haproxy", "v1")}
@@ -38,8 +38,8 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestSettings: configuration files that the image's command names are read as
-// the image shows them, and nothing else is.
+// TestSettings: the visible configuration files that the image's command names are
+// parsed, and no others.
 func TestSettings(t *testing.T) {
 	s := newServer(t)
 	read := func(text []byte) (report.Settings, bool) {

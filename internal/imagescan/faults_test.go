@@ -26,9 +26,9 @@ func idle(t *testing.T, registry *server, s *Scanner, before goleak.Option) {
 	t.Helper()
 	registry.CloseClientConnections()
 	goleak.VerifyNone(t, before)
-	for what, budget := range map[string]*fairSemaphore{"files": s.fileBudget, "windows": s.windowBudget, "scans": s.scans} {
+	for name, budget := range map[string]*fairSemaphore{"files": s.fileBudget, "windows": s.windowBudget, "scans": s.scans} {
 		if held, waiting := budget.load(); held != 0 || waiting != 0 || len(budget.owners) != 0 {
-			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", what, held, waiting, len(budget.owners))
+			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", name, held, waiting, len(budget.owners))
 		}
 	}
 	if len(s.images.calls)+len(s.reads.calls) > 0 {
@@ -36,7 +36,7 @@ func idle(t *testing.T, registry *server, s *Scanner, before goleak.Option) {
 	}
 }
 
-// raw is an image of whatever bytes, as a registry may serve it.
+// raw is a manifest of arbitrary bytes.
 type raw struct {
 	content   []byte
 	mediaType types.MediaType
@@ -45,8 +45,8 @@ type raw struct {
 func (r raw) RawManifest() ([]byte, error)        { return r.content, nil }
 func (r raw) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
-// TestFaults: whatever a registry does, a scan ends before long, with the class
-// that says why, and leaves nothing behind.
+// TestFaults: every scan ends soon, with the class of the registry's fault, and
+// leaves no goroutine or memory behind.
 func TestFaults(t *testing.T) {
 	s := newServer(t)
 	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
@@ -202,8 +202,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestPassingFaults: what fails for a moment does not fail the scan.
-func TestPassingFaults(t *testing.T) {
+// TestTemporaryFaults: a temporary fault does not fail the scan.
+func TestTemporaryFaults(t *testing.T) {
 	s := newServer(t)
 	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
 	ref := s.push(t, "passing:x", imageOf(t, "arm64", good))
@@ -252,7 +252,7 @@ func TestPassingFaults(t *testing.T) {
 	}
 }
 
-// TestUnreadable: what is known to be no image that could run is a gap.
+// TestUnreadable: a manifest of a known kind that is no runnable image is a gap.
 func TestUnreadable(t *testing.T) {
 	s := newServer(t)
 	blob := imageOf(t, "arm64", gzipped(archive("haproxy", "a")))
@@ -299,9 +299,9 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestMemory: for a while nothing is asked again, but by who has the same
-// credentials.
-func TestMemory(t *testing.T) {
+// TestResolutionCache: resolutions and failures are cached for a short time, for each
+// set of credentials separately.
+func TestResolutionCache(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "memory:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
 	c := &counter{}
@@ -317,10 +317,10 @@ func TestMemory(t *testing.T) {
 	now := time.Now()
 	scanner.resolutionCache.now = func() time.Time { return now }
 	alice, bob := userPassword{[][2]string{{"alice", "p"}}}, userPassword{[][2]string{{"bob", "p"}}}
-	ask := func(name string, who Credentials, want report.FailureClass, manifests int) {
+	ask := func(name string, credentials Credentials, want report.FailureClass, manifests int) {
 		t.Helper()
 		before := s.requests.Load()
-		_, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: who})
+		_, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: credentials})
 		if class(err) != want || c.of("manifests") != manifests {
 			t.Errorf("%s: %v, %d manifests so far, want %d", name, err, c.of("manifests"), manifests)
 		}

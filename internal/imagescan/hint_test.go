@@ -15,7 +15,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestHinted: layers are read only where something says that it is worth it.
+// TestHinted: layers are read only after a hint at a known product.
 func TestHinted(t *testing.T) {
 	s := newServer(t)
 	for i, tt := range []struct {
@@ -57,12 +57,12 @@ func TestHinted(t *testing.T) {
 	}
 }
 
-// hinting knows one product, whatever the case.
+// hinting recognises one product in any case of letters.
 func hinting(o *setup) {
 	o.Inspector.IsHint = func(text string) bool { return strings.Contains(strings.ToLower(text), "proxyd") }
 }
 
-// configured is an image with a legacy executable and that configuration.
+// configured returns an image with a legacy executable and the given configuration.
 func configured(t *testing.T, config v1.Config, history []v1.History) v1.Image {
 	t.Helper()
 	image := imageOf(t, "arm64", gzipped(archive("haproxy", "v1")))
@@ -78,8 +78,8 @@ func configured(t *testing.T, config v1.Config, history []v1.History) v1.Image {
 	return image
 }
 
-// TestHintedCosts: without a hint an image costs its manifest and its
-// configuration, once, and the whole is still read for who wants it.
+// TestHintedCosts: without a hint a scan reads the manifest and the configuration
+// only, once. A request for the whole image still reads its layers.
 func TestHintedCosts(t *testing.T) {
 	s := newServer(t)
 	image := configured(t, v1.Config{}, nil)
@@ -118,15 +118,15 @@ func TestHintedCosts(t *testing.T) {
 	if diff := cmp.Diff([]string{"/haproxy=v1"}, binaries(r)); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	// What another came to know does not change the answer.
+	// The report for another request does not change the answer.
 	r, err = scanner.Scan(t.Context(), hinted)
 	if diff := cmp.Diff([]string{"gap not-read"}, binaries(r)); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
-// TestHintedUnreadable: a configuration that cannot be had is an error, never
-// the lack of a hint.
+// TestHintedUnreadable: an unreadable configuration is an error, not the lack of a
+// hint.
 func TestHintedUnreadable(t *testing.T) {
 	s := newServer(t)
 	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: configured(t, v1.Config{}, nil),

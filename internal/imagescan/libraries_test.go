@@ -12,8 +12,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestLibraries: what a program does through libcap is what the image's own
-// libcap does, wherever it lies and whichever layer it came with.
+// TestLibraries: a program that calls through libcap gets the verdict on the image's
+// own libcap, in any directory and layer.
 func TestLibraries(t *testing.T) {
 	s := newServer(t)
 	read := func(name string) string {

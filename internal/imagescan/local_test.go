@@ -14,7 +14,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestLayoutOfSeveral: which of a layout's images is meant is not guessed.
+// TestLayoutOfSeveral: a layout of several images needs a name or digest.
 func TestLayoutOfSeveral(t *testing.T) {
 	one := imageOf(t, "arm64", gzipped(archive("haproxy", "one")))
 	two := imageOf(t, "arm64", gzipped(archive("haproxy", "two")))

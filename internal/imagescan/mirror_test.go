@@ -14,8 +14,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestMirror: a mirror is asked first and without credentials, and the registry
-// for what the mirror does not have or may not be asked.
+// TestMirror: requests go to the mirror first, without credentials, and to the
+// registry for missing content and for requests outside the mirror's capabilities.
 func TestMirror(t *testing.T) {
 	origin, mirror := newServer(t), newServer(t)
 	layer := gzipped(archive("haproxy", "a"))
@@ -92,9 +92,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestPrivateAddressWithTLS: a registry is not taken to speak plain HTTP because
-// its address is private, as go-containerregistry does; and one that is named
-// plain is not tried with TLS.
+// TestPrivateAddressWithTLS: unlike in go-containerregistry, a private address does
+// not imply plain HTTP, and a registry of PlainHTTP is never tried with TLS.
 func TestPrivateAddressWithTLS(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		var schemes []string

@@ -75,13 +75,13 @@ func (s *server) fail(fault func(http.ResponseWriter, *http.Request) bool) {
 }
 
 // push writes an image or index under a reference and returns the reference.
-func (s *server) push(t *testing.T, repository string, what remote.Taggable) string {
+func (s *server) push(t *testing.T, repository string, image remote.Taggable) string {
 	t.Helper()
 	ref, err := name.ParseReference(s.host() + "/" + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Push(ref, what); err != nil {
+	if err := remote.Push(ref, image); err != nil {
 		t.Fatal(err)
 	}
 	return ref.Name()
@@ -115,7 +115,7 @@ func (f *fake) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, erro
 	return report.Binary{BuildID: string(content), Size: size, Capset: report.Capset{ABI: abi}}, nil
 }
 
-// loopback is a transport that is allowed to connect to this machine.
+// loopback returns a transport that may connect to this machine.
 func loopback(plain []string) http.RoundTripper {
 	return registry.NewTransport(registry.TransportOptions{PlainHTTP: plain, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
@@ -151,8 +151,9 @@ func newScanner(t testing.TB, s *server, f *fake, change func(*setup)) *Scanner 
 	return scanner
 }
 
-// archive builds a tar stream of regular files, directories where the name ends
-// with a slash, and symbolic links where the content starts with an arrow.
+// archive builds a tar stream of regular files; of directories for names that end
+// with a slash; of symbolic links for content that starts with -> and of hard links
+// for =>.
 func archive(files ...string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -197,7 +198,7 @@ func zstded(data []byte) []byte {
 	return e.EncodeAll(data, nil)
 }
 
-// imageOf builds an image of layers as they are stored.
+// imageOf builds an image of compressed layers.
 func imageOf(t testing.TB, arch string, layers ...[]byte) v1.Image {
 	t.Helper()
 	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
@@ -224,7 +225,7 @@ func scan(t *testing.T, s *Scanner, reference string) (report.Report, error) {
 	return s.Scan(t.Context(), Request{Reference: reference, Platform: "linux/arm64"})
 }
 
-// binaries is a report in brief.
+// binaries returns a report in brief.
 func binaries(r report.Report) []string {
 	var lines []string
 	for _, b := range r.Binaries {
@@ -285,9 +286,9 @@ func TestPlatforms(t *testing.T) {
 	full = add(full, &v1.Platform{OS: "linux", Architecture: "amd64"}, amd64)
 	full = add(full, &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}, arm64)
 	for _, tt := range []struct {
-		name string
-		what remote.Taggable
-		want []string
+		name  string
+		image remote.Taggable
+		want  []string
 	}{
 		{"index", full, []string{"/haproxy=arm64"}},
 		{"nested index", add(empty.Index, nil, full), []string{"/haproxy=arm64"}},
@@ -296,7 +297,7 @@ func TestPlatforms(t *testing.T) {
 		{"index without platforms", add(add(empty.Index, nil, amd64), nil, arm64), []string{"/haproxy=arm64"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ref := s.push(t, "platforms:"+strings.ReplaceAll(tt.name, " ", "-"), tt.what)
+			ref := s.push(t, "platforms:"+strings.ReplaceAll(tt.name, " ", "-"), tt.image)
 			r, err := scan(t, newScanner(t, s, &fake{}, nil), ref)
 			if err != nil {
 				t.Fatal(err)
@@ -341,7 +342,7 @@ func TestCacheAndSharing(t *testing.T) {
 	if !strings.Contains(r.Image, "/second@") || f.calls.Load() != 1 {
 		t.Errorf("image %s, %d analyses", r.Image, f.calls.Load())
 	}
-	// Remembered or not, who may not pull the image learns nothing of it.
+	// A puller without access gets no report, cached or not.
 	s.fail(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
@@ -359,8 +360,8 @@ func class(err error) report.FailureClass {
 	return classed.Class
 }
 
-// TestAnswersSoon: whatever a registry leaves unanswered, a scan returns when its
-// time is over.
+// TestAnswersSoon: a scan returns at its deadline if the registry leaves any kind of
+// request unanswered.
 func TestAnswersSoon(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "slow:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
@@ -379,7 +380,7 @@ func TestAnswersSoon(t *testing.T) {
 		})
 		scanner := newScanner(t, s, nil, func(o *setup) {
 			o.Limits.ScanTime = 200 * time.Millisecond
-			o.Inspector.IsHint = func(string) bool { return false } // the image's configuration is asked for
+			o.Inspector.IsHint = func(string) bool { return false } // reads the image's configuration
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if _, err := scanner.Scan(ctx, Request{Reference: ref, Platform: "linux/arm64", Hinted: true}); class(err) != report.FailureTimeout {
@@ -422,7 +423,7 @@ func (u userPassword) For(name.Repository) []authn.Authenticator {
 	return all
 }
 
-// TestEachCredentialIsTried: the one that fits need not be the first.
+// TestEachCredentialIsTried: a later credential may be the right one.
 func TestEachCredentialIsTried(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "private:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
@@ -611,8 +612,8 @@ func TestLargeFileThroughDisk(t *testing.T) {
 	}
 }
 
-// manyExecutables are layers that no limit of one layer stops, and that together
-// hold more than maxBinaries files of interest.
+// manyExecutables returns layers within the limits of each layer that together hold
+// more than maxBinaries candidates.
 func manyExecutables() [][]byte {
 	var layers [][]byte
 	for i := range maxBinaries/32 + 1 {
@@ -625,7 +626,7 @@ func manyExecutables() [][]byte {
 	return layers
 }
 
-// BenchmarkKnown asks for an image that is known, with credentials that are.
+// BenchmarkKnown scans an image with a cached resolution and report.
 func BenchmarkKnown(b *testing.B) {
 	s := &server{Server: httptest.NewServer(registrytest.New(registrytest.Logger(log.New(io.Discard, "", 0))))}
 	defer s.Close()

@@ -9,8 +9,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestUserByName: a USER that is a name is what the image's own passwd(5) says,
-// as the image shows it, however the layers are known.
+// TestUserByName: the image's own, visible passwd(5) resolves a USER that is a name,
+// with cached layers too.
 func TestUserByName(t *testing.T) {
 	s := newServer(t)
 	known := newScanner(t, s, nil, nil)

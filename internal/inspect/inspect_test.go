@@ -23,12 +23,11 @@ func fixture(t *testing.T, name string) []byte {
 	return data
 }
 
-// branded writes a product's text into a hole of zeros, as its data would have
-// it.
+// branded writes a product's text into a run of zeros in its data.
 func branded(t *testing.T, data []byte, text string) []byte {
 	t.Helper()
 	out := bytes.Clone(data)
-	// Without sections all that is loaded counts as data.
+	// Without sections all loaded bytes count as data.
 	clear(out[40:48])
 	clear(out[58:64])
 	at := bytes.LastIndex(out, bytes.Repeat([]byte{0}, len(text)+64))
@@ -116,7 +115,7 @@ func TestProducts(t *testing.T) {
 	}
 }
 
-// TestOtherMachine: a machine whose code is not read is judged by its version.
+// TestOtherMachine: the version decides on a machine whose code is not analysed.
 func TestOtherMachine(t *testing.T) {
 	data := branded(t, fixture(t, "amd64_ptr_to_global_v1_O2"), "\x003.0.11-1, released 2026/01/01\x00HAProxy\x00")
 	data[18], data[19] = 243, 0 // riscv64

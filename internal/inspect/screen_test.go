@@ -14,8 +14,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestScreen: it says what File says of each program, or nothing of those without
-// capability calls and of libraries.
+// TestScreen: Screen agrees with File, and returns false for libraries and for
+// programs without capability calls.
 func TestScreen(t *testing.T) {
 	left := map[bool]int{}
 	compare := func(path string, data []byte) {

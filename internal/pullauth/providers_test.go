@@ -32,8 +32,8 @@ providers:
   defaultCacheDuration: 0s
 `
 
-// counting is a plugin that notes each of its runs in a file of its folder, and
-// says how it was called.
+// counting is a plugin that appends each request to a file of its folder, and
+// returns its arguments and environment as credentials.
 const counting = `#!/bin/sh
 cat >>"$(dirname "$0")/runs"
 printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry",'\
@@ -187,7 +187,7 @@ func TestProvidersThatFail(t *testing.T) {
 			}
 			now := time.Now()
 			p.providers[0].now = func() time.Time { return now }
-			for range 2 { // the second time it is remembered
+			for range 2 { // the second time it is cached
 				c := &Credentials{}
 				err = p.Add(t.Context(), c, repository(t, "a.cloud.example/app"))
 				if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "credential provider cloud") {

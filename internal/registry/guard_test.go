@@ -37,8 +37,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestGuardBehindAProxy: what is refused by its address is not even asked of a
-// proxy, which would connect in this place.
+// TestGuardBehindAProxy: a request for a refused address does not reach a proxy.
 func TestGuardBehindAProxy(t *testing.T) {
 	asked := make(chan string, 10)
 	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Host }))
@@ -59,8 +58,7 @@ func TestGuardBehindAProxy(t *testing.T) {
 		if err == nil {
 			_ = response.Body.Close()
 		}
-		// That the proxy itself is on loopback is allowed for this test, and so
-		// is what the name stands for.
+		// The test permits the loopback address of the proxy, and with it localhost.
 		if refused := errors.Is(err, ErrBlocked); refused != (host == "169.254.169.254") {
 			t.Errorf("%s: %v", host, err)
 		}

@@ -22,10 +22,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// anywhere are the options under which tests connect.
+// anywhere are options that permit connections to loopback.
 var anywhere = TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
-// hostsOf loads a configuration of one registry.
+// hostsOf loads the configuration of one registry.
 func hostsOf(t *testing.T, folder, content string) (*Hosts, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -108,8 +108,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestClientCertificate: a mirror is shown the certificate that its file names,
-// and trusted by the authority that it names.
+// TestClientCertificate: the connection to a mirror uses the client certificate and
+// the certificate authority of its file.
 func TestClientCertificate(t *testing.T) {
 	shown := make(chan string, 10)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -142,12 +142,12 @@ func TestClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = response.Body.Close()
-	if who := <-shown; who != "node-1" {
-		t.Errorf("the certificate shown is %q's", who)
+	if subject := <-shown; subject != "node-1" {
+		t.Errorf("the client certificate is %q's", subject)
 	}
 }
 
-// clientCertificate makes a certificate that vouches for itself, and its key.
+// clientCertificate returns a self-signed certificate and its key.
 func clientCertificate(t *testing.T, commonName string) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -168,9 +168,8 @@ func clientCertificate(t *testing.T, commonName string) (certificate, key string
 		Bytes: encoded}))
 }
 
-// TestHostsAreReadAgain: what changes holds before long, and what is broken does
-// not.
-func TestHostsAreReadAgain(t *testing.T) {
+// TestHostsReload: a changed configuration takes effect soon, a broken one does not.
+func TestHostsReload(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "example.com", "hosts.toml")
 	write(t, file, `[host."https://first"]`)
@@ -198,10 +197,10 @@ func TestHostsAreReadAgain(t *testing.T) {
 		other, failures string
 	}{
 		{host: "first", other: "other.com"},
-		{file: file, content: `[host."https://second"]`, at: time.Second, host: "first", other: "other.com"}, // not looked at yet
+		{file: file, content: `[host."https://second"]`, at: time.Second, host: "first", other: "other.com"}, // not checked yet
 		{at: hostsInterval, host: "second", other: "other.com"},
 		{file: file, content: `[host.`, at: hostsInterval, host: "second", other: "other.com", failures: "x"},
-		{at: hostsInterval, host: "second", other: "other.com", failures: "x"}, // told once
+		{at: hostsInterval, host: "second", other: "other.com", failures: "x"}, // reported once
 		{file: file, content: `[host."https://third"]` + "\nca=\"../ca.pem\"\n", at: hostsInterval, host: "second", other: "other.com",
 			failures: "xx"},
 		{file: authority, content: string(authorityOf(t)), at: hostsInterval, host: "third", other: "other.com", failures: "xx"},
@@ -213,7 +212,7 @@ func TestHostsAreReadAgain(t *testing.T) {
 	} {
 		if step.file != "" {
 			write(t, step.file, step.content)
-			// Two writes may come within what a file system's clock tells apart.
+			// Two writes may fall within the resolution of the file system's clock.
 			at := now.Add(time.Duration(i) * time.Minute)
 			for _, changed := range []string{step.file, dir} {
 				if err := os.Chtimes(changed, at, at); err != nil {
@@ -229,7 +228,7 @@ func TestHostsAreReadAgain(t *testing.T) {
 	}
 }
 
-// authorityOf makes a certificate in PEM form.
+// authorityOf returns a certificate in PEM form.
 func authorityOf(t *testing.T) []byte {
 	t.Helper()
 	server := httptest.NewTLSServer(http.NotFoundHandler())

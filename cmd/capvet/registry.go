@@ -40,15 +40,10 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	}
 	// The user chose the registry: loopback is permitted too.
 	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	connections := registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls}
-	var hosts *registry.Hosts
-	if o.config != "" {
-		if hosts, err = registry.LoadHosts(o.config, connections); err != nil {
-			return nil, err
-		}
-	}
 	client, err := registry.NewClient(registry.Options{
-		Transport: registry.NewTransport(connections), PlainHTTP: o.plainHTTP, Hosts: hosts, UserAgent: "capvet/" + version,
+		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls},
+		HostsDir:         o.config,
+		UserAgent:        "capvet/" + version,
 	})
 	if err != nil {
 		return nil, err

@@ -315,7 +315,8 @@ func TestResolutionCache(t *testing.T) {
 	})
 	scanner := newScanner(t, s, nil, func(o *setup) { o.ResolutionTTL, o.FailureTTL = time.Minute, time.Second })
 	now := time.Now()
-	scanner.resolutionCache.now = func() time.Time { return now }
+	clock := func() time.Time { return now }
+	scanner.resolutionCache.resolutions.now, scanner.resolutionCache.failures.now = clock, clock
 	alice, bob := userPassword{[][2]string{{"alice", "p"}}}, userPassword{[][2]string{{"bob", "p"}}}
 	ask := func(name string, credentials Credentials, want report.FailureClass, manifests int) {
 		t.Helper()

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -72,12 +70,8 @@ func TestMirror(t *testing.T) {
 			if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			hosts, err := registry.LoadHosts(dir, registry.TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-			if err != nil {
-				t.Fatal(err)
-			}
 			before := fromOrigin.of(digest(t, layer))
-			scanner := newScanner(t, origin, nil, func(o *setup) { o.client.Hosts = hosts })
+			scanner := newScanner(t, origin, nil, func(o *setup) { o.client.HostsDir = dir })
 			r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: tt.credentials})
 			if class(err) != tt.want {
 				t.Fatalf("got %v, want %q", err, tt.want)

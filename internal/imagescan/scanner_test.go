@@ -136,6 +136,7 @@ func newScanner(t testing.TB, s *server, f *fake, change func(*setup)) *Scanner 
 	if s != nil {
 		o.client.PlainHTTP = []string{s.host()}
 	}
+	o.client.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	o.client.Transport = loopback(o.client.PlainHTTP)
 	if change != nil {
 		change(&o)

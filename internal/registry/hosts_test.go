@@ -26,12 +26,12 @@ import (
 var anywhere = TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
 // hostsOf loads the configuration of one registry.
-func hostsOf(t *testing.T, folder, content string) (*Hosts, error) {
+func hostsOf(t *testing.T, folder, content string) (*hosts, error) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, folder, "hosts.toml"), content)
 	write(t, filepath.Join(dir, "README"), "not a folder")
-	return LoadHosts(dir, anywhere)
+	return loadHosts(dir, anywhere, nil)
 }
 
 func write(t *testing.T, file, content string) {
@@ -103,7 +103,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%q: %v", broken, err)
 		}
 	}
-	if _, err := LoadHosts(filepath.Join(t.TempDir(), "none"), anywhere); err == nil {
+	if _, err := loadHosts(filepath.Join(t.TempDir(), "none"), anywhere, nil); err == nil {
 		t.Error("a folder that is not there is taken")
 	}
 }
@@ -125,7 +125,7 @@ func TestClientCertificate(t *testing.T) {
 	write(t, filepath.Join(folder, "client.pem"), certificate)
 	write(t, filepath.Join(folder, "key.pem"), key)
 	write(t, filepath.Join(folder, "hosts.toml"), fmt.Sprintf("[host.%q]\nca=\"ca.pem\"\nclient=[[\"client.pem\",\"key.pem\"]]\n", server.URL))
-	hosts, err := LoadHosts(dir, anywhere)
+	hosts, err := loadHosts(dir, anywhere, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,14 +173,14 @@ func TestHostsReload(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "example.com", "hosts.toml")
 	write(t, file, `[host."https://first"]`)
-	hosts, err := LoadHosts(dir, anywhere)
+	hosts, err := loadHosts(dir, anywhere, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
 	hosts.now = func() time.Time { return now }
 	var failures []string
-	hosts.OnReloadError = func(err error) { failures = append(failures, err.Error()) }
+	hosts.onReloadError = func(err error) { failures = append(failures, err.Error()) }
 	hostOf := func(registry string) string {
 		t.Helper()
 		r, err := name.NewRegistry(registry)

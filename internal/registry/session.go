@@ -162,9 +162,6 @@ func (s *Session) getFrom(ctx context.Context, c *endpointClient, r resource, he
 	return response, nil
 }
 
-// Repository returns the repository that the session reads.
-func (s *Session) Repository() name.Repository { return s.repository }
-
 // Resolve returns the manifest under a tag or digest.
 func (s *Session) Resolve(ctx context.Context, identifier string) (Manifest, error) {
 	response, err := s.get(ctx, resource{"manifests", identifier}, http.Header{"Accept": {manifestTypes}})

@@ -22,9 +22,13 @@ type registryOptions struct {
 
 func (o *registryOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
-	flags.StringArrayVar(&o.authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
-	flags.StringVar(&o.config, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
-	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
+	flags.StringArrayVar(&o.authorities, "registry-ca", nil,
+		"`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
+	flags.StringVar(&o.config, "registry-config", "",
+		"`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
+	flags.BoolVar(&o.tables, "toc", false,
+		"read layers of eStargz and zstd:chunked images through their tables of contents: faster, "+
+			"but nothing proves that the rest of the layer agrees with its table")
 }
 
 // scanner returns a scanner with these options. It fails on the files that they
@@ -36,15 +40,10 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	}
 	// The user chose the registry: loopback is permitted too.
 	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	connections := registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls}
-	var hosts *registry.Hosts
-	if o.config != "" {
-		if hosts, err = registry.LoadHosts(o.config, connections); err != nil {
-			return nil, err
-		}
-	}
 	client, err := registry.NewClient(registry.Options{
-		Transport: registry.NewTransport(connections), PlainHTTP: o.plainHTTP, Hosts: hosts, UserAgent: "capvet/" + version,
+		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls},
+		HostsDir:         o.config,
+		UserAgent:        "capvet/" + version,
 	})
 	if err != nil {
 		return nil, err

@@ -49,7 +49,8 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	registries.register(cmd.Flags())
-	cmd.Flags().Var(&binaries, "binaries", "executables to analyse: proxies (known products, files with their names, the programs that the image runs) or all")
+	cmd.Flags().Var(&binaries, "binaries",
+		"executables to analyse: proxies (known products, files with their names, the programs that the image runs) or all")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first proven legacy executable, without reading the layers below it")
 	return cmd
 }

@@ -69,20 +69,12 @@ func (o options) registryClient() (*registry.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	connections := registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls}
-	var hosts *registry.Hosts
-	if o.registryConfig != "" {
-		if hosts, err = registry.LoadHosts(o.registryConfig, connections); err != nil {
-			return nil, err
-		}
-		hosts.OnReloadError = func(err error) {
-			logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
-		}
-	}
 	return registry.NewClient(registry.Options{
-		Transport:  registry.NewTransport(connections),
-		PlainHTTP:  o.plainHTTP,
-		Hosts:      hosts,
+		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls},
+		HostsDir:         o.registryConfig,
+		OnReloadError: func(err error) {
+			logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
+		},
 		Access:     o.registries,
 		UserAgent:  "capvet/" + version,
 		StallTime:  o.stallTime,

@@ -9,12 +9,11 @@ import (
 	"testing/iotest"
 )
 
-// FuzzTree: two layers of any bytes on top of each other answer for any path,
-// with a file that the layer named really has. A source that fails half way is
-// told from one that is malformed.
+// FuzzTree looks up any path in two layers of any bytes: a result is a file of its
+// layer. A failing source and a malformed one give different errors.
 //
-// Run it with -fuzzminimizetime=10x: by default go test spends a minute on making
-// each of the first inputs smaller, and hardly tries any.
+// Run it with -fuzzminimizetime=10x: by default go test spends a minute on minimising
+// each of the first inputs.
 func FuzzTree(f *testing.F) {
 	lower := archive(f, file("usr/bin/haproxy", "a"), symlink("bin", "usr/bin"), hardlink("haproxy", "usr/bin/haproxy"))
 	upper := archive(f, opaque("usr/"), whiteoutFile("", "bin"), file("bin/haproxy", "b"), symlink("l", "bin/../haproxy"))

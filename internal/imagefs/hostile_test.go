@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// lookup returns path=content of what a stack of layers shows at a path.
+// lookup returns the path and content that a path leads to in a stack of layers.
 func lookup(t testing.TB, name string, stack ...[]entry) string {
 	t.Helper()
 	var layers []*Layer
@@ -39,14 +39,19 @@ func TestDisputed(t *testing.T) {
 		{"what it may have replaced", [][]entry{bin, {file("bin/haproxy", "new")}}, "/usr/bin/haproxy", "/usr/bin/haproxy=old"},
 		{"the link comes later", [][]entry{{file("bin/haproxy", "first")}, bin}, "/bin/haproxy", "/usr/bin/haproxy=old"},
 		{"the link's target changes later", [][]entry{bin, {file("usr/bin/haproxy", "new")}}, "/bin/haproxy", "/usr/bin/haproxy=new"},
-		{"hard link below a link of a lower layer", [][]entry{bin, {file("x", "new"), hardlink("bin/haproxy", "x")}}, "/bin/haproxy", "/bin/haproxy=new"},
+		{"hard link below a link of a lower layer", [][]entry{bin, {file("x", "new"), hardlink("bin/haproxy", "x")}}, "/bin/haproxy",
+			"/bin/haproxy=new"},
 		{"a whiteout without a name", [][]entry{{file("d/haproxy", "a")}, {whiteoutFile("d/", "")}}, "/d/haproxy", "/d/haproxy=a"},
 		{"a whiteout of its own directory", [][]entry{{file("d/haproxy", "a")}, {whiteoutFile("d/", ".")}}, "/d/haproxy", "/d/haproxy=a"},
-		{"a whiteout of the directory above", [][]entry{{file("d/e/haproxy", "a")}, {whiteoutFile("d/e/", "..")}}, "/d/e/haproxy", "/d/e/haproxy=a"},
+		{"a whiteout of the directory above", [][]entry{{file("d/e/haproxy", "a")}, {whiteoutFile("d/e/", "..")}}, "/d/e/haproxy",
+			"/d/e/haproxy=a"},
 		{"other marks remove nothing", [][]entry{{file("d/haproxy", "a")}, {file("d/.wh..wh.plnk", "")}}, "/d/haproxy", "/d/haproxy=a"},
-		{"up from behind a link into what is hidden", [][]entry{{file("a/haproxy", "old"), dir("b/c")}, {opaque("a/"), symlink("l", "b/c/../../a/haproxy")}}, "/l", ""},
-		{"up and into what shows", [][]entry{{file("a/haproxy", "old"), dir("b/c")}, {opaque("b/"), symlink("l", "b/c/../../a/haproxy")}}, "/l", "/a/haproxy=old"},
-		{"absolute link out of a hidden directory", [][]entry{{file("a/haproxy", "a")}, {opaque("b/"), symlink("b/l", "/a/haproxy")}}, "/b/l", "/a/haproxy=a"},
+		{"up from behind a link into what is hidden", [][]entry{{file("a/haproxy", "old"), dir("b/c")},
+			{opaque("a/"), symlink("l", "b/c/../../a/haproxy")}}, "/l", ""},
+		{"up and into what shows", [][]entry{{file("a/haproxy", "old"), dir("b/c")}, {opaque("b/"), symlink("l", "b/c/../../a/haproxy")}}, "/l",
+			"/a/haproxy=old"},
+		{"absolute link out of a hidden directory", [][]entry{{file("a/haproxy", "a")}, {opaque("b/"), symlink("b/l", "/a/haproxy")}}, "/b/l",
+			"/a/haproxy=a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,8 +114,8 @@ func TestLinksAreBounded(t *testing.T) {
 	}
 }
 
-// sparse is an archive whose one file claims a byte of data that is a hole away
-// but has none: archive/tar reports that without any of its named errors.
+// sparse is an archive with a sparse file that lacks its last byte of data, which
+// archive/tar reports with an unexported error.
 func sparse(t *testing.T) []byte {
 	t.Helper()
 	data := archive(t, file("haproxy", ""))
@@ -149,7 +154,8 @@ func TestErrorsOfContent(t *testing.T) {
 		{"cut short", bytes.NewReader(long[:3000]), read, ErrMalformed, ErrSource},
 		{"sparse without its data", bytes.NewReader(sparse(t)), read, ErrMalformed, ErrSource},
 		{"source fails", io.MultiReader(bytes.NewReader(long[:3000]), iotest.ErrReader(failing)), read, ErrSource, ErrMalformed},
-		{"source fails in a gzip header", io.MultiReader(bytes.NewReader(packGzip(long)[:5]), iotest.ErrReader(failing)), read, ErrSource, ErrMalformed},
+		{"source fails in a gzip header", io.MultiReader(bytes.NewReader(packGzip(long)[:5]), iotest.ErrReader(failing)), read, ErrSource,
+			ErrMalformed},
 		{"source fails at once", iotest.ErrReader(failing), read, ErrSource, ErrMalformed},
 		{"the visitor's own", bytes.NewReader(long), func(Source, Attributes, io.Reader) error { return own }, own, ErrMalformed},
 	} {
@@ -164,8 +170,8 @@ func TestErrorsOfContent(t *testing.T) {
 	}
 }
 
-// BenchmarkLookup is the dearest walk that limits allow, in a stack of as many
-// layers as an image may have.
+// BenchmarkLookup measures the most expensive look-up within the limits, in the
+// largest stack of layers.
 func BenchmarkLookup(b *testing.B) {
 	l, _ := layer(b, symlink("haproxy", "/"+strings.Repeat("a/", 2000)+"b"))
 	layers := make([]*Layer, 256)

@@ -14,7 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// entry is one tar entry of a test: a regular file unless kind says otherwise.
+// entry is one tar entry.
 type entry struct {
 	name string
 	kind byte
@@ -61,8 +61,8 @@ func readLayer(r io.Reader, limits Limits, wanted func(path string) bool, visit 
 	return ReadLayer(r, limits, Selection{Wanted: wanted, Visit: visit})
 }
 
-// layer reads entries as a layer, every regular file wanted, and returns the
-// last content seen of each path.
+// layer reads entries as a layer with every regular file selected, and returns the
+// last content of each source.
 func layer(t testing.TB, entries ...entry) (*Layer, map[Source]string) {
 	t.Helper()
 	contents := map[Source]string{}
@@ -96,10 +96,12 @@ func TestReadLayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/usr/sbin/haproxy=a", "/abs/haproxy=b", "/up/haproxy=c", "/twice/haproxy=old", "/twice/haproxy=new", "/gone/haproxy=x"}, visited); diff != "" {
+	if diff := cmp.Diff([]string{"/usr/sbin/haproxy=a", "/abs/haproxy=b", "/up/haproxy=c", "/twice/haproxy=old", "/twice/haproxy=new",
+		"/gone/haproxy=x"}, visited); diff != "" {
 		t.Errorf("visited (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true, "/gone/haproxy": true}, l.parts[0].wanted); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"/usr/sbin/haproxy": true, "/abs/haproxy": true, "/up/haproxy": true, "/twice/haproxy": true,
+		"/gone/haproxy": true}, l.parts[0].wanted); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}
 	want := map[string]Entry{"/bin": {Symlink, "usr/bin"}, "/hard": {HardLink, "/usr/sbin/haproxy"}}
@@ -186,8 +188,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestWindow: the memory of a zstd window is asked for before it is taken, and
-// given back.
+// TestWindow: the memory of a zstd window is reserved before its use, and released.
 func TestWindow(t *testing.T) {
 	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20))
 	if err != nil {
@@ -203,10 +204,10 @@ func TestWindow(t *testing.T) {
 		asked  int64
 		want   error
 	}{
-		{"fits", packed, 1 << 20, nil, 1 << 20, nil},
-		{"too large", packed, 1 << 19, nil, 1 << 19, ErrTooLarge},
-		{"refused", packed, 1 << 20, refused, 1 << 20, refused},
-		{"gzip needs none", packGzip(archive(t)), 1 << 20, refused, 0, nil},
+		{name: "fits", packed: packed, window: 1 << 20, asked: 1 << 20},
+		{name: "too large", packed: packed, window: 1 << 19, asked: 1 << 19, want: ErrTooLarge},
+		{name: "refused", packed: packed, window: 1 << 20, refuse: refused, asked: 1 << 20, want: refused},
+		{name: "gzip needs none", packed: packGzip(archive(t)), window: 1 << 20, refuse: refused},
 	} {
 		asked, held := int64(0), int64(0)
 		r, err := Unpack(bytes.NewReader(tt.packed), Limits{WindowBytes: tt.window}, func(n int64) (func(), error) {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// TestOrder: within a layer each entry takes the place of what was there.
+// TestOrder: within a layer each entry replaces the earlier one in its place.
 func TestOrder(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -25,22 +25,31 @@ func TestOrder(t *testing.T) {
 		{"a file takes the place of a directory", [][]entry{{file("d/haproxy", "a"), file("d", "b")}}, "/d/haproxy", ""},
 		{"and is there", [][]entry{{file("d/haproxy", "a"), file("d", "b")}}, "/d", "/d=b"},
 		{"and back", [][]entry{{file("d/haproxy", "a"), file("d", "b"), dir("d")}}, "/d/haproxy", ""},
-		{"and back, with a file", [][]entry{{file("d/haproxy", "a"), file("d", "b"), dir("d"), file("d/haproxy", "c")}}, "/d/haproxy", "/d/haproxy=c"},
+		{"and back, with a file", [][]entry{{file("d/haproxy", "a"), file("d", "b"), dir("d"), file("d/haproxy", "c")}}, "/d/haproxy",
+			"/d/haproxy=c"},
 		{"and back, unlisted", [][]entry{{file("d/haproxy", "a"), file("d", "b"), file("d/haproxy", "c")}}, "/d/haproxy", "/d/haproxy=c"},
 		{"and back, over a lower layer", [][]entry{{file("d/haproxy", "old")}, {file("d", "b"), dir("d")}}, "/d/haproxy", ""},
-		{"a link takes the place of a directory", [][]entry{{file("d/haproxy", "a"), file("e/haproxy", "b"), symlink("d", "e")}}, "/d/haproxy", "/e/haproxy=b"},
+		{"a link takes the place of a directory", [][]entry{{file("d/haproxy", "a"), file("e/haproxy", "b"), symlink("d", "e")}}, "/d/haproxy",
+			"/e/haproxy=b"},
 		{"a directory takes the place of a link", [][]entry{{file("e/haproxy", "b"), symlink("d", "e"), dir("d")}}, "/d/haproxy", ""},
 		{"a listed directory is only listed", [][]entry{{file("d/haproxy", "a"), dir("d")}}, "/d/haproxy", "/d/haproxy=a"},
-		{"a hard link keeps what it named", [][]entry{{file("x", "old"), hardlink("haproxy", "x"), file("x", "new")}}, "/haproxy", "/haproxy=old"},
+		{"a hard link keeps what it named", [][]entry{{file("x", "old"), hardlink("haproxy", "x"), file("x", "new")}}, "/haproxy",
+			"/haproxy=old"},
 		{"the name does not", [][]entry{{file("x", "old"), hardlink("haproxy", "x"), file("x", "new")}}, "/x", "/x=new"},
-		{"even what was in a directory that went", [][]entry{{file("d/x", "a"), hardlink("haproxy", "d/x"), file("d", "b")}}, "/haproxy", "/haproxy=a"},
-		{"a whiteout is for lower layers, wherever it stands", [][]entry{{file("haproxy", "old")}, {file("d/x", ""), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy", ""},
-		{"and spares its own", [][]entry{{file("d/x", ""), file("haproxy", "new"), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy", "/haproxy=new"},
+		{"even what was in a directory that went", [][]entry{{file("d/x", "a"), hardlink("haproxy", "d/x"), file("d", "b")}}, "/haproxy",
+			"/haproxy=a"},
+		{"a whiteout is for lower layers, wherever it stands", [][]entry{{file("haproxy", "old")},
+			{file("d/x", ""), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy", ""},
+		{"and spares its own", [][]entry{{file("d/x", ""), file("haproxy", "new"), file("d", ""), whiteoutFile("", "haproxy")}}, "/haproxy",
+			"/haproxy=new"},
 		{"a hard link to a link is a link", [][]entry{{file("x", "a"), symlink("l", "x"), hardlink("haproxy", "l")}}, "/haproxy", "/x=a"},
-		{"relative to where it lies", [][]entry{{file("x", "a"), file("d/x", "b"), symlink("l", "x"), hardlink("d/haproxy", "l")}}, "/d/haproxy", "/d/x=b"},
+		{"relative to where it lies", [][]entry{{file("x", "a"), file("d/x", "b"), symlink("l", "x"), hardlink("d/haproxy", "l")}},
+			"/d/haproxy", "/d/x=b"},
 		{"of a lower layer", [][]entry{{file("x", "a"), symlink("l", "x")}, {hardlink("haproxy", "l")}}, "/haproxy", "/x=a"},
-		{"to a directory", [][]entry{{symlink("l", "usr/bin"), hardlink("bin", "l"), file("usr/bin/haproxy", "a")}}, "/bin/haproxy", "/usr/bin/haproxy=a"},
-		{"a hard link's target, removed with its directory", [][]entry{{file("d/x", "a")}, {hardlink("haproxy", "d/x"), file("d", "b")}}, "/haproxy", "/haproxy=a"},
+		{"to a directory", [][]entry{{symlink("l", "usr/bin"), hardlink("bin", "l"), file("usr/bin/haproxy", "a")}}, "/bin/haproxy",
+			"/usr/bin/haproxy=a"},
+		{"a hard link's target, removed with its directory", [][]entry{{file("d/x", "a")}, {hardlink("haproxy", "d/x"), file("d", "b")}},
+			"/haproxy", "/haproxy=a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,8 +80,8 @@ func TestPartsAreBounded(t *testing.T) {
 	}
 }
 
-// TestInOrderLikeAnUnpacker compares stacks of layers that contradict themselves
-// with what lies on the disk after writing them out entry by entry.
+// TestInOrderLikeAnUnpacker compares stacks of self-contradictory layers with the
+// result of unpacking them entry by entry.
 func TestInOrderLikeAnUnpacker(t *testing.T) {
 	names := []string{"a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/b", "a/b/a", "b/a/b"}
 	found, odd := 0, 0
@@ -121,9 +130,9 @@ func TestInOrderLikeAnUnpacker(t *testing.T) {
 	}
 }
 
-// writeUndisputed writes a layer's entries out one by one, and returns those
-// that no two unpackers dispute: none through a link or below a file of a lower
-// layer, no hard link to what is not there.
+// writeUndisputed unpacks the entries on which all unpackers agree, and returns
+// them: none through a link or below a file of a lower layer, no hard link to a
+// missing file.
 func writeUndisputed(t *testing.T, root string, entries []entry) []entry {
 	t.Helper()
 	var kept []entry
@@ -134,7 +143,8 @@ func writeUndisputed(t *testing.T, root string, entries []entry) []entry {
 		}
 		if e.kind == tar.TypeLink {
 			info, err := os.Lstat(filepath.Join(root, e.text))
-			if err != nil || info.IsDir() || throughSymlink(root, e.text) || e.text == e.name || strings.HasPrefix(e.name+"/", e.text+"/") || strings.HasPrefix(e.text, e.name+"/") {
+			if err != nil || info.IsDir() || throughSymlink(root, e.text) || e.text == e.name || strings.HasPrefix(e.name+"/", e.text+"/") ||
+				strings.HasPrefix(e.text, e.name+"/") {
 				continue
 			}
 		}
@@ -173,7 +183,8 @@ func TestFileCapabilities(t *testing.T) {
 		{"version 2", v2, "cap_net_bind_service,cap_net_admin,cap_net_raw=ep"},
 		{"version 3", "\x00\x00\x00\x03" + v2[4:] + "\x01\x00\x00\x00", "cap_net_bind_service,cap_net_admin,cap_net_raw=p"},
 		{"version 1", "\x00\x00\x00\x01" + "\x01\x00\x00\x00" + "\x02\x00\x00\x00", "cap_chown=p cap_dac_override=i"},
-		{"high and unknown", "\x00\x00\x00\x02" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x80\x00\x00\x80" + "\x00\x00\x00\x00", "cap_bpf,63=p"},
+		{"high and unknown", "\x00\x00\x00\x02" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x80\x00\x00\x80" + "\x00\x00\x00\x00",
+			"cap_bpf,63=p"},
 		{"short", "\x01", malformedCapabilities},
 		{"cut", v2[:16], malformedCapabilities},
 		{"of no version", "\x00\x00\x00\x09" + v2[4:], malformedCapabilities},

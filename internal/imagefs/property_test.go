@@ -34,9 +34,8 @@ func fuzzOne(t *testing.T, packed []byte) {
 	}
 }
 
-// unpack applies a layer to a folder the way an unpacker does, with real files
-// and links: first what the layer removes, then what it brings, each entry in
-// the place of what was there.
+// unpack applies a layer to a folder as an unpacker does, with real files and
+// links: the whiteouts first, then the entries in order.
 func unpack(t *testing.T, root string, entries []entry) {
 	t.Helper()
 	must := func(err error) {
@@ -63,7 +62,7 @@ func unpack(t *testing.T, root string, entries []entry) {
 		if strings.HasPrefix(path.Base(e.name), whiteoutPrefix) {
 			continue
 		}
-		// Parents that are no directories give way.
+		// Parents of other kinds give way.
 		for at := path.Dir(path.Clean(e.name)); at != "."; at = path.Dir(at) {
 			if info, err := os.Lstat(filepath.Join(root, at)); err == nil && !info.IsDir() {
 				must(os.Remove(filepath.Join(root, at)))
@@ -86,9 +85,8 @@ func unpack(t *testing.T, root string, entries []entry) {
 	}
 }
 
-// randomLayer makes entries whose meaning no two unpackers dispute: each path
-// once, none below another that is no directory, hard links only to files of
-// the same layer that went before.
+// randomLayer returns entries on which all unpackers agree: each path once, none
+// below a non-directory, hard links only to earlier files of the same layer.
 func randomLayer(r *rand.Rand, index int) []entry {
 	parts := []string{"a", "b", "haproxy"}
 	random := func() string {
@@ -157,8 +155,8 @@ func randomLayer(r *rand.Rand, index int) []entry {
 	return entries
 }
 
-// TestLikeAnUnpacker compares what a tree says of random stacks of layers with
-// what lies on the disk after writing them out.
+// TestLikeAnUnpacker compares the trees of random stacks of layers with the result of
+// unpacking them.
 func TestLikeAnUnpacker(t *testing.T) {
 	paths := []string{}
 	for _, a := range []string{"a", "b", "haproxy"} {
@@ -204,8 +202,7 @@ func TestLikeAnUnpacker(t *testing.T) {
 	}
 }
 
-// throughLink reports whether an entry lies below something on the disk that is
-// no directory.
+// throughLink reports whether an entry lies below a non-directory on the disk.
 func throughLink(root string, entries []entry) bool {
 	for _, e := range entries {
 		for at := path.Dir(path.Clean(e.name)); at != "."; at = path.Dir(at) {

@@ -172,7 +172,8 @@ type tocReader struct {
 
 func (t *tocReader) add(e tocEntry) error {
 	name := Clean(e.Name)
-	if e.Offset < 0 || e.EndOffset < 0 || e.InnerOffset < 0 || e.InnerOffset > maxInnerOffset || e.Size < 0 || e.ChunkOffset < 0 || e.ChunkSize < 0 {
+	if e.Offset < 0 || e.EndOffset < 0 || e.InnerOffset < 0 || e.InnerOffset > maxInnerOffset || e.Size < 0 || e.ChunkOffset < 0 ||
+		e.ChunkSize < 0 {
 		return fmt.Errorf("%w table of contents: %s has a number that cannot be", ErrMalformed, name)
 	}
 	if e.Type == "chunk" {
@@ -190,7 +191,8 @@ func (t *tocReader) add(e tocEntry) error {
 	}
 	t.end(e.Offset)
 	t.last, t.kept = "", false
-	kind, ok := map[string]Kind{"reg": Regular, "dir": Directory, "symlink": Symlink, "hardlink": HardLink, "char": Other, "block": Other, "fifo": Other}[e.Type]
+	kind, ok := map[string]Kind{"reg": Regular, "dir": Directory, "symlink": Symlink, "hardlink": HardLink, "char": Other, "block": Other,
+		"fifo": Other}[e.Type]
 	if !ok {
 		return fmt.Errorf("%w table of contents: %s is of the type %q, which does not exist", ErrMalformed, name, e.Type)
 	}
@@ -208,7 +210,8 @@ func (t *tocReader) add(e tocEntry) error {
 	if d != keep {
 		return nil
 	}
-	f := TOCFile{At: at, Attributes: Attributes{Size: e.Size, Capabilities: capabilities(string(e.Xattrs.Capability))}, Start: e.Offset, End: e.Offset, inner: e.InnerOffset}
+	f := TOCFile{At: at, Attributes: Attributes{Size: e.Size, Capabilities: capabilities(string(e.Xattrs.Capability))}, Start: e.Offset,
+		End: e.Offset, inner: e.InnerOffset}
 	if f.digest, err = parseDigest(e.Digest); err != nil {
 		return err
 	}

@@ -15,13 +15,14 @@ func sha(content string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 
 func bins(name string) bool { return strings.HasPrefix(name, "/bin/") }
 
-// TestReadTOC: entries become a layer, and files of interest the ranges that
-// hold them.
+// TestReadTOC: entries become a layer, and selected files get the ranges of their
+// content.
 func TestReadTOC(t *testing.T) {
 	table := `{"version":1,"x":{"entries":[1]},"entries":[
 		{"name":"./bin/","type":"dir"},
 		{"name":"bin/","type":"dir"},
-		{"name":"bin//a","type":"reg","size":5,"offset":10,"innerOffset":3,"digest":"` + sha("hello") + `","xattrs":{"security.capability":"AQAAAgAQAAAAAAAAAAAAAAAAAAA="}},
+		{"name":"bin//a","type":"reg","size":5,"offset":10,"innerOffset":3,"digest":"` + sha("hello") + `",
+		 "xattrs":{"security.capability":"AQAAAgAQAAAAAAAAAAAAAAAAAAA="}},
 		{"name":"other","type":"reg","size":5,"offset":10},
 		{"name":"bin/empty","type":"reg"},
 		{"name":"bin/b","type":"reg","size":10,"offset":40,"endOffset":70,"chunkSize":4,"digest":"` + sha("helloworld") + `"},
@@ -55,8 +56,7 @@ func TestReadTOC(t *testing.T) {
 	}
 }
 
-// TestHostileTOCs: what could be read in two ways, or costs too much, is
-// refused.
+// TestHostileTOCs: an ambiguous or too expensive table is an error.
 func TestHostileTOCs(t *testing.T) {
 	list := func(entries ...string) string { return `{"entries":[` + strings.Join(entries, ",") + `]}` }
 	a := `{"name":"bin/a","type":"reg","size":5,"offset":10,"digest":"` + sha("hello") + `"}`
@@ -89,14 +89,17 @@ func TestHostileTOCs(t *testing.T) {
 		"ends before":        {with(`"size":5,"offset":10,"endOffset":9,` + digest), ErrMalformed},
 		"a short chunk":      {with(`"size":5,"offset":10,"chunkSize":4,` + digest), ErrMalformed},
 		"a long chunk":       {with(`"size":5,"offset":10,"chunkSize":9223372036854775807,` + digest), ErrMalformed},
-		"chunks with a gap":  {list(`{"name":"bin/a","type":"reg","size":5,"offset":10,"chunkSize":2,`+digest+`}`, `{"name":"bin/a","type":"chunk","offset":12,"chunkOffset":3}`), ErrMalformed},
-		"chunks over others": {list(`{"name":"bin/a","type":"reg","size":5,"offset":10,"chunkSize":3,`+digest+`}`, `{"name":"bin/a","type":"chunk","offset":12,"chunkOffset":2}`), ErrMalformed},
-		"too many entries":   {list(strings.Repeat(`{"name":"x","type":"dir"},`, 20) + a), ErrTooLarge},
-		"too many chunks":    {list(a + strings.Repeat(`,{"name":"bin/a","type":"chunk"}`, 20)), ErrTooLarge},
-		"too many files":     {list(`{"name":"bin/a","type":"reg"}`, `{"name":"bin/b","type":"reg"}`, `{"name":"bin/c","type":"reg"}`), ErrTooLarge},
-		"a long name":        {list(`{"name":"` + strings.Repeat("x", 5000) + `","type":"dir"}`), ErrTooLarge},
-		"a huge entry":       {list(`{"name":"` + strings.Repeat("x", 3<<20) + `","type":"dir"}`), ErrTooLarge},
-		"a huge key":         {`{"` + strings.Repeat("x", 3<<20) + `":1}`, ErrTooLarge},
+		"chunks with a gap": {list(`{"name":"bin/a","type":"reg","size":5,"offset":10,"chunkSize":2,`+digest+`}`,
+			`{"name":"bin/a","type":"chunk","offset":12,"chunkOffset":3}`), ErrMalformed},
+		"chunks over others": {list(`{"name":"bin/a","type":"reg","size":5,"offset":10,"chunkSize":3,`+digest+`}`,
+			`{"name":"bin/a","type":"chunk","offset":12,"chunkOffset":2}`), ErrMalformed},
+		"too many entries": {list(strings.Repeat(`{"name":"x","type":"dir"},`, 20) + a), ErrTooLarge},
+		"too many chunks":  {list(a + strings.Repeat(`,{"name":"bin/a","type":"chunk"}`, 20)), ErrTooLarge},
+		"too many files": {list(`{"name":"bin/a","type":"reg"}`, `{"name":"bin/b","type":"reg"}`, `{"name":"bin/c","type":"reg"}`),
+			ErrTooLarge},
+		"a long name":  {list(`{"name":"` + strings.Repeat("x", 5000) + `","type":"dir"}`), ErrTooLarge},
+		"a huge entry": {list(`{"name":"` + strings.Repeat("x", 3<<20) + `","type":"dir"}`), ErrTooLarge},
+		"a huge key":   {`{"` + strings.Repeat("x", 3<<20) + `":1}`, ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := ReadTOC(strings.NewReader(tt.table), Limits{Entries: 10, Files: 2}, 100, bins)
@@ -110,7 +113,7 @@ func TestHostileTOCs(t *testing.T) {
 	}
 }
 
-// TestTOCContent: nothing is given in full that does not have its digests.
+// TestTOCContent: content with a wrong digest is never returned in full.
 func TestTOCContent(t *testing.T) {
 	read := func(digest, first, second, stored string) (string, error) {
 		t.Helper()
@@ -153,10 +156,12 @@ func TestTOCContent(t *testing.T) {
 	}
 }
 
-// FuzzReadTOC: no table makes reading it panic or give files out of bounds.
+// FuzzReadTOC: no table causes a panic or a file out of bounds.
 func FuzzReadTOC(f *testing.F) {
-	f.Add([]byte(`{"entries":[{"name":"bin/a","type":"reg","size":5,"offset":10,"digest":"` + sha("hello") + `"},{"name":"bin/b","type":"hardlink","linkName":"bin/a"}]}`))
-	f.Add([]byte(`{"entries":[{"name":"bin/a","type":"reg","size":9,"offset":1,"chunkSize":4,"chunkDigest":"` + sha("hell") + `"},{"name":"bin/a","type":"chunk","chunkOffset":4,"chunkDigest":"` + sha("o") + `"}]}`))
+	f.Add([]byte(`{"entries":[{"name":"bin/a","type":"reg","size":5,"offset":10,"digest":"` + sha("hello") + `"},
+		{"name":"bin/b","type":"hardlink","linkName":"bin/a"}]}`))
+	f.Add([]byte(`{"entries":[{"name":"bin/a","type":"reg","size":9,"offset":1,"chunkSize":4,"chunkDigest":"` + sha("hell") + `"},
+		{"name":"bin/a","type":"chunk","chunkOffset":4,"chunkDigest":"` + sha("o") + `"}]}`))
 	f.Fuzz(func(t *testing.T, table []byte) {
 		layer, files, err := ReadTOC(strings.NewReader(string(table)), Limits{Entries: 100}, 100, bins)
 		if err != nil {

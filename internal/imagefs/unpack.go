@@ -38,7 +38,8 @@ func Unpack(packed io.Reader, limits Limits, reserve func(bytes int64) (release 
 				return nil, err
 			}
 		}
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(limits.WindowBytes)), zstd.WithDecoderLowmem(true))
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(limits.WindowBytes)),
+			zstd.WithDecoderLowmem(true))
 		if err != nil {
 			release()
 			return nil, fmt.Errorf("%w zstd stream: %w", ErrMalformed, err)

@@ -17,7 +17,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestFileOverItsLimit: it matters only where it shows under a name of interest.
+// TestFileOverItsLimit: a too large file is a gap only if it is visible under a
+// candidate's name.
 func TestFileOverItsLimit(t *testing.T) {
 	s := newServer(t)
 	big := strings.Repeat("x", 2000)
@@ -48,12 +49,13 @@ func TestFileOverItsLimit(t *testing.T) {
 	}
 }
 
-// TestStarted: what the image runs is looked at whatever its name, and reported
-// if it turns out to be of interest.
+// TestStarted: the programs that the image runs are analysed whatever their names,
+// and reported if they are a known product or make a legacy call.
 func TestStarted(t *testing.T) {
 	s := newServer(t)
 	executable := func(content string) string { return elf.ELFMAG + content }
-	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb", executable("product"), "opt/bad", executable("broken")))
+	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb",
+		executable("product"), "opt/bad", executable("broken")))
 	merged := gzipped(archive("bin", "->usr/bin", "srv/", ""))
 	analyze := func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 		content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
@@ -109,7 +111,7 @@ func TestStarted(t *testing.T) {
 	}
 }
 
-// TestFileCapabilities: a file's own capabilities are part of the report.
+// TestFileCapabilities: the report contains a file's capabilities.
 func TestFileCapabilities(t *testing.T) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -10,8 +10,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestConfiguration: the report says how the image is run, an early one as well,
-// for each image that shares its layers.
+// TestConfiguration: each report, early or complete, contains its own image's user,
+// entry point and command.
 func TestConfiguration(t *testing.T) {
 	s := newServer(t)
 	layers := [][]byte{archive("etc/x", strings.Repeat("x", 100)), archive("haproxy", "v1")}
@@ -38,8 +38,8 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestSettings: configuration files that the image's command names are read as
-// the image shows them, and nothing else is.
+// TestSettings: the visible configuration files that the image's command names are
+// parsed, and no others.
 func TestSettings(t *testing.T) {
 	s := newServer(t)
 	read := func(text []byte) (report.Settings, bool) {
@@ -56,15 +56,18 @@ func TestSettings(t *testing.T) {
 		{"plain", [][]byte{archive("etc/x.cfg", "global user")}, []report.Settings{{Path: "/etc/x.cfg", User: true}}},
 		{"replaced", [][]byte{archive("etc/x.cfg", "global user"), archive("etc/x.cfg", "global")}, []report.Settings{{Path: "/etc/x.cfg"}}},
 		{"removed", [][]byte{archive("etc/x.cfg", "global user"), archive("etc/.wh.x.cfg", "")}, nil},
-		{"linked", [][]byte{archive("real/x", "global user"), archive("etc/x.cfg", "->../real/x")}, []report.Settings{{Path: "/etc/x.cfg", File: "/real/x", User: true}}},
+		{"linked", [][]byte{archive("real/x", "global user"), archive("etc/x.cfg", "->../real/x")},
+			[]report.Settings{{Path: "/etc/x.cfg", File: "/real/x", User: true}}},
 		{"none", [][]byte{archive("etc/x.cfg", "text")}, nil},
 		{"too large", [][]byte{archive("etc/x.cfg", "global"+strings.Repeat(" ", maxText))}, nil},
 		{"hostile", [][]byte{archive("etc/x.cfg", "panic")}, nil},
 		{"of no interest", [][]byte{archive("etc/y.cfg", "global")}, nil},
 	} {
-		ref := s.push(t, "settings/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, v1.Config{Entrypoint: []string{"haproxy", "-f", "/etc/x.cfg"}}, tt.layers...))
+		ref := s.push(t, "settings/"+strings.ReplaceAll(tt.name, " ", "-")+":x",
+			running(t, v1.Config{Entrypoint: []string{"haproxy", "-f", "/etc/x.cfg"}}, tt.layers...))
 		for range 2 {
-			r, err := newScanner(t, s, nil, func(o *setup) { o.Inspector.Settings = read }).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
+			r, err := newScanner(t, s, nil, func(o *setup) { o.Inspector.Settings = read }).Scan(t.Context(),
+				Request{Reference: ref, Platform: "linux/arm64"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -61,11 +61,11 @@ func newFairSemaphore(size, reserve int64, maxWaiting int) *fairSemaphore {
 func (f *fairSemaphore) enqueue(w *waiter, name string, n int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if w.done == nil {
-		w.n, w.done = max(1, min(n, f.size)), make(chan struct{})
-	}
 	if w.settled || slices.ContainsFunc(w.owners, func(o *owner) bool { return o.name == name }) {
 		return
+	}
+	if w.done == nil {
+		w.n, w.done = max(1, min(n, f.size)), make(chan struct{})
 	}
 	o := f.owners[name]
 	if o == nil {

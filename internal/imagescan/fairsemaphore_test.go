@@ -12,15 +12,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// order has tickets asked for, those of each step in the owner's name that it
-// begins with, and returns the order in which they were served when each is
-// released as soon as the next cannot be.
+// order enqueues a waiter for each step, whose first letter is the owner, releases
+// the grants one after the other, and returns the order of grants. A rejected
+// waiter ends with an exclamation mark, an unserved one with a question mark.
 func order(f *fairSemaphore, steps ...string) []string {
-	type asked struct {
+	type request struct {
 		name   string
 		waiter *waiter
 	}
-	var waiting []asked
+	var waiting []request
 	var served []string
 	var held []*waiter
 	collect := func() {
@@ -45,7 +45,7 @@ func order(f *fairSemaphore, steps ...string) []string {
 		}
 		t := &waiter{}
 		f.enqueue(t, name[:1], n)
-		waiting = append(waiting, asked{name, t})
+		waiting = append(waiting, request{name, t})
 		collect()
 	}
 	for len(held) > 0 {
@@ -59,23 +59,23 @@ func order(f *fairSemaphore, steps ...string) []string {
 	return served
 }
 
-func TestFairOrder(t *testing.T) {
+func TestFairSemaphoreOrder(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		size, reserve int64
 		room          int
-		asked, want   string
+		steps, want   string
 	}{
-		{name: "one after the other", size: 1, asked: "a1 a2 b1 a3", want: "a1 b1 a2 a3"},
-		{name: "by turns", size: 1, asked: "a1 a2 a3 a4 b1 b2 c1", want: "a1 b1 c1 a2 b2 a3 a4"},
-		{name: "who holds least first", size: 3, asked: "a1 a2 a3 a4 a5 b1 b2", want: "a1 a2 a3 b1 b2 a4 a5"},
-		{name: "something is kept for who holds nothing", size: 4, reserve: 1, asked: "a1 a2 a3 a4 b1", want: "a1 a2 a3 b1 a4"},
-		{name: "all is had by who holds nothing", size: 4, reserve: 1, asked: "a1*4 a2*4", want: "a1*4 a2*4"},
-		{name: "more than there is means all", size: 4, asked: "a1*9 b1", want: "a1*9 b1"},
-		{name: "nothing is something", size: 1, asked: "a1*0 b1*0", want: "a1*0 b1*0"},
-		{name: "the large are not overtaken", size: 4, asked: "a1*2 b1*3 c1*1", want: "a1*2 b1*3 c1*1"},
-		{name: "the longest queue gives way", size: 1, room: 3, asked: "a1 a2 a3 a4 b1 c1", want: "a1 a4! a3! b1 c1 a2"},
-		{name: "also if it is the newcomer's", size: 1, room: 2, asked: "a1 a2 a3 a4", want: "a1 a4! a2 a3"},
+		{name: "one after the other", size: 1, steps: "a1 a2 b1 a3", want: "a1 b1 a2 a3"},
+		{name: "by turns", size: 1, steps: "a1 a2 a3 a4 b1 b2 c1", want: "a1 b1 c1 a2 b2 a3 a4"},
+		{name: "who holds least first", size: 3, steps: "a1 a2 a3 a4 a5 b1 b2", want: "a1 a2 a3 b1 b2 a4 a5"},
+		{name: "something is kept for who holds nothing", size: 4, reserve: 1, steps: "a1 a2 a3 a4 b1", want: "a1 a2 a3 b1 a4"},
+		{name: "all is had by who holds nothing", size: 4, reserve: 1, steps: "a1*4 a2*4", want: "a1*4 a2*4"},
+		{name: "more than there is means all", size: 4, steps: "a1*9 b1", want: "a1*9 b1"},
+		{name: "nothing is something", size: 1, steps: "a1*0 b1*0", want: "a1*0 b1*0"},
+		{name: "the large are not overtaken", size: 4, steps: "a1*2 b1*3 c1*1", want: "a1*2 b1*3 c1*1"},
+		{name: "the longest queue gives way", size: 1, room: 3, steps: "a1 a2 a3 a4 b1 c1", want: "a1 a4! a3! b1 c1 a2"},
+		{name: "also if it is the newcomer's", size: 1, room: 2, steps: "a1 a2 a3 a4", want: "a1 a4! a2 a3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var want []string
@@ -84,7 +84,7 @@ func TestFairOrder(t *testing.T) {
 				want = append(want, name)
 			}
 			f := newFairSemaphore(tt.size, tt.reserve, tt.room)
-			if diff := cmp.Diff(want, order(f, strings.Fields(tt.asked)...)); diff != "" {
+			if diff := cmp.Diff(want, order(f, strings.Fields(tt.steps)...)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if held, waiting := f.load(); held != 0 || waiting != 0 || len(f.owners) != 0 {
@@ -94,8 +94,9 @@ func TestFairOrder(t *testing.T) {
 	}
 }
 
-// TestFairJoin: who joins what another waits for brings a turn to it.
-func TestFairJoin(t *testing.T) {
+// TestFairSemaphoreJoin: a waiter in the queues of two owners is served by the turn
+// of either.
+func TestFairSemaphoreJoin(t *testing.T) {
 	f := newFairSemaphore(1, 0, 0)
 	var running, before, shared waiter
 	f.enqueue(&running, "flood", 1)
@@ -110,7 +111,7 @@ func TestFairJoin(t *testing.T) {
 	if !shared.settled || before.settled {
 		t.Fatal("the newcomer's turn did not come first")
 	}
-	f.enqueue(&shared, "late", 1) // it waits no more
+	f.enqueue(&shared, "late", 1) // it is settled already
 	by, release, err := f.wait(t.Context(), &shared)
 	if err != nil || by != "small" {
 		t.Fatalf("served in the name of %q, %v", by, err)
@@ -125,8 +126,8 @@ func TestFairJoin(t *testing.T) {
 	}
 }
 
-// TestFairGivesUp: who gives up stands in nobody's way.
-func TestFairGivesUp(t *testing.T) {
+// TestFairSemaphoreCancel: a cancelled waiter does not block the next one.
+func TestFairSemaphoreCancel(t *testing.T) {
 	f := newFairSemaphore(4, 0, 0)
 	var running, large, small waiter
 	f.enqueue(&running, "a", 2)
@@ -154,9 +155,9 @@ func TestFairGivesUp(t *testing.T) {
 	}
 }
 
-// TestFairAtOnce: never more than there is, under the race detector, whoever
-// comes and gives up; and nothing is left.
-func TestFairAtOnce(t *testing.T) {
+// TestFairSemaphoreConcurrent: concurrent owners, some of which give up, never hold
+// more than the size, and leave no grant or waiter behind.
+func TestFairSemaphoreConcurrent(t *testing.T) {
 	const size = 5
 	f := newFairSemaphore(size, 1, 40)
 	var mu sync.Mutex

@@ -26,9 +26,9 @@ func idle(t *testing.T, registry *server, s *Scanner, before goleak.Option) {
 	t.Helper()
 	registry.CloseClientConnections()
 	goleak.VerifyNone(t, before)
-	for what, budget := range map[string]*fairSemaphore{"files": s.fileBudget, "windows": s.windowBudget, "scans": s.scans} {
+	for name, budget := range map[string]*fairSemaphore{"files": s.fileBudget, "windows": s.windowBudget, "scans": s.scans} {
 		if held, waiting := budget.load(); held != 0 || waiting != 0 || len(budget.owners) != 0 {
-			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", what, held, waiting, len(budget.owners))
+			t.Errorf("%s: %d held, %d waiting, %d owners after all has ended", name, held, waiting, len(budget.owners))
 		}
 	}
 	if len(s.images.calls)+len(s.reads.calls) > 0 {
@@ -36,7 +36,7 @@ func idle(t *testing.T, registry *server, s *Scanner, before goleak.Option) {
 	}
 }
 
-// raw is an image of whatever bytes, as a registry may serve it.
+// raw is a manifest of arbitrary bytes.
 type raw struct {
 	content   []byte
 	mediaType types.MediaType
@@ -45,8 +45,8 @@ type raw struct {
 func (r raw) RawManifest() ([]byte, error)        { return r.content, nil }
 func (r raw) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
-// TestFaults: whatever a registry does, a scan ends before long, with the class
-// that says why, and leaves nothing behind.
+// TestFaults: every scan ends soon, with the class of the registry's fault, and
+// leaves no goroutine or memory behind.
 func TestFaults(t *testing.T) {
 	s := newServer(t)
 	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
@@ -95,10 +95,15 @@ func TestFaults(t *testing.T) {
 	}{
 		{"none", ref, nil, nil, ""},
 		{"none, zstd", zstdRef, nil, nil, ""},
-		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }), nil, report.FailureMalformed},
+		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }),
+			nil, report.FailureMalformed},
 		{"blob swapped", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(packed) }), nil, report.FailureMalformed},
-		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(append(bytes.Clone(good), 0)) }), nil, report.FailureMalformed},
-		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil, report.FailureMalformed},
+		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = w.Write(append(bytes.Clone(good), 0))
+		}), nil, report.FailureMalformed},
+		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil,
+			report.FailureMalformed},
 		{"size other than the manifest's", wrongSize, nil, nil, report.FailureMalformed},
 		{"always reset in mid-layer", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
 			half(w, good)
@@ -169,9 +174,11 @@ func TestFaults(t *testing.T) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(http.StatusTooManyRequests)
 		}), nil, report.FailureRateLimited},
-		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil, report.FailureUnauthorized},
+		{"layer refused", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), nil,
+			report.FailureUnauthorized},
 		{"registry not permitted", ref, nil, func(o *setup) { o.client.Access.Deny = []string{"127.0.0.1:*"} }, report.FailureBlocked},
-		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} }, report.FailureBlocked},
+		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} },
+			report.FailureBlocked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.CloseClientConnections()
@@ -195,8 +202,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestPassingFaults: what fails for a moment does not fail the scan.
-func TestPassingFaults(t *testing.T) {
+// TestTemporaryFaults: a temporary fault does not fail the scan.
+func TestTemporaryFaults(t *testing.T) {
 	s := newServer(t)
 	good := gzipped(archive("haproxy", "a", "noise", noise(t, 300_000)))
 	ref := s.push(t, "passing:x", imageOf(t, "arm64", good))
@@ -245,7 +252,7 @@ func TestPassingFaults(t *testing.T) {
 	}
 }
 
-// TestUnreadable: what is known to be no image that could run is a gap.
+// TestUnreadable: a manifest of a known kind that is no runnable image is a gap.
 func TestUnreadable(t *testing.T) {
 	s := newServer(t)
 	blob := imageOf(t, "arm64", gzipped(archive("haproxy", "a")))
@@ -264,7 +271,8 @@ func TestUnreadable(t *testing.T) {
 	}{
 		{"schema-1", raw{[]byte(`{"schemaVersion":1,"fsLayers":[]}`), types.DockerManifestSchema1Signed}, []string{"gap not-readable"}, ""},
 		{"artifact", raw{encode(t, artifact), types.OCIManifestSchema1}, []string{"gap not-readable"}, ""},
-		{"both", raw{bytes.Replace(encode(t, both), []byte(`{`), []byte(`{"manifests":[],`), 1), types.OCIManifestSchema1}, nil, report.FailureMalformed},
+		{"both", raw{bytes.Replace(encode(t, both), []byte(`{`), []byte(`{"manifests":[],`), 1), types.OCIManifestSchema1}, nil,
+			report.FailureMalformed},
 		{"no-json", raw{[]byte(`x`), types.OCIManifestSchema1}, nil, report.FailureMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -291,9 +299,9 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestMemory: for a while nothing is asked again, but by who has the same
-// credentials.
-func TestMemory(t *testing.T) {
+// TestResolutionCache: resolutions and failures are cached for a short time, for each
+// set of credentials separately.
+func TestResolutionCache(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "memory:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
 	c := &counter{}
@@ -307,12 +315,13 @@ func TestMemory(t *testing.T) {
 	})
 	scanner := newScanner(t, s, nil, func(o *setup) { o.ResolutionTTL, o.FailureTTL = time.Minute, time.Second })
 	now := time.Now()
-	scanner.resolutionCache.now = func() time.Time { return now }
+	clock := func() time.Time { return now }
+	scanner.resolutionCache.resolutions.now, scanner.resolutionCache.failures.now = clock, clock
 	alice, bob := userPassword{[][2]string{{"alice", "p"}}}, userPassword{[][2]string{{"bob", "p"}}}
-	ask := func(name string, who Credentials, want report.FailureClass, manifests int) {
+	ask := func(name string, credentials Credentials, want report.FailureClass, manifests int) {
 		t.Helper()
 		before := s.requests.Load()
-		_, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: who})
+		_, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: credentials})
 		if class(err) != want || c.of("manifests") != manifests {
 			t.Errorf("%s: %v, %d manifests so far, want %d", name, err, c.of("manifests"), manifests)
 		}

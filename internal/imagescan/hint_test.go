@@ -15,7 +15,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestHinted: layers are read only where something says that it is worth it.
+// TestHinted: layers are read only after a hint at a known product.
 func TestHinted(t *testing.T) {
 	s := newServer(t)
 	for i, tt := range []struct {
@@ -26,21 +26,24 @@ func TestHinted(t *testing.T) {
 		history    []v1.History
 		want       []string
 	}{
-		{"nothing", "app:1", nil, v1.Config{Entrypoint: []string{"/run"}, Cmd: []string{"a"}, Env: []string{"PATH=/bin"}, Labels: map[string]string{"a": "b"}}, []v1.History{{CreatedBy: "RUN make", Comment: "c"}}, []string{"gap not-read"}},
-		{"repository", "x/proxyd:1", nil, v1.Config{}, nil, []string{"/haproxy=v1"}},
-		{"tag", "app:proxyd-2", nil, v1.Config{}, nil, []string{"/haproxy=v1"}},
-		{"command", "app:1", []string{"sh", "-c", "exec proxyd"}, v1.Config{}, nil, []string{"/haproxy=v1"}},
-		{"entry point", "app:1", nil, v1.Config{Entrypoint: []string{"/sbin/proxyd"}}, nil, []string{"/haproxy=v1"}},
-		{"arguments", "app:1", nil, v1.Config{Cmd: []string{"proxyd"}}, nil, []string{"/haproxy=v1"}},
-		{"environment", "app:1", nil, v1.Config{Env: []string{"PROXYD_VERSION=1"}}, nil, []string{"/haproxy=v1"}},
-		{"label", "app:1", nil, v1.Config{Labels: map[string]string{"title": "proxyd"}}, nil, []string{"/haproxy=v1"}},
-		{"label's name", "app:1", nil, v1.Config{Labels: map[string]string{"proxyd.version": "1"}}, nil, []string{"/haproxy=v1"}},
-		{"history", "app:1", nil, v1.Config{}, []v1.History{{CreatedBy: "RUN apt-get install proxyd"}}, []string{"/haproxy=v1"}},
-		{"comment", "app:1", nil, v1.Config{}, []v1.History{{Comment: "proxyd"}}, []string{"/haproxy=v1"}},
+		{name: "nothing", repository: "app:1", config: v1.Config{Entrypoint: []string{"/run"}, Cmd: []string{"a"}, Env: []string{"PATH=/bin"},
+			Labels: map[string]string{"a": "b"}}, history: []v1.History{{CreatedBy: "RUN make", Comment: "c"}}, want: []string{"gap not-read"}},
+		{name: "repository", repository: "x/proxyd:1", want: []string{"/haproxy=v1"}},
+		{name: "tag", repository: "app:proxyd-2", want: []string{"/haproxy=v1"}},
+		{name: "command", repository: "app:1", words: []string{"sh", "-c", "exec proxyd"}, want: []string{"/haproxy=v1"}},
+		{name: "entry point", repository: "app:1", config: v1.Config{Entrypoint: []string{"/sbin/proxyd"}}, want: []string{"/haproxy=v1"}},
+		{name: "arguments", repository: "app:1", config: v1.Config{Cmd: []string{"proxyd"}}, want: []string{"/haproxy=v1"}},
+		{name: "environment", repository: "app:1", config: v1.Config{Env: []string{"PROXYD_VERSION=1"}}, want: []string{"/haproxy=v1"}},
+		{name: "label", repository: "app:1", config: v1.Config{Labels: map[string]string{"title": "proxyd"}}, want: []string{"/haproxy=v1"}},
+		{name: "label's name", repository: "app:1", config: v1.Config{Labels: map[string]string{"proxyd.version": "1"}},
+			want: []string{"/haproxy=v1"}},
+		{name: "history", repository: "app:1", history: []v1.History{{CreatedBy: "RUN apt-get install proxyd"}}, want: []string{"/haproxy=v1"}},
+		{name: "comment", repository: "app:1", history: []v1.History{{Comment: "proxyd"}}, want: []string{"/haproxy=v1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ref := s.push(t, fmt.Sprintf("hinted%d/%s", i, tt.repository), configured(t, tt.config, tt.history))
-			r, err := newScanner(t, s, nil, hinting).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Hinted: true, Words: tt.words})
+			r, err := newScanner(t, s, nil, hinting).Scan(t.Context(),
+				Request{Reference: ref, Platform: "linux/arm64", Hinted: true, Words: tt.words})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,12 +57,12 @@ func TestHinted(t *testing.T) {
 	}
 }
 
-// hinting knows one product, whatever the case.
+// hinting recognises one product in any case of letters.
 func hinting(o *setup) {
 	o.Inspector.IsHint = func(text string) bool { return strings.Contains(strings.ToLower(text), "proxyd") }
 }
 
-// configured is an image with a legacy executable and that configuration.
+// configured returns an image with a legacy executable and the given configuration.
 func configured(t *testing.T, config v1.Config, history []v1.History) v1.Image {
 	t.Helper()
 	image := imageOf(t, "arm64", gzipped(archive("haproxy", "v1")))
@@ -75,8 +78,8 @@ func configured(t *testing.T, config v1.Config, history []v1.History) v1.Image {
 	return image
 }
 
-// TestHintedCosts: without a hint an image costs its manifest and its
-// configuration, once, and the whole is still read for who wants it.
+// TestHintedCosts: without a hint a scan reads the manifest and the configuration
+// only, once. A request for the whole image still reads its layers.
 func TestHintedCosts(t *testing.T) {
 	s := newServer(t)
 	image := configured(t, v1.Config{}, nil)
@@ -115,15 +118,15 @@ func TestHintedCosts(t *testing.T) {
 	if diff := cmp.Diff([]string{"/haproxy=v1"}, binaries(r)); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	// What another came to know does not change the answer.
+	// The report for another request does not change the answer.
 	r, err = scanner.Scan(t.Context(), hinted)
 	if diff := cmp.Diff([]string{"gap not-read"}, binaries(r)); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
-// TestHintedUnreadable: a configuration that cannot be had is an error, never
-// the lack of a hint.
+// TestHintedUnreadable: an unreadable configuration is an error, not the lack of a
+// hint.
 func TestHintedUnreadable(t *testing.T) {
 	s := newServer(t)
 	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: configured(t, v1.Config{}, nil),

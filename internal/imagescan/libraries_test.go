@@ -12,8 +12,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestLibraries: what a program does through libcap is what the image's own
-// libcap does, wherever it lies and whichever layer it came with.
+// TestLibraries: a program that calls through libcap gets the verdict on the image's
+// own libcap, in any directory and layer.
 func TestLibraries(t *testing.T) {
 	s := newServer(t)
 	read := func(name string) string {
@@ -33,7 +33,8 @@ func TestLibraries(t *testing.T) {
 	}{
 		{
 			"Debian's", [][]byte{
-				gzipped(archive("usr/lib/aarch64-linux-gnu/libcap.so.2.75", legacy, "usr/lib/aarch64-linux-gnu/libcap.so.2", "->libcap.so.2.75", "lib", "->usr/lib")),
+				gzipped(archive("usr/lib/aarch64-linux-gnu/libcap.so.2.75", legacy, "usr/lib/aarch64-linux-gnu/libcap.so.2", "->libcap.so.2.75",
+					"lib", "->usr/lib")),
 				gzipped(archive("usr/sbin/haproxy", program)),
 			},
 			report.ABIV1, report.Library{Name: name, Path: "/usr/lib/aarch64-linux-gnu/libcap.so.2.75", ABI: report.ABIV1},

@@ -1,6 +1,6 @@
 package imagescan
 
-// Bounds of package layers that tests reach.
+// Unexported constants of package layers.
 const (
 	smallLayer      = 4 << 20
 	spoolBytes      = 32 << 20

@@ -121,7 +121,8 @@ func openLayout(ctx context.Context, path string, platform v1.Platform) (resolut
 		case err != nil:
 			return resolution{}, nil, err
 		case found.found() && r.found() && r.digest != found.digest:
-			return resolution{}, nil, fmt.Errorf("%s holds several images for the platform, %s and %s among them: give one as %s%s@DIGEST, or %s%s:NAME",
+			return resolution{}, nil, fmt.Errorf("%s holds several images for the platform, %s and %s among them: "+
+				"give one as %s%s@DIGEST, or %s%s:NAME",
 				dir, found.digest, r.digest, prefixLayout, dir, prefixLayout, dir)
 		case r.found(), !found.found() && r.gap != nil:
 			found = r

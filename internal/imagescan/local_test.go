@@ -14,7 +14,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestLayoutOfSeveral: which of a layout's images is meant is not guessed.
+// TestLayoutOfSeveral: a layout of several images needs a name or digest.
 func TestLayoutOfSeveral(t *testing.T) {
 	one := imageOf(t, "arm64", gzipped(archive("haproxy", "one")))
 	two := imageOf(t, "arm64", gzipped(archive("haproxy", "two")))
@@ -27,7 +27,8 @@ func TestLayoutOfSeveral(t *testing.T) {
 		return mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Annotations: map[string]string{imageName: name}}}
 	}
 	dir := filepath.Join(t.TempDir(), "layout")
-	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, named("one", one), named("two", two), named("other", other), named("again", one))); err != nil {
+	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, named("one", one), named("two", two), named("other", other),
+		named("again", one))); err != nil {
 		t.Fatal(err)
 	}
 	scanner := newScanner(t, nil, nil, nil)

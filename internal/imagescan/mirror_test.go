@@ -4,18 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestMirror: a mirror is asked first and without credentials, and the registry
-// for what the mirror does not have or may not be asked.
+// TestMirror: requests go to the mirror first, without credentials, and to the
+// registry for missing content and for requests outside the mirror's capabilities.
 func TestMirror(t *testing.T) {
 	origin, mirror := newServer(t), newServer(t)
 	layer := gzipped(archive("haproxy", "a"))
@@ -41,17 +39,18 @@ func TestMirror(t *testing.T) {
 		want         report.FailureClass
 		registry     int // layers that came from there
 	}{
-		{"all from the mirror", `["pull","resolve"]`, nil, nil, "", 0},
-		{"tags from the registry", `["pull"]`, nil, credentials, "", 0},
-		{"tags from the registry, without access", `["pull"]`, nil, nil, report.FailureUnauthorized, 0},
-		{"a mirror without the layer", `["pull","resolve"]`, func(w http.ResponseWriter, r *http.Request) bool {
+		{name: "all from the mirror", capabilities: `["pull","resolve"]`},
+		{name: "tags from the registry", capabilities: `["pull"]`, credentials: credentials},
+		{name: "tags from the registry, without access", capabilities: `["pull"]`, want: report.FailureUnauthorized},
+		{name: "a mirror without the layer", capabilities: `["pull","resolve"]`, fault: func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, digest(t, layer)) {
 				w.WriteHeader(http.StatusNotFound)
 				return true
 			}
 			return false
-		}, credentials, "", 1},
-		{"a mirror that is down", `["pull","resolve"]`, func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, credentials, "", 1},
+		}, credentials: credentials, registry: 1},
+		{name: "a mirror that is down", capabilities: `["pull","resolve"]`,
+			fault: func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, credentials: credentials, registry: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			mirror.fail(func(w http.ResponseWriter, r *http.Request) bool {
@@ -66,16 +65,13 @@ func TestMirror(t *testing.T) {
 			})
 			dir := t.TempDir()
 			folder := filepath.Join(dir, origin.host())
-			content := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n[host.%q.header]\nx-extra = \"yes\"\n", origin.URL, mirror.URL, tt.capabilities, mirror.URL)
+			content := fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = %s\n[host.%q.header]\nx-extra = \"yes\"\n", origin.URL, mirror.URL,
+				tt.capabilities, mirror.URL)
 			if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "hosts.toml"), []byte(content), 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			hosts, err := registry.LoadHosts(dir, registry.TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-			if err != nil {
-				t.Fatal(err)
-			}
 			before := fromOrigin.of(digest(t, layer))
-			scanner := newScanner(t, origin, nil, func(o *setup) { o.client.Hosts = hosts })
+			scanner := newScanner(t, origin, nil, func(o *setup) { o.client.HostsDir = dir })
 			r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64", Credentials: tt.credentials})
 			if class(err) != tt.want {
 				t.Fatalf("got %v, want %q", err, tt.want)
@@ -90,9 +86,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestPrivateAddressWithTLS: a registry is not taken to speak plain HTTP because
-// its address is private, as go-containerregistry does; and one that is named
-// plain is not tried with TLS.
+// TestPrivateAddressWithTLS: unlike in go-containerregistry, a private address does
+// not imply plain HTTP, and a registry of PlainHTTP is never tried with TLS.
 func TestPrivateAddressWithTLS(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		var schemes []string

@@ -16,16 +16,16 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// waits counts scans that began.
+// waits counts started scans.
 type waits struct{ began atomic.Int64 }
 
 func (*waits) Scanned(time.Duration, report.FailureClass) {}
 func (*waits) Shared()                                    {}
 func (w *waits) Waited(time.Duration)                     { w.began.Add(1) }
 
-// TestNamespacesByTurns: while one namespace's scans take all that they can get
-// and never end, another's are done at once: of an image of its own, and of one
-// that waits at the end of the other's queue.
+// TestNamespacesByTurns: while one namespace's scans hold their whole share and never
+// end, another namespace's scans start at once: of an image of its own, and of the
+// last image in the other's queue.
 func TestNamespacesByTurns(t *testing.T) {
 	const flood = 12
 	for _, tt := range []struct {
@@ -35,7 +35,7 @@ func TestNamespacesByTurns(t *testing.T) {
 		waiting int
 	}{
 		{"scans", Limits{Scans: 8}, 6, flood - 6},
-		// Each file takes one of the eight bytes there are, and the quarter is kept.
+		// Each file takes one of eight bytes, of which a quarter is reserved.
 		{"memory", Limits{Scans: 32, Memory: 16}, flood, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestNamespacesByTurns(t *testing.T) {
 				if i == flood-1 {
 					content = "s" // small, and asked for last
 				}
-				// A layer of its own for each, though the file is the same.
+				// Each image has its own layer, with the same file.
 				last = s.push(t, fmt.Sprintf("flood/%d:x", i), imageOf(t, "arm64", gzipped(archive("usr/sbin/haproxy", content, "n", fmt.Sprint(i)))))
 				_, before := scanner.Load()
 				began := observer.began.Load()
@@ -108,8 +108,8 @@ func TestNamespacesByTurns(t *testing.T) {
 	}
 }
 
-// TestTooManyWait: beyond the limit a request is answered at once with the class
-// of one that ran out of time, and is not held against the image.
+// TestTooManyWait: beyond the limit a request fails at once, with the class of a
+// timeout, which is not cached.
 func TestTooManyWait(t *testing.T) {
 	s, block := newServer(t), make(chan struct{})
 	scanner := newScanner(t, s, &fake{block: block}, func(o *setup) {

@@ -20,12 +20,9 @@ const maxResolutions = 4096
 // resolutionCache caches resolved references and failures for a short time, for
 // each set of credentials separately.
 type resolutionCache struct {
-	secret        [32]byte // keys the hashes of credentials
-	resolutions   *lru.Cache[resolutionKey, expiring[resolution]]
-	failures      *lru.Cache[resolutionKey, expiring[*Error]]
-	resolutionTTL time.Duration
-	failureTTL    time.Duration
-	now           func() time.Time
+	secret      [32]byte // keys the hashes of credentials
+	resolutions *expiringCache[resolution]
+	failures    *expiringCache[*Error]
 }
 
 // resolutionKey is a reference and platform, with a hash of the credentials.
@@ -34,22 +31,45 @@ type resolutionKey struct {
 	credentials         [sha256.Size]byte
 }
 
+// expiringCache is an LRU cache whose values expire. A ttl of zero disables it.
+type expiringCache[V any] struct {
+	*lru.Cache[resolutionKey, expiring[V]]
+	ttl time.Duration
+	now func() time.Time
+}
+
 // expiring is a cached value with its time of expiry.
 type expiring[V any] struct {
 	value V
 	until time.Time
 }
 
+func newExpiringCache[V any](ttl time.Duration) (*expiringCache[V], error) {
+	cache, err := lru.New[resolutionKey, expiring[V]](maxResolutions)
+	return &expiringCache[V]{cache, ttl, time.Now}, err
+}
+
+func (c *expiringCache[V]) get(k resolutionKey) (V, bool) {
+	v, ok := c.Get(k)
+	return v.value, ok && c.now().Before(v.until)
+}
+
+func (c *expiringCache[V]) add(k resolutionKey, value V) {
+	if c.ttl > 0 {
+		c.Add(k, expiring[V]{value, c.now().Add(c.ttl)})
+	}
+}
+
 func newResolutionCache(resolutionTTL, failureTTL time.Duration) (*resolutionCache, error) {
-	c := &resolutionCache{resolutionTTL: resolutionTTL, failureTTL: failureTTL, now: time.Now}
+	c := &resolutionCache{}
 	if _, err := rand.Read(c.secret[:]); err != nil {
 		return nil, fmt.Errorf("no random numbers: %w", err)
 	}
 	var err error
-	if c.resolutions, err = lru.New[resolutionKey, expiring[resolution]](maxResolutions); err != nil {
+	if c.resolutions, err = newExpiringCache[resolution](resolutionTTL); err != nil {
 		return nil, err
 	}
-	c.failures, err = lru.New[resolutionKey, expiring[*Error]](maxResolutions)
+	c.failures, err = newExpiringCache[*Error](failureTTL)
 	return c, err
 }
 
@@ -57,7 +77,7 @@ func newResolutionCache(resolutionTTL, failureTTL time.Duration) (*resolutionCac
 // disabled.
 func (c *resolutionCache) key(reference, platform string, credentials []authn.Authenticator) (resolutionKey, bool) {
 	k := resolutionKey{reference: reference, platform: platform}
-	if c.resolutionTTL <= 0 && c.failureTTL <= 0 {
+	if c.resolutions.ttl <= 0 && c.failures.ttl <= 0 {
 		return k, false
 	}
 	mac := hmac.New(sha256.New, c.secret[:])
@@ -76,26 +96,10 @@ func (c *resolutionCache) key(reference, platform string, credentials []authn.Au
 	return k, true
 }
 
-func (c *resolutionCache) resolution(k resolutionKey) (resolution, bool) {
-	v, ok := c.resolutions.Get(k)
-	return v.value, ok && c.now().Before(v.until)
-}
-
-func (c *resolutionCache) addResolution(k resolutionKey, r resolution) {
-	if c.resolutionTTL > 0 {
-		c.resolutions.Add(k, expiring[resolution]{r, c.now().Add(c.resolutionTTL)})
-	}
-}
-
-func (c *resolutionCache) failure(k resolutionKey) (*Error, bool) {
-	v, ok := c.failures.Get(k)
-	return v.value, ok && c.now().Before(v.until)
-}
-
 // addFailure caches a failure that the next attempt would most likely repeat. A
 // timeout depends on the request, and an internal error may not recur.
 func (c *resolutionCache) addFailure(k resolutionKey, err *Error) {
-	if c.failureTTL > 0 && err.Class != report.FailureTimeout && err.Class != report.FailureInternal {
-		c.failures.Add(k, expiring[*Error]{err, c.now().Add(c.failureTTL)})
+	if err.Class != report.FailureTimeout && err.Class != report.FailureInternal {
+		c.failures.add(k, err)
 	}
 }

@@ -64,7 +64,8 @@ func (r *resolution) readConfig(ctx context.Context) (err error) {
 
 // resolve finds a platform's manifest with the first credential that the registry
 // accepts, as a kubelet does.
-func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator) (resolution, error) {
+func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.Platform, credentials []authn.Authenticator) (resolution,
+	error) {
 	if len(credentials) == 0 {
 		credentials = []authn.Authenticator{authn.Anonymous}
 	}

@@ -215,11 +215,11 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 		}
 		return s.scanResolved(ctx, request, ref, resolved)
 	}
-	if failed, ok := cache.failure(k); ok {
+	if failed, ok := cache.failures.get(k); ok {
 		return report.Report{}, failed
 	}
-	cached := func() (resolution, bool) { return cache.resolution(k) }
-	resolved, err := s.resolutions.do(ctx, k, cached, resolve, func(r resolution) { cache.addResolution(k, r) })
+	cached := func() (resolution, bool) { return cache.resolutions.get(k) }
+	resolved, err := s.resolutions.do(ctx, k, cached, resolve, func(r resolution) { cache.resolutions.add(k, r) })
 	var r report.Report
 	if err == nil {
 		r, err = s.scanResolved(ctx, request, ref, resolved)
@@ -264,9 +264,7 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 // scan.
 func (s *Scanner) sharedScan(ctx context.Context, k scanKey, request Request, image resolution) (report.Report, error) {
 	c, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.reportKey) })
-	if started || !c.finished() {
-		s.scans.enqueue(&c.waiter, request.Namespace, 1) // each request queues the scan for its own namespace, too
-	}
+	s.scans.enqueue(&c.waiter, request.Namespace, 1) // each request queues the scan for its own namespace, too
 	if started {
 		go s.run(context.WithoutCancel(ctx), k, c, image)
 	} else {

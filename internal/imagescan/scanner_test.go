@@ -75,13 +75,13 @@ func (s *server) fail(fault func(http.ResponseWriter, *http.Request) bool) {
 }
 
 // push writes an image or index under a reference and returns the reference.
-func (s *server) push(t *testing.T, repository string, what remote.Taggable) string {
+func (s *server) push(t *testing.T, repository string, image remote.Taggable) string {
 	t.Helper()
 	ref, err := name.ParseReference(s.host() + "/" + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Push(ref, what); err != nil {
+	if err := remote.Push(ref, image); err != nil {
 		t.Fatal(err)
 	}
 	return ref.Name()
@@ -115,7 +115,7 @@ func (f *fake) analyze(r io.ReaderAt, size int64, _ string) (report.Binary, erro
 	return report.Binary{BuildID: string(content), Size: size, Capset: report.Capset{ABI: abi}}, nil
 }
 
-// loopback is a transport that is allowed to connect to this machine.
+// loopback returns a transport that may connect to this machine.
 func loopback(plain []string) http.RoundTripper {
 	return registry.NewTransport(registry.TransportOptions{PlainHTTP: plain, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
@@ -136,6 +136,7 @@ func newScanner(t testing.TB, s *server, f *fake, change func(*setup)) *Scanner 
 	if s != nil {
 		o.client.PlainHTTP = []string{s.host()}
 	}
+	o.client.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	o.client.Transport = loopback(o.client.PlainHTTP)
 	if change != nil {
 		change(&o)
@@ -151,8 +152,9 @@ func newScanner(t testing.TB, s *server, f *fake, change func(*setup)) *Scanner 
 	return scanner
 }
 
-// archive builds a tar stream of regular files, directories where the name ends
-// with a slash, and symbolic links where the content starts with an arrow.
+// archive builds a tar stream of regular files; of directories for names that end
+// with a slash; of symbolic links for content that starts with -> and of hard links
+// for =>.
 func archive(files ...string) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -197,7 +199,7 @@ func zstded(data []byte) []byte {
 	return e.EncodeAll(data, nil)
 }
 
-// imageOf builds an image of layers as they are stored.
+// imageOf builds an image of compressed layers.
 func imageOf(t testing.TB, arch string, layers ...[]byte) v1.Image {
 	t.Helper()
 	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
@@ -224,7 +226,7 @@ func scan(t *testing.T, s *Scanner, reference string) (report.Report, error) {
 	return s.Scan(t.Context(), Request{Reference: reference, Platform: "linux/arm64"})
 }
 
-// binaries is a report in brief.
+// binaries returns a report in brief.
 func binaries(r report.Report) []string {
 	var lines []string
 	for _, b := range r.Binaries {
@@ -249,7 +251,8 @@ func TestScan(t *testing.T) {
 		{"members and trailing bytes", [][]byte{append(gzipped(archive("haproxy", "a")), gzipped([]byte("trailer"))...)}, []string{"/haproxy=a"}},
 		{"top wins", [][]byte{gzipped(archive("haproxy", "old")), gzipped(archive("haproxy", "new"))}, []string{"/haproxy=new"}},
 		{"removed", [][]byte{gzipped(archive("sbin/haproxy", "a")), gzipped(archive("sbin/.wh.haproxy", ""))}, nil},
-		{"link to another name, another layer", [][]byte{gzipped(archive("opt/lb/bin", "a")), gzipped(archive("usr/sbin/haproxy", "->../../opt/lb/bin"))}, []string{"/opt/lb/bin=a"}},
+		{"link to another name, another layer", [][]byte{gzipped(archive("opt/lb/bin", "a")),
+			gzipped(archive("usr/sbin/haproxy", "->../../opt/lb/bin"))}, []string{"/opt/lb/bin=a"}},
 		{"empty layer", [][]byte{gzipped(archive()), gzipped(archive("haproxy", "a"))}, []string{"/haproxy=a"}},
 		{"not analysable", [][]byte{gzipped(archive("haproxy", "broken"))}, []string{"gap not-analysed"}},
 		{"analyser panics", [][]byte{gzipped(archive("haproxy", "panic", "sbin/haproxy", "a"))}, []string{"/sbin/haproxy=a", "gap not-analysed"}},
@@ -284,9 +287,9 @@ func TestPlatforms(t *testing.T) {
 	full = add(full, &v1.Platform{OS: "linux", Architecture: "amd64"}, amd64)
 	full = add(full, &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}, arm64)
 	for _, tt := range []struct {
-		name string
-		what remote.Taggable
-		want []string
+		name  string
+		image remote.Taggable
+		want  []string
 	}{
 		{"index", full, []string{"/haproxy=arm64"}},
 		{"nested index", add(empty.Index, nil, full), []string{"/haproxy=arm64"}},
@@ -295,7 +298,7 @@ func TestPlatforms(t *testing.T) {
 		{"index without platforms", add(add(empty.Index, nil, amd64), nil, arm64), []string{"/haproxy=arm64"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ref := s.push(t, "platforms:"+strings.ReplaceAll(tt.name, " ", "-"), tt.what)
+			ref := s.push(t, "platforms:"+strings.ReplaceAll(tt.name, " ", "-"), tt.image)
 			r, err := scan(t, newScanner(t, s, &fake{}, nil), ref)
 			if err != nil {
 				t.Fatal(err)
@@ -340,7 +343,7 @@ func TestCacheAndSharing(t *testing.T) {
 	if !strings.Contains(r.Image, "/second@") || f.calls.Load() != 1 {
 		t.Errorf("image %s, %d analyses", r.Image, f.calls.Load())
 	}
-	// Remembered or not, who may not pull the image learns nothing of it.
+	// A puller without access gets no report, cached or not.
 	s.fail(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusUnauthorized)
 		return true
@@ -358,8 +361,8 @@ func class(err error) report.FailureClass {
 	return classed.Class
 }
 
-// TestAnswersSoon: whatever a registry leaves unanswered, a scan returns when its
-// time is over.
+// TestAnswersSoon: a scan returns at its deadline if the registry leaves any kind of
+// request unanswered.
 func TestAnswersSoon(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "slow:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
@@ -378,7 +381,7 @@ func TestAnswersSoon(t *testing.T) {
 		})
 		scanner := newScanner(t, s, nil, func(o *setup) {
 			o.Limits.ScanTime = 200 * time.Millisecond
-			o.Inspector.IsHint = func(string) bool { return false } // the image's configuration is asked for
+			o.Inspector.IsHint = func(string) bool { return false } // reads the image's configuration
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if _, err := scanner.Scan(ctx, Request{Reference: ref, Platform: "linux/arm64", Hinted: true}); class(err) != report.FailureTimeout {
@@ -421,7 +424,7 @@ func (u userPassword) For(name.Repository) []authn.Authenticator {
 	return all
 }
 
-// TestEachCredentialIsTried: the one that fits need not be the first.
+// TestEachCredentialIsTried: a later credential may be the right one.
 func TestEachCredentialIsTried(t *testing.T) {
 	s := newServer(t)
 	ref := s.push(t, "private:x", imageOf(t, "arm64", gzipped(archive("haproxy", "a"))))
@@ -499,7 +502,8 @@ func TestFailures(t *testing.T) {
 		{"server error", ref, status(http.StatusInternalServerError), nil, report.FailureRegistry},
 		{"nobody listens", "127.0.0.1:9/x:y", nil, func(o *setup) {
 			o.client.PlainHTTP = append(o.client.PlainHTTP, "127.0.0.1:9")
-			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP,
+				Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureRegistry},
 		{"loopback is refused", ref, nil, func(o *setup) {
 			o.client.Transport = registry.NewTransport(registry.TransportOptions{PlainHTTP: o.client.PlainHTTP})
@@ -508,8 +512,10 @@ func TestFailures(t *testing.T) {
 			o.client.PlainHTTP = nil
 			o.client.Transport = registry.NewTransport(registry.TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		}, report.FailureBlocked},
-		{"blob swapped", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped(archive("haproxy", "evil"))) }), nil, report.FailureMalformed},
-		{"blob with a flipped bit", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(flipped) }), nil, report.FailureMalformed},
+		{"blob swapped", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(gzipped(archive("haproxy", "evil"))) }), nil,
+			report.FailureMalformed},
+		{"blob with a flipped bit", ref, blob(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(flipped) }), nil,
+			report.FailureMalformed},
 		{"blob cut short", ref, blob(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
 			_, _ = w.Write(good[:len(good)/2])
@@ -522,12 +528,15 @@ func TestFailures(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
 		{"layer over its limit", ref, nil, func(o *setup) { o.Limits.LayerBytes = 1000 }, report.FailureTooLarge},
-		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil, func(o *setup) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
+		{"zstd window over its limit", s.push(t, "window:x", imageOf(t, "arm64", zstded(archive("haproxy", string(noise))))), nil,
+			func(o *setup) { o.Limits.Layer.WindowBytes = 1 << 10 }, report.FailureTooLarge},
 		{"unpacks to too much", ref, nil, func(o *setup) { o.Limits.Layer.UnpackedBytes = 1000 }, report.FailureTooLarge},
 		{"compression bomb", s.push(t, "bomb:x", imageOf(t, "arm64", bomb)), nil, nil, report.FailureTooLarge},
 		{"too many executables", s.push(t, "many:x", imageOf(t, "arm64", manyExecutables()...)), nil, nil, report.FailureTooLarge},
-		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(o *setup) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
-		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil, report.FailureMalformed},
+		{"scan out of time", ref, blob(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+			func(o *setup) { o.Limits.ScanTime = 100 * time.Millisecond }, report.FailureTimeout},
+		{"manifest of another type", s.push(t, "artifact:x", mutate.MediaType(imageOf(t, "arm64"), "application/vnd.example+json")), nil, nil,
+			report.FailureMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.fail(tt.fault)
@@ -577,12 +586,14 @@ func TestScanAny(t *testing.T) {
 		if diff := cmp.Diff([]string{"/haproxy=a"}, binaries(r)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ref, diff)
 		}
-		if r, err = scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/s390x"}); err != nil || len(r.Gaps) != 1 || r.Gaps[0].Reason != report.GapNoPlatform {
+		if r, err = scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/s390x"}); err != nil || len(r.Gaps) != 1 ||
+			r.Gaps[0].Reason != report.GapNoPlatform {
 			t.Errorf("%s for s390x: %v, %v", ref, r, err)
 		}
 	}
 	for _, ref := range []string{"oci:" + file, "oci:/nowhere", "tarball:" + dir, "tarball:/nowhere"} {
-		if _, err := scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/arm64"}); err == nil || !strings.Contains(err.Error(), ref) {
+		if _, err := scanner.ScanAny(t.Context(), Request{Reference: ref, Platform: "linux/arm64"}); err == nil ||
+			!strings.Contains(err.Error(), ref) {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
@@ -602,8 +613,8 @@ func TestLargeFileThroughDisk(t *testing.T) {
 	}
 }
 
-// manyExecutables are layers that no limit of one layer stops, and that together
-// hold more than maxBinaries files of interest.
+// manyExecutables returns layers within the limits of each layer that together hold
+// more than maxBinaries candidates.
 func manyExecutables() [][]byte {
 	var layers [][]byte
 	for i := range maxBinaries/32 + 1 {
@@ -616,7 +627,7 @@ func manyExecutables() [][]byte {
 	return layers
 }
 
-// BenchmarkKnown asks for an image that is known, with credentials that are.
+// BenchmarkKnown scans an image with a cached resolution and report.
 func BenchmarkKnown(b *testing.B) {
 	s := &server{Server: httptest.NewServer(registrytest.New(registrytest.Logger(log.New(io.Discard, "", 0))))}
 	defer s.Close()
@@ -629,7 +640,8 @@ func BenchmarkKnown(b *testing.B) {
 	}
 	scanner := newScanner(b, s, nil, func(o *setup) { o.ResolutionTTL = time.Hour })
 	for b.Loop() {
-		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64", Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
+		if _, err := scanner.Scan(b.Context(), Request{Reference: ref.Name(), Platform: "linux/arm64",
+			Credentials: userPassword{[][2]string{{"u", "p"}}}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -41,7 +41,7 @@ func (g *singleflightGroup[K, V]) join(k K, cached func() (V, bool)) (c *call[V]
 	defer g.mu.Unlock()
 	if v, ok := cached(); ok {
 		c := newCall[V]()
-		c.value = v
+		c.value, c.waiter.settled = v, true
 		close(c.done)
 		return c, false
 	}
@@ -93,16 +93,6 @@ func (c *call[V]) publish(v V) {
 		c.earlyValue = v
 		close(c.early)
 	})
-}
-
-// finished reports whether the work is done.
-func (c *call[V]) finished() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // wait returns the call's value, or the error of ctx. With early, a published

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestResolveTogether: many who ask for the same image at the same time with the
-// same credentials are one to the registry; one of them who gives up leaves the
-// others an answer.
+// TestResolveTogether: concurrent requests for one image with the same credentials
+// send one request to the registry. If its caller gives up, the others still get an
+// answer.
 func TestResolveTogether(t *testing.T) {
 	const many = 50
 	s := newServer(t)
@@ -54,6 +54,6 @@ func TestResolveTogether(t *testing.T) {
 	close(gate)
 	all.Wait()
 	if n := manifests.Load(); n != 2 {
-		t.Errorf("%d requests for the manifest, want that of who gave up and one for all others", n)
+		t.Errorf("%d requests for the manifest, want that of the cancelled caller and one for all others", n)
 	}
 }

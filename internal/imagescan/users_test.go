@@ -9,8 +9,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestUserByName: a USER that is a name is what the image's own passwd(5) says,
-// as the image shows it, however the layers are known.
+// TestUserByName: the image's own, visible passwd(5) resolves a USER that is a name,
+// with cached layers too.
 func TestUserByName(t *testing.T) {
 	s := newServer(t)
 	known := newScanner(t, s, nil, nil)
@@ -40,7 +40,8 @@ func TestUserByName(t *testing.T) {
 		{"the last that is known", "last", [][]byte{archive("etc/passwd", manyUsers(maxUsers-1)+"last:x:7:7::/:")}, uid(7)},
 	} {
 		layers := append([][]byte{archive("haproxy", "v3")}, tt.layers...)
-		ref := s.push(t, "user/"+strings.ReplaceAll(tt.name, " ", "-")+":x", running(t, v1.Config{User: tt.user, Cmd: []string{"haproxy"}}, layers...))
+		ref := s.push(t, "user/"+strings.ReplaceAll(tt.name, " ", "-")+":x",
+			running(t, v1.Config{User: tt.user, Cmd: []string{"haproxy"}}, layers...))
 		for _, scanner := range []*Scanner{newScanner(t, s, nil, nil), known} {
 			r, err := scanner.Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
 			if err != nil {

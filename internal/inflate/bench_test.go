@@ -10,7 +10,8 @@ import (
 	kgzip "github.com/klauspost/compress/gzip"
 )
 
-// BenchmarkInflate unpacks an executable, the test's own, beside the libraries.
+// BenchmarkInflate decompresses the test's own executable, and compares with the
+// libraries.
 func BenchmarkInflate(b *testing.B) {
 	self, err := os.Executable()
 	if err != nil {
@@ -37,7 +38,7 @@ func BenchmarkInflate(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				// Neither side is to choose a way of its own around the chunk.
+				// Without WriterTo and ReaderFrom, all decoders are read in chunks.
 				if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, chunk); err != nil || n != int64(len(content)) {
 					b.Fatal(n, err)
 				}

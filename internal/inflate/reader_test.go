@@ -17,7 +17,7 @@ import (
 	"testing/iotest"
 )
 
-// pack packs content as one member.
+// pack compresses content as one member.
 func pack(t testing.TB, level int, content []byte) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -34,7 +34,7 @@ func pack(t testing.TB, level int, content []byte) []byte {
 	return packed.Bytes()
 }
 
-// contents are of kinds that are packed in different ways.
+// contents returns contents that compress in different ways.
 func contents() map[string][]byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 80<<10)
@@ -57,7 +57,7 @@ func contents() map[string][]byte {
 	for distance := 1; distance <= 40; distance++ {
 		all[fmt.Sprintf("every %d bytes", distance)] = bytes.Repeat(noise[:distance], 300)
 	}
-	// Matches from as far back as there are, behind the window's move.
+	// Matches at the largest distance, after the window moved.
 	far := append(slices.Clone(noise[:history]), noise[:history]...)
 	all["far"] = bytes.Repeat(far, 5)
 	return all
@@ -74,7 +74,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// TestPieces: it does not matter in which pieces a stream comes, and is read.
+// TestPieces: the sizes of the reads of a stream, and of its source, do not matter.
 func TestPieces(t *testing.T) {
 	content := contents()["prose"][:40<<10]
 	packed := slices.Concat(pack(t, 6, content), pack(t, 0, content), pack(t, 6, nil), pack(t, 9, content))
@@ -91,7 +91,7 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// hesitant returns nothing at every second Read.
+// hesitant returns no data from every second Read.
 type hesitant struct {
 	r   io.Reader
 	now bool
@@ -104,7 +104,7 @@ func (h *hesitant) Read(p []byte) (int, error) {
 	return h.r.Read(p[:min(len(p), 1000)])
 }
 
-// headed is a member whose header has all that one can have.
+// headed returns a member with every optional field of a header.
 func headed(t testing.TB) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -116,7 +116,7 @@ func headed(t testing.TB) []byte {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// compress/gzip writes no sum of a header.
+	// compress/gzip writes no header checksum.
 	member := packed.Bytes()
 	member[3] |= hasHeaderSum
 	end := bytes.Index(member, []byte("of an image")) + len("of an image") + 1
@@ -158,8 +158,8 @@ func change(packed []byte, at int) []byte {
 	return changed
 }
 
-// TestCutShort: a stream that ends anywhere but behind a member says so, after
-// what could be unpacked.
+// TestCutShort: a stream truncated within a member gives its data, then
+// io.ErrUnexpectedEOF.
 func TestCutShort(t *testing.T) {
 	content := contents()["skewed"][:4<<10]
 	packed := pack(t, 6, content)
@@ -171,7 +171,7 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
-// TestSourceErrors: the source's own error comes out, behind what came before it.
+// TestSourceErrors: the source's error follows the data before it.
 func TestSourceErrors(t *testing.T) {
 	reset := errors.New("connection reset")
 	content := contents()["prose"]
@@ -194,7 +194,7 @@ type silent struct{}
 
 func (silent) Read([]byte) (int, error) { return 0, nil }
 
-// TestBlocks: blocks that no compressor writes.
+// TestBlocks decodes blocks that no compressor writes.
 func TestBlocks(t *testing.T) {
 	tests := []struct {
 		name, block string // hexadecimal
@@ -221,11 +221,10 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// errDiffers says that compress/flate sees a stream otherwise.
+// errDiffers reports a difference from compress/flate.
 var errDiffers = errors.New("compress/flate differs")
 
-// compare returns what a Reader says of a deflate stream, held against what
-// compress/flate says of it.
+// compare decodes a deflate stream with a Reader and with compress/flate.
 func compare(deflated []byte) error {
 	source := bytes.NewReader(deflated)
 	const limit = 1 << 20
@@ -251,7 +250,7 @@ func compare(deflated []byte) error {
 	return err
 }
 
-// FuzzDeflate: of any deflate stream a Reader says what compress/flate says.
+// FuzzDeflate: a Reader agrees with compress/flate on any deflate stream.
 func FuzzDeflate(f *testing.F) {
 	for _, content := range contents() {
 		content = content[:min(len(content), 3000)]
@@ -267,7 +266,7 @@ func FuzzDeflate(f *testing.F) {
 	})
 }
 
-// FuzzMember: of any gzip stream a Reader says what compress/gzip says.
+// FuzzMember: a Reader agrees with compress/gzip on any gzip stream.
 func FuzzMember(f *testing.F) {
 	f.Add(pack(f, 6, []byte("content")))
 	f.Add(slices.Concat(pack(f, 6, []byte("one")), pack(f, 0, []byte("two"))))
@@ -288,7 +287,7 @@ func FuzzMember(f *testing.F) {
 	})
 }
 
-// memberOf makes a member of a deflate stream and what is behind it.
+// memberOf returns a gzip member of a deflate stream and the bytes after it.
 func memberOf(deflated, content []byte) []byte {
 	member := append([]byte(identification), make([]byte, 7)...)
 	member = append(member, deflated...)

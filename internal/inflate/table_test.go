@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestBuild: every code word of random codes is found, with bits of any kind
-// behind it.
+// TestBuild: the tables of random codes decode every code word, whatever bits follow.
 func TestBuild(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	kinds := []struct {
@@ -29,7 +28,7 @@ func TestBuild(t *testing.T) {
 		if err := findAll(random, table, kind.primary, lengths); err != nil {
 			t.Fatalf("%v of %v", err, lengths)
 		}
-		// One code word less, or one more, makes no code.
+		// With one code word less or more it is not a code.
 		at := random.IntN(len(lengths))
 		was := lengths[at]
 		lengths[at] = (was + 1 + uint8(random.UintN(uint(deepest)))) % (deepest + 1)
@@ -71,7 +70,7 @@ func randomCode(random *rand.Rand, symbols int, deepest uint8) []uint8 {
 	return lengths
 }
 
-// findAll looks every code word up, as RFC 1951, 3.2.2, makes them.
+// findAll looks up every code word (RFC 1951, 3.2.2).
 func findAll(random *rand.Rand, table []uint32, primary uint, lengths []uint8) error {
 	code := uint32(0)
 	for l := uint8(1); l <= maxCodeBits; l++ {
@@ -97,8 +96,7 @@ func findAll(random *rand.Rand, table []uint32, primary uint, lengths []uint8) e
 	return nil
 }
 
-// TestAlphabets holds the least lengths and distances against those of RFC 1951,
-// 3.2.5.
+// TestAlphabets checks the base lengths and distances (RFC 1951, 3.2.5).
 func TestAlphabets(t *testing.T) {
 	all := newAlphabets()
 	for _, test := range []struct {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkFile measures the whole way of one file, its digest included: on a
-// fixture, and on the file that CAPVET_BENCH_FILE names.
+// BenchmarkFile measures the complete analysis of one file, including its digest: a
+// fixture, and the file CAPVET_BENCH_FILE.
 func BenchmarkFile(b *testing.B) {
 	for name, path := range map[string]string{
 		"fixture": filepath.Join("..", "elfcaps", "testdata", "bin", "arm64_two_levels_v1_O2"),

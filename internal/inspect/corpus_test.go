@@ -16,7 +16,7 @@ var labels = map[string]report.ABI{
 	"via-libcap": report.ABILibrary, "probe": report.ABINegotiated, "passthrough": report.ABIUnknown,
 }
 
-// maxUnknown is how many in a hundred may be unknown.
+// maxUnknown is the largest share of unknown verdicts, in percent.
 const maxUnknown = 3
 
 // TestCorpus judges the labelled binaries in the folder that CAPVET_CORPUS

@@ -23,12 +23,11 @@ func fixture(t *testing.T, name string) []byte {
 	return data
 }
 
-// branded writes a product's text into a hole of zeros, as its data would have
-// it.
+// branded writes a product's text into a run of zeros in its data.
 func branded(t *testing.T, data []byte, text string) []byte {
 	t.Helper()
 	out := bytes.Clone(data)
-	// Without sections all that is loaded counts as data.
+	// Without sections all loaded bytes count as data.
 	clear(out[40:48])
 	clear(out[58:64])
 	at := bytes.LastIndex(out, bytes.Repeat([]byte{0}, len(text)+64))
@@ -65,13 +64,34 @@ func TestProducts(t *testing.T) {
 		when                report.When
 		reason, advice      string
 	}{
-		{"v1 at start", "amd64_ptr_to_global_v1_O2", old, report.ABIV1, report.BasisCode, report.WhenStart, "", "3.2"},
-		{"backported fix", "amd64_fn_table_v3_O2", old, report.ABIV3, report.BasisCode, report.WhenStart, "backported fix", ""},
-		{"built without", "amd64_table_only_none_O2", old + "-LINUX_CAP \x00", report.ABINone, report.BasisCode, "", "built without LINUX_CAP", ""},
-		{"unexpectedly none", "amd64_table_only_none_O2", old, report.ABINone, report.BasisCode, "", "expected to use v1", ""},
-		{"unread falls back", "amd64_passthrough_unknown_O2", old, report.ABIV1, report.BasisVersion, report.WhenStart, "is known to", "3.2"},
-		{"nginx", "amd64_ptr_to_global_v1_O2", "\x00nginx version: nginx/1.22.1\x00", report.ABIV1, report.BasisCode, report.WhenConditional, "", "transparent"},
-		{"old nginx with a call", "amd64_ptr_to_global_v1_O2", "\x00nginx version: nginx/1.12.0\x00", report.ABIV1, report.BasisCode, report.WhenConditional, "backport", "transparent"},
+		{
+			name: "v1 at start", fixture: "amd64_ptr_to_global_v1_O2", text: old,
+			abi: report.ABIV1, basis: report.BasisCode, when: report.WhenStart, advice: "3.2",
+		},
+		{
+			name: "backported fix", fixture: "amd64_fn_table_v3_O2", text: old,
+			abi: report.ABIV3, basis: report.BasisCode, when: report.WhenStart, reason: "backported fix",
+		},
+		{
+			name: "built without", fixture: "amd64_table_only_none_O2", text: old + "-LINUX_CAP \x00",
+			abi: report.ABINone, basis: report.BasisCode, reason: "built without LINUX_CAP",
+		},
+		{
+			name: "unexpectedly none", fixture: "amd64_table_only_none_O2", text: old,
+			abi: report.ABINone, basis: report.BasisCode, reason: "expected to use v1",
+		},
+		{
+			name: "unread falls back", fixture: "amd64_passthrough_unknown_O2", text: old,
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: "is known to", advice: "3.2",
+		},
+		{
+			name: "nginx", fixture: "amd64_ptr_to_global_v1_O2", text: "\x00nginx version: nginx/1.22.1\x00",
+			abi: report.ABIV1, basis: report.BasisCode, when: report.WhenConditional, advice: "transparent",
+		},
+		{
+			name: "old nginx with a call", fixture: "amd64_ptr_to_global_v1_O2", text: "\x00nginx version: nginx/1.12.0\x00",
+			abi: report.ABIV1, basis: report.BasisCode, when: report.WhenConditional, reason: "backport", advice: "transparent",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := file(t, branded(t, fixture(t, c.fixture), c.text))
@@ -95,7 +115,7 @@ func TestProducts(t *testing.T) {
 	}
 }
 
-// TestOtherMachine: a machine whose code is not read is judged by its version.
+// TestOtherMachine: the version decides on a machine whose code is not analysed.
 func TestOtherMachine(t *testing.T) {
 	data := branded(t, fixture(t, "amd64_ptr_to_global_v1_O2"), "\x003.0.11-1, released 2026/01/01\x00HAProxy\x00")
 	data[18], data[19] = 243, 0 // riscv64
@@ -112,7 +132,8 @@ func TestOtherMachine(t *testing.T) {
 
 func TestNotELF(t *testing.T) {
 	script := bytes.Repeat([]byte("#!/bin/sh\n"), 10)
-	if _, err := File(bytes.NewReader(script), int64(len(script)), "/entrypoint.sh"); !errors.Is(err, elffile.ErrNotELF) || !strings.Contains(err.Error(), "/entrypoint.sh") {
+	if _, err := File(bytes.NewReader(script), int64(len(script)), "/entrypoint.sh"); !errors.Is(err, elffile.ErrNotELF) ||
+		!strings.Contains(err.Error(), "/entrypoint.sh") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// TestScreen: it says what File says of each program, or nothing of those without
-// capability calls and of libraries.
+// TestScreen: Screen agrees with File, and returns false for libraries and for
+// programs without capability calls.
 func TestScreen(t *testing.T) {
 	left := map[bool]int{}
 	compare := func(path string, data []byte) {
@@ -62,7 +62,8 @@ func TestOtherIsNoProgram(t *testing.T) {
 	}
 	object := bytes.Clone(program)
 	object[16] = 1 // ET_REL
-	for name, data := range map[string][]byte{"empty": nil, "script": []byte("#!/bin/sh\nexec " + strings.Repeat("x", 100)), "object": object} {
+	for name, data := range map[string][]byte{"empty": nil, "script": []byte("#!/bin/sh\nexec " + strings.Repeat("x", 100)),
+		"object": object} {
 		if _, ok, err := Screen(bytes.NewReader(data), int64(len(data)), name); ok || err != nil {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}

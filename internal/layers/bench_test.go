@@ -25,17 +25,19 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// maxBenchBytes is how much of a folder is packed.
+// maxBenchBytes bounds the files of a folder in the layer.
 const maxBenchBytes = 256 << 20
 
-// BenchmarkOthers measures what looking at every executable adds to reading a
-// layer: step by step on one core, and as a reading for proxies and one for all,
-// where analyses run beside the decompression. The layer holds the programs of the folder that CAPVET_BENCH_FOLDER names, else
-// /usr/bin, and Go's own: nothing but executables is the worst case.
-func BenchmarkOthers(b *testing.B) {
+// BenchmarkAllBinaries measures the cost of screening every executable of a layer:
+// step by step on one core, and by reading the layer for proxies and for all
+// binaries, where analyses run concurrently with the decompression. The layer holds
+// the programs of the folder CAPVET_BENCH_FOLDER, else of /usr/bin and of Go's tools:
+// executables alone are the worst case.
+func BenchmarkAllBinaries(b *testing.B) {
 	folders := []string{os.Getenv("CAPVET_BENCH_FOLDER")}
 	if folders[0] == "" {
-		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg", "tool")} //nolint:staticcheck // where the benchmark runs is where it was built
+		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg",
+			"tool")} //nolint:staticcheck // where the benchmark runs is where it was built
 	}
 	for _, folder := range folders {
 		packed, unpacked := packFolder(b, folder)
@@ -79,7 +81,8 @@ func BenchmarkOthers(b *testing.B) {
 		})
 		for _, others := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s/all=%v", filepath.Base(folder), others), func(b *testing.B) {
-				reader := &layers.Reader{Inspector: inspect.Inspector(), Limits: layers.Limits{}.WithDefaults(), FileBudget: unbounded{}, WindowBudget: unbounded{}}
+				reader := &layers.Reader{Inspector: inspect.Inspector(), Limits: layers.Limits{}.WithDefaults(), FileBudget: unbounded{},
+					WindowBudget: unbounded{}}
 				layer := blobOf(b, packed)
 				layer.AllBinaries = others
 				b.SetBytes(unpacked)
@@ -118,7 +121,8 @@ func BenchmarkRead(b *testing.B) {
 	zip := gzip.NewWriter(&stored)
 	archive := tar.NewWriter(zip)
 	for _, file := range []struct{ name, content string }{{"usr/share/noise", string(noise)}, {"usr/sbin/haproxy", "a"}} {
-		if err := archive.WriteHeader(&tar.Header{Name: file.name, Mode: 0o755, Size: int64(len(file.content)), Typeflag: tar.TypeReg}); err != nil {
+		if err := archive.WriteHeader(&tar.Header{Name: file.name, Mode: 0o755, Size: int64(len(file.content)),
+			Typeflag: tar.TypeReg}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := io.WriteString(archive, file.content); err != nil {
@@ -145,7 +149,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// packFolder packs a folder's files as a layer, and returns its size unpacked.
+// packFolder returns a folder's files as a layer, and its uncompressed size.
 func packFolder(b *testing.B, folder string) (packed []byte, unpacked int64) {
 	b.Helper()
 	var out bytes.Buffer

@@ -48,7 +48,8 @@ type candidate struct {
 // candidates returns the visible files under candidates' names, at the started
 // paths, and selected by screening, each once, sorted by path. omitted counts
 // the screened files beyond maxBinaries.
-func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) (files []candidate, omitted int, err error) {
+func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) (files []candidate, omitted int,
+	err error) {
 	tree := s.tree()
 	byPath := map[string]candidate{}
 	for _, name := range tree.Named(isCandidate) {
@@ -127,7 +128,8 @@ func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector
 		}
 		if result.err != nil {
 			r.Complete = false
-			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: gapReason(result.err), Detail: result.err.Error(), Other: !f.named && !f.started})
+			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: gapReason(result.err), Detail: result.err.Error(), Other: !f.named &&
+				!f.started})
 			continue
 		}
 		binary := result.binary

@@ -38,7 +38,7 @@ func TestReadahead(t *testing.T) {
 	}
 }
 
-// TestReadaheadSkips: what is skipped counts as read, up to the source's end or error.
+// TestReadaheadSkips: skipped bytes count as read, up to the end or error of the source.
 func TestReadaheadSkips(t *testing.T) {
 	data := noise(t, 5*readaheadBytes+7)
 	failing := errors.New("connection reset")
@@ -76,8 +76,8 @@ func TestReadaheadSkips(t *testing.T) {
 	}
 }
 
-// TestReadaheadClosed: closing half way leaves the source alone, and does not hand
-// out an end that is none.
+// TestReadaheadClosed: after Close the source is not read, and reading fails with an
+// error other than io.EOF.
 func TestReadaheadClosed(t *testing.T) {
 	source := &endless{}
 	a := newReadahead(source)
@@ -92,7 +92,7 @@ func TestReadaheadClosed(t *testing.T) {
 	if source.n != before || before > 20*readaheadBytes {
 		t.Errorf("%d bytes were read, then %d", before, source.n)
 	}
-	_ = a.Close() // again is no matter
+	_ = a.Close() // a second time
 }
 
 func noise(t *testing.T, size int) []byte {

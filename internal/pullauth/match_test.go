@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// TestKeys holds single keys against a kubelet's reading of them.
+// TestKeys checks that keys match as they do for a kubelet.
 func TestKeys(t *testing.T) {
 	tests := []struct {
 		name, key, image string

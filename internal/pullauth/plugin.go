@@ -70,7 +70,8 @@ func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.Cr
 		return nil, errors.New("its answer is not JSON of a CredentialProviderResponse")
 	}
 	if response.Kind != "CredentialProviderResponse" || response.APIVersion != request.APIVersion {
-		return nil, fmt.Errorf("its answer is a %q of %q: want a CredentialProviderResponse of %s", response.Kind, response.APIVersion, request.APIVersion)
+		return nil, fmt.Errorf("its answer is a %q of %q: want a CredentialProviderResponse of %s", response.Kind, response.APIVersion,
+			request.APIVersion)
 	}
 	return &response, nil
 }

@@ -112,7 +112,8 @@ func newProvider(c kubeletconfigv1.CredentialProvider, folder string) (*provider
 	case c.DefaultCacheDuration == nil || c.DefaultCacheDuration.Duration < 0:
 		return nil, errors.New("defaultCacheDuration is missing or negative: give one, such as 10m; 0s keeps nothing")
 	case c.TokenAttributes != nil:
-		return nil, errors.New("tokenAttributes asks for tokens of Pods' ServiceAccounts, which capvet may not make: leave it out to use capvet's own identity")
+		return nil, errors.New("tokenAttributes asks for tokens of Pods' ServiceAccounts, which capvet may not make: " +
+			"leave it out to use capvet's own identity")
 	}
 	p := &provider{name: c.Name, defaultTTL: c.DefaultCacheDuration.Duration, now: time.Now, cached: map[string]response{}}
 	for _, pattern := range c.MatchImages {

@@ -32,11 +32,12 @@ providers:
   defaultCacheDuration: 0s
 `
 
-// counting is a plugin that notes each of its runs in a file of its folder, and
-// says how it was called.
+// counting is a plugin that appends each request to a file of its folder, and
+// returns its arguments and environment as credentials.
 const counting = `#!/bin/sh
 cat >>"$(dirname "$0")/runs"
-printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","auth":{"*.cloud.example":{"username":"%s","password":"%s"}}}' "$*" "$REGION"
+printf '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry",'\
+'"auth":{"*.cloud.example":{"username":"%s","password":"%s"}}}' "$*" "$REGION"
 `
 
 // loadPlugins writes a configuration and its plugins.
@@ -68,7 +69,8 @@ func repository(t *testing.T, image string) name.Repository {
 func TestProviders(t *testing.T) {
 	other := `#!/bin/sh
 cat >>"$(dirname "$0")/other-runs"
-echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"eu.cloud.example/shop":{"username":"shop","password":"p"}}}'
+echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image",'\
+'"auth":{"eu.cloud.example/shop":{"username":"shop","password":"p"}}}'
 `
 	p, dir, err := loadPlugins(t, twoProviders, map[string]string{"cloud": counting, "other": other})
 	if err != nil {
@@ -141,7 +143,8 @@ func TestProvidersRememberForAsLongAsTheySay(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, dir, err := loadPlugins(t, twoProviders, map[string]string{
-				"cloud": strings.Replace(strings.Replace(counting, `"Registry"`, `"`+tt.cacheKey+`"`, 1), `}}}'`, `}}`+tt.duration+`}'`, 1), "other": "#!/bin/sh\n",
+				"cloud": strings.Replace(strings.Replace(counting, `"Registry"`, `"`+tt.cacheKey+`"`, 1), `}}}'`, `}}`+tt.duration+`}'`,
+					1), "other": "#!/bin/sh\n",
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -171,7 +174,8 @@ func TestProvidersThatFail(t *testing.T) {
 		{"exit code", answer("echo no identity >&2; exit 3"), `exit status 3: "no identity\n"`},
 		{"no JSON", answer("echo hunter2"), "its answer is not JSON of a CredentialProviderResponse"},
 		{"another kind", answer(`echo '{"kind":"Secret","apiVersion":"v1"}'`), `its answer is a "Secret" of "v1"`},
-		{"no cache key", answer(`echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1"}'`), `the cacheKeyType ""`},
+		{"no cache key", answer(`echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1"}'`),
+			`the cacheKeyType ""`},
 		{"endless", answer("yes"), "it answered more than 1048576 bytes"},
 		{"wordy", answer("yes no | head -c 100000 >&2; exit 1"), "exit status 1"},
 		{"not a program", "", "exec format error"},
@@ -183,7 +187,7 @@ func TestProvidersThatFail(t *testing.T) {
 			}
 			now := time.Now()
 			p.providers[0].now = func() time.Time { return now }
-			for range 2 { // the second time it is remembered
+			for range 2 { // the second time it is cached
 				c := &Credentials{}
 				err = p.Add(t.Context(), c, repository(t, "a.cloud.example/app"))
 				if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "credential provider cloud") {
@@ -199,7 +203,8 @@ func TestProvidersThatFail(t *testing.T) {
 			before := asked(t, filepath.Join(dir, "runs"))
 			now = now.Add(providerFailureTTL)
 			_ = p.Add(t.Context(), &Credentials{}, repository(t, "a.cloud.example/app"))
-			if after := asked(t, filepath.Join(dir, "runs")); tt.plugin != "" && (strings.Count(before, "app") != 1 || strings.Count(after, "app") != 2) {
+			if after := asked(t, filepath.Join(dir, "runs")); tt.plugin != "" &&
+				(strings.Count(before, "app") != 1 || strings.Count(after, "app") != 2) {
 				t.Errorf("asked for %q, and later %q", before, after)
 			}
 		})
@@ -207,7 +212,8 @@ func TestProvidersThatFail(t *testing.T) {
 }
 
 func TestProvidersAreAskedOnceForAll(t *testing.T) {
-	p, dir, err := loadPlugins(t, twoProviders, map[string]string{"cloud": strings.Replace(counting, "cat >>", `until [ -e "$(dirname "$0")/go" ]; do sleep 0.01; done; cat >>`, 1), "other": "#!/bin/sh\n"})
+	p, dir, err := loadPlugins(t, twoProviders, map[string]string{"cloud": strings.Replace(counting, "cat >>",
+		`until [ -e "$(dirname "$0")/go" ]; do sleep 0.01; done; cat >>`, 1), "other": "#!/bin/sh\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,17 +257,20 @@ func TestLoadProviders(t *testing.T) {
 	plugins := map[string]string{"cloud": counting, "other": counting}
 	for _, tt := range []struct{ name, from, to, want string }{
 		{"another kind", "kind: CredentialProviderConfig", "kind: Pod", `is a "Pod"`},
-		{"another version", "kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v1beta1", "give a CredentialProviderConfig of kubelet.config.k8s.io/v1"},
+		{"another version", "kubelet.config.k8s.io/v1", "kubelet.config.k8s.io/v1beta1",
+			"give a CredentialProviderConfig of kubelet.config.k8s.io/v1"},
 		{"an unknown key", "  args: [get, it]", "  arguments: [get, it]", `unknown field "arguments"`},
 		{"no YAML", "providers:", "providers: :", "is no CredentialProviderConfig"},
 		{"no images", `matchImages: ["*.cloud.example", "docker.io/team"]`, "matchImages: []", "matchImages is empty"},
 		{"a broken image", "docker.io/team", "https://docker.io/team", `matchImages has "https://docker.io/team"`},
 		{"no duration", "defaultCacheDuration: 10m", "", "defaultCacheDuration is missing"},
-		{"an old request", "apiVersion: credentialprovider.kubelet.k8s.io/v1", "apiVersion: credentialprovider.kubelet.k8s.io/v1alpha1", "give credentialprovider.kubelet.k8s.io/v1"},
+		{"an old request", "apiVersion: credentialprovider.kubelet.k8s.io/v1", "apiVersion: credentialprovider.kubelet.k8s.io/v1alpha1",
+			"give credentialprovider.kubelet.k8s.io/v1"},
 		{"a path", "name: cloud", "name: ../cloud", "without slashes"},
 		{"no program", "name: cloud", "name: missing", "no such file"},
 		{"twice", "name: other", "name: cloud", "taken by one before it"},
-		{"tokens", "  args: [get, it]", "  tokenAttributes: {serviceAccountTokenAudience: a, cacheType: Token, requireServiceAccount: true}", "tokenAttributes"},
+		{"tokens", "  args: [get, it]", "  tokenAttributes: {serviceAccountTokenAudience: a, cacheType: Token, requireServiceAccount: true}",
+			"tokenAttributes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := strings.Replace(twoProviders, tt.from, tt.to, 1)

@@ -24,7 +24,8 @@ type Resolver struct {
 // Credentials returns the credentials of the named pull secrets; without names,
 // those of the ServiceAccount's. It skips a missing or malformed secret, as a
 // kubelet does, and returns its name in skipped.
-func (r Resolver) Credentials(ctx context.Context, namespace, serviceAccount string, secrets []string) (credentials *Credentials, skipped []string, err error) {
+func (r Resolver) Credentials(ctx context.Context, namespace, serviceAccount string, secrets []string) (credentials *Credentials,
+	skipped []string, err error) {
 	if len(secrets) == 0 && serviceAccount != "" {
 		if secrets, err = r.ofServiceAccount(ctx, namespace, serviceAccount); err != nil {
 			return nil, nil, err

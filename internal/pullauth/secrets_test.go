@@ -31,7 +31,8 @@ func objects() []client.Object {
 		secret("basic", corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, `{"auths":{"example.com":{"auth":"YmFzaWM6cA=="}}}`),
 		secret("broken", corev1.SecretTypeDockerConfigJson, corev1.DockerConfigJsonKey, `{"auths":`),
 		secret("opaque", corev1.SecretTypeOpaque, corev1.DockerConfigJsonKey, `{"auths":`+auths("opaque")+`}`),
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "sa"}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "old"}, {Name: "missing"}}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "sa"},
+			ImagePullSecrets: []corev1.LocalObjectReference{{Name: "old"}, {Name: "missing"}}},
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "bare"}},
 	}
 }
@@ -46,7 +47,8 @@ func TestCredentials(t *testing.T) {
 	}{
 		{"none", "", nil, nil, nil},
 		{"both types, in order", "sa", []string{"json", "old", "basic"}, []string{"json", "old", "basic"}, nil},
-		{"missing, broken and of another type", "", []string{"missing", "broken", "opaque", "json"}, []string{"json"}, []string{"missing", "broken", "opaque"}},
+		{"missing, broken and of another type", "", []string{"missing", "broken", "opaque", "json"}, []string{"json"},
+			[]string{"missing", "broken", "opaque"}},
 		{"the ServiceAccount's", "sa", nil, []string{"old"}, []string{"missing"}},
 		{"the ServiceAccount's count for nothing beside the Pod's", "sa", []string{"json"}, []string{"json"}, nil},
 		{"a ServiceAccount without", "bare", nil, nil, nil},

@@ -36,8 +36,8 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// TestCertificates: a registry of a private authority is trusted with it, and
-// only with it.
+// TestCertificates: a registry's certificate of a private authority is trusted with
+// that authority only.
 func TestCertificates(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()

@@ -21,12 +21,16 @@ import (
 
 // Options configure a Client.
 type Options struct {
-	// Transport carries every request; nil means NewTransport with PlainHTTP.
+	// TransportOptions restrict the connections to registries and mirrors.
+	TransportOptions
+	// Transport carries the requests to registries; nil means NewTransport.
 	Transport http.RoundTripper
-	// PlainHTTP lists the registries (host or host:port) to reach without TLS.
-	PlainHTTP []string
-	// Hosts holds mirrors and TLS settings; nil means neither.
-	Hosts *Hosts
+	// HostsDir is the directory of containerd's hosts.toml files, one folder per
+	// registry; empty means none. It is read again after changes: OnReloadError
+	// receives the error of a failed reload, after which the last good
+	// configuration stays in use; nil discards it.
+	HostsDir      string
+	OnReloadError func(error)
 	// Access restricts the registries that may be read.
 	Access Access
 	// UserAgent is sent with every request.
@@ -50,15 +54,24 @@ const (
 type Client struct {
 	options   Options
 	transport http.RoundTripper
+	hosts     *hosts
 }
 
-// NewClient returns a Client. It fails on a malformed glob in Options.Access.
+// NewClient returns a Client. It fails on a malformed glob in Options.Access, and
+// on malformed files in Options.HostsDir.
 func NewClient(o Options) (*Client, error) {
 	if err := o.Access.validate(); err != nil {
 		return nil, err
 	}
 	if o.Transport == nil {
-		o.Transport = NewTransport(TransportOptions{PlainHTTP: o.PlainHTTP})
+		o.Transport = NewTransport(o.TransportOptions)
+	}
+	var mirrors *hosts
+	if o.HostsDir != "" {
+		var err error
+		if mirrors, err = loadHosts(o.HostsDir, o.TransportOptions, o.OnReloadError); err != nil {
+			return nil, err
+		}
 	}
 	if o.StallTime <= 0 {
 		o.StallTime = DefaultStallTime
@@ -66,7 +79,7 @@ func NewClient(o Options) (*Client, error) {
 	if o.StallBytes <= 0 {
 		o.StallBytes = DefaultStallBytes
 	}
-	return &Client{options: o, transport: withRequestRules(o.Transport)}, nil
+	return &Client{options: o, transport: withRequestRules(o.Transport), hosts: mirrors}, nil
 }
 
 // ParseReference parses an image reference. The error wraps ErrReference for a
@@ -89,7 +102,7 @@ func (c *Client) ParseReference(reference string) (name.Reference, error) {
 func (c *Client) Open(repository name.Repository, auth authn.Authenticator) *Session {
 	s := &Session{repository: repository, pace: pace{c.options.StallBytes, c.options.StallTime}}
 	plain := allowsPlain(c.options.PlainHTTP, repository.RegistryStr())
-	for _, e := range c.options.Hosts.endpoints(repository.Registry, c.transport, plain) {
+	for _, e := range c.hosts.endpoints(repository.Registry, c.transport, plain) {
 		client := &endpointClient{endpoint: e, userAgent: c.options.UserAgent, auth: auth, connecting: semaphore.NewWeighted(1)}
 		if e.mirror {
 			client.auth = authn.Anonymous // credentials belong to the registry alone

@@ -10,7 +10,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// drip sends a piece at a time.
+// drip sends one piece per read.
 type drip struct {
 	left, piece int
 	wait        time.Duration
@@ -27,12 +27,12 @@ func (d *drip) Read(p []byte) (int, error) {
 
 func (d *drip) Close() error { return nil }
 
-// TestPace: a registry that drips is given up; one that is slow but moves is not,
-// nor one whose reader is slow.
+// TestPace: a dripping download fails; a slow one does not, nor one with a slow
+// reader.
 func TestPace(t *testing.T) {
 	for name, tt := range map[string]struct {
 		body  drip
-		pause time.Duration // of who reads
+		pause time.Duration // of the reader
 		want  bool
 	}{
 		"a drip":                         {drip{1000, 1, 200 * time.Millisecond}, 0, true},

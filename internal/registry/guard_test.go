@@ -28,7 +28,8 @@ func TestGuard(t *testing.T) {
 		{"2001:0:808:808::5601:5601", true}, // a client at 169.254.169.254
 		{"2001:0:7f00:1::f7f7:f7f7", true}, {"2001:0:808:808::f7f7:f7f7", false},
 		{"localhost", true}, {"LOCALHOST.", true}, {"a.localhost", true}, {"localhost.example.com", false},
-		{"127.1", true}, {"2130706433", true}, {"0x7f.0.0.1", true}, {"127.0.0.1.", true}, {"1.example.com", false}, {"1registry", false}, {"0xregistry", false},
+		{"127.1", true}, {"2130706433", true}, {"0x7f.0.0.1", true}, {"127.0.0.1.", true}, {"1.example.com", false}, {"1registry",
+			false}, {"0xregistry", false},
 	} {
 		if err := newGuard(allowed, private).checkHost(tt.host); errors.Is(err, ErrBlocked) != tt.refused {
 			t.Errorf("%s: %v", tt.host, err)
@@ -36,8 +37,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestGuardBehindAProxy: what is refused by its address is not even asked of a
-// proxy, which would connect in this place.
+// TestGuardBehindAProxy: a request for a refused address does not reach a proxy.
 func TestGuardBehindAProxy(t *testing.T) {
 	asked := make(chan string, 10)
 	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Host }))
@@ -58,8 +58,7 @@ func TestGuardBehindAProxy(t *testing.T) {
 		if err == nil {
 			_ = response.Body.Close()
 		}
-		// That the proxy itself is on loopback is allowed for this test, and so
-		// is what the name stands for.
+		// The test permits the loopback address of the proxy, and with it localhost.
 		if refused := errors.Is(err, ErrBlocked); refused != (host == "169.254.169.254") {
 			t.Errorf("%s: %v", host, err)
 		}

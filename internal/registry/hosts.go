@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,24 +19,19 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Hosts holds per-registry mirrors and TLS settings, read from containerd's
+// hosts holds per-registry mirrors and TLS settings, read from containerd's
 // hosts.toml files, one folder per registry
 // (https://github.com/containerd/containerd/blob/main/docs/hosts.md). The keys
 // server, host, capabilities, ca, client, skip_verify, header and override_path
 // take effect.
 //
-// Use the nodes' own configuration: a mirror that serves an image without
-// credentials serves it to every Pod, on the nodes as well as here.
-//
-// Changed files are read again, as nodes do.
-type Hosts struct {
-	// OnReloadError receives the error of a failed reload, after which the last
-	// good configuration stays in use; nil discards it.
-	OnReloadError func(error)
-
-	dir     string
-	options TransportOptions
-	now     func() time.Time
+// They should be the nodes' own: a mirror that serves an image without credentials
+// serves it to every Pod, on the nodes as well as here.
+type hosts struct {
+	dir           string
+	options       TransportOptions
+	onReloadError func(error)
+	now           func() time.Time
 
 	mu         sync.Mutex
 	byRegistry map[string][]endpoint
@@ -79,10 +75,10 @@ type hostFields struct {
 	OverridePath bool           `toml:"override_path"`
 }
 
-// LoadHosts reads the configuration of every registry in a directory. Mirrors
+// loadHosts reads the configuration of every registry in a directory. Mirrors
 // are reached with the given options, extended by the TLS settings of each file.
-func LoadHosts(dir string, options TransportOptions) (*Hosts, error) {
-	h := &Hosts{dir: dir, options: options, now: time.Now}
+func loadHosts(dir string, options TransportOptions, onReloadError func(error)) (*hosts, error) {
+	h := &hosts{dir: dir, options: options, onReloadError: onReloadError, now: time.Now}
 	var err error
 	if h.byRegistry, h.files, err = readHosts(dir, options); err != nil {
 		return nil, err
@@ -152,13 +148,9 @@ func parseHosts(content []byte, registry, dir string, options TransportOptions) 
 	}
 	// A map loses the order of the file, which counts.
 	offset := func(host string) int { return strings.Index(string(content), `"`+host+`"`) }
-	var hosts []string
-	for host := range file.Hosts {
-		hosts = append(hosts, host)
-	}
-	slices.SortFunc(hosts, func(a, b string) int { return offset(a) - offset(b) })
+	mirrors := slices.SortedFunc(maps.Keys(file.Hosts), func(a, b string) int { return offset(a) - offset(b) })
 	var endpoints []endpoint
-	for _, host := range hosts {
+	for _, host := range mirrors {
 		e, err := newEndpoint(host, file.Hosts[host], dir, options)
 		if err != nil {
 			return nil, fmt.Errorf("host %q: %w", host, err)
@@ -234,7 +226,7 @@ func newEndpoint(address string, fields hostFields, dir string, options Transpor
 
 // endpoints returns the mirrors of a registry in order of preference, then the
 // registry itself, reached by transport unless a file configures it.
-func (h *Hosts) endpoints(registry name.Registry, transport http.RoundTripper, plain bool) []endpoint {
+func (h *hosts) endpoints(registry name.Registry, transport http.RoundTripper, plain bool) []endpoint {
 	host := registry.RegistryStr()
 	own := endpoint{
 		base:     url.URL{Scheme: registry.Scheme(), Host: host, Path: "/v2"},

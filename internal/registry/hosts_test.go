@@ -22,16 +22,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// anywhere are the options under which tests connect.
+// anywhere are options that permit connections to loopback.
 var anywhere = TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
-// hostsOf loads a configuration of one registry.
-func hostsOf(t *testing.T, folder, content string) (*Hosts, error) {
+// hostsOf loads the configuration of one registry.
+func hostsOf(t *testing.T, folder, content string) (*hosts, error) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, folder, "hosts.toml"), content)
 	write(t, filepath.Join(dir, "README"), "not a folder")
-	return LoadHosts(dir, anywhere)
+	return loadHosts(dir, anywhere, nil)
 }
 
 func write(t *testing.T, file, content string) {
@@ -53,14 +53,18 @@ func TestHosts(t *testing.T) {
 		{"empty", "example.com", ``, "example.com", []string{"https://example.com/v2 pr"}},
 		{"mirrors in their order", "example.com", "[host.\"https://z\"]\n[host.\"http://a:5000\"]\ncapabilities=[\"pull\"]\n", "example.com",
 			[]string{"https://z/v2 pr mirror", "http://a:5000/v2 p mirror", "https://example.com/v2 pr"}},
-		{"another server", "example.com", `server="https://cache.example.com/proxy"`, "example.com", []string{"https://cache.example.com/proxy/v2 pr mirror"}},
+		{"another server", "example.com", `server="https://cache.example.com/proxy"`, "example.com",
+			[]string{"https://cache.example.com/proxy/v2 pr mirror"}},
 		{"a path of its own", "example.com", "[host.\"https://m/api/images\"]\noverride_path=true\n", "example.com",
 			[]string{"https://m/api/images pr mirror", "https://example.com/v2 pr"}},
-		{"a path that is the usual", "example.com", "[host.\"https://m/v2\"]", "example.com", []string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
+		{"a path that is the usual", "example.com", "[host.\"https://m/v2\"]", "example.com",
+			[]string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
 		{"Docker Hub", "docker.io", `server="https://registry-1.docker.io"`, "index.docker.io", []string{"https://index.docker.io/v2 pr"}},
 		{"for all", "_default", "[host.\"https://m\"]", "example.com", []string{"https://m/v2 pr mirror", "https://example.com/v2 pr"}},
-		{"a port", "example.com:5000", "[host.\"https://m\"]", "example.com:5000", []string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
-		{"a port without colons", "example.com_5000_", "[host.\"https://m\"]", "example.com:5000", []string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
+		{"a port", "example.com:5000", "[host.\"https://m\"]", "example.com:5000",
+			[]string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
+		{"a port without colons", "example.com_5000_", "[host.\"https://m\"]", "example.com:5000",
+			[]string{"https://m/v2 pr mirror", "https://example.com:5000/v2 pr"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			hosts, err := hostsOf(t, tt.folder, tt.content)
@@ -91,20 +95,21 @@ func TestHosts(t *testing.T) {
 		})
 	}
 	for _, broken := range []string{
-		`server=`, `server="ftp://x"`, `server="https://user:p@x"`, `ca=1`, `ca="none.pem"`, `ca=[1]`, `client=[["a"],["b","c","d"]]`, `client="none.pem"`,
+		`server=`, `server="ftp://x"`, `server="https://user:p@x"`, `ca=1`, `ca="none.pem"`, `ca=[1]`,
+		`client=[["a"],["b","c","d"]]`, `client="none.pem"`,
 		"[header]\nx=1", "[host.\"::\"]",
 	} {
 		if _, err := hostsOf(t, "example.com", broken); err == nil || !strings.Contains(err.Error(), "hosts.toml") {
 			t.Errorf("%q: %v", broken, err)
 		}
 	}
-	if _, err := LoadHosts(filepath.Join(t.TempDir(), "none"), anywhere); err == nil {
+	if _, err := loadHosts(filepath.Join(t.TempDir(), "none"), anywhere, nil); err == nil {
 		t.Error("a folder that is not there is taken")
 	}
 }
 
-// TestClientCertificate: a mirror is shown the certificate that its file names,
-// and trusted by the authority that it names.
+// TestClientCertificate: the connection to a mirror uses the client certificate and
+// the certificate authority of its file.
 func TestClientCertificate(t *testing.T) {
 	shown := make(chan string, 10)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +125,7 @@ func TestClientCertificate(t *testing.T) {
 	write(t, filepath.Join(folder, "client.pem"), certificate)
 	write(t, filepath.Join(folder, "key.pem"), key)
 	write(t, filepath.Join(folder, "hosts.toml"), fmt.Sprintf("[host.%q]\nca=\"ca.pem\"\nclient=[[\"client.pem\",\"key.pem\"]]\n", server.URL))
-	hosts, err := LoadHosts(dir, anywhere)
+	hosts, err := loadHosts(dir, anywhere, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +142,12 @@ func TestClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = response.Body.Close()
-	if who := <-shown; who != "node-1" {
-		t.Errorf("the certificate shown is %q's", who)
+	if subject := <-shown; subject != "node-1" {
+		t.Errorf("the client certificate is %q's", subject)
 	}
 }
 
-// clientCertificate makes a certificate that vouches for itself, and its key.
+// clientCertificate returns a self-signed certificate and its key.
 func clientCertificate(t *testing.T, commonName string) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -159,23 +164,23 @@ func clientCertificate(t *testing.T, commonName string) (certificate, key string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY",
+		Bytes: encoded}))
 }
 
-// TestHostsAreReadAgain: what changes holds before long, and what is broken does
-// not.
-func TestHostsAreReadAgain(t *testing.T) {
+// TestHostsReload: a changed configuration takes effect soon, a broken one does not.
+func TestHostsReload(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "example.com", "hosts.toml")
 	write(t, file, `[host."https://first"]`)
-	hosts, err := LoadHosts(dir, anywhere)
+	hosts, err := loadHosts(dir, anywhere, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
 	hosts.now = func() time.Time { return now }
 	var failures []string
-	hosts.OnReloadError = func(err error) { failures = append(failures, err.Error()) }
+	hosts.onReloadError = func(err error) { failures = append(failures, err.Error()) }
 	hostOf := func(registry string) string {
 		t.Helper()
 		r, err := name.NewRegistry(registry)
@@ -191,21 +196,23 @@ func TestHostsAreReadAgain(t *testing.T) {
 		host            string
 		other, failures string
 	}{
-		{"", "", 0, "first", "other.com", ""},
-		{file, `[host."https://second"]`, time.Second, "first", "other.com", ""}, // not looked at yet
-		{"", "", hostsInterval, "second", "other.com", ""},
-		{file, `[host.`, hostsInterval, "second", "other.com", "x"},
-		{"", "", hostsInterval, "second", "other.com", "x"}, // told once
-		{file, `[host."https://third"]` + "\nca=\"../ca.pem\"\n", hostsInterval, "second", "other.com", "xx"},
-		{authority, string(authorityOf(t)), hostsInterval, "third", "other.com", "xx"},
-		{authority, "broken", hostsInterval, "third", "other.com", "xxx"},
-		{authority, string(authorityOf(t)), hostsInterval, "third", "other.com", "xxx"},
-		{filepath.Join(dir, "other.com", "hosts.toml"), `[host."https://new"]`, hostsInterval, "third", "new", "xxx"},
-		{filepath.Join(dir, "new.com", "hosts.toml"), `[host.`, hostsInterval, "third", "new", "xxxx"},
+		{host: "first", other: "other.com"},
+		{file: file, content: `[host."https://second"]`, at: time.Second, host: "first", other: "other.com"}, // not checked yet
+		{at: hostsInterval, host: "second", other: "other.com"},
+		{file: file, content: `[host.`, at: hostsInterval, host: "second", other: "other.com", failures: "x"},
+		{at: hostsInterval, host: "second", other: "other.com", failures: "x"}, // reported once
+		{file: file, content: `[host."https://third"]` + "\nca=\"../ca.pem\"\n", at: hostsInterval, host: "second", other: "other.com",
+			failures: "xx"},
+		{file: authority, content: string(authorityOf(t)), at: hostsInterval, host: "third", other: "other.com", failures: "xx"},
+		{file: authority, content: "broken", at: hostsInterval, host: "third", other: "other.com", failures: "xxx"},
+		{file: authority, content: string(authorityOf(t)), at: hostsInterval, host: "third", other: "other.com", failures: "xxx"},
+		{file: filepath.Join(dir, "other.com", "hosts.toml"), content: `[host."https://new"]`, at: hostsInterval, host: "third", other: "new",
+			failures: "xxx"},
+		{file: filepath.Join(dir, "new.com", "hosts.toml"), content: `[host.`, at: hostsInterval, host: "third", other: "new", failures: "xxxx"},
 	} {
 		if step.file != "" {
 			write(t, step.file, step.content)
-			// Two writes may come within what a file system's clock tells apart.
+			// Two writes may fall within the resolution of the file system's clock.
 			at := now.Add(time.Duration(i) * time.Minute)
 			for _, changed := range []string{step.file, dir} {
 				if err := os.Chtimes(changed, at, at); err != nil {
@@ -214,13 +221,14 @@ func TestHostsAreReadAgain(t *testing.T) {
 			}
 		}
 		now = now.Add(step.at)
-		if got, other := hostOf("example.com"), hostOf("other.com"); got != step.host || other != step.other || len(failures) != len(step.failures) {
+		if got, other := hostOf("example.com"), hostOf("other.com"); got != step.host || other != step.other ||
+			len(failures) != len(step.failures) {
 			t.Errorf("step %d: asks %s and %s, want %s and %s; failures %q", i, got, other, step.host, step.other, failures)
 		}
 	}
 }
 
-// authorityOf makes a certificate in PEM form.
+// authorityOf returns a certificate in PEM form.
 func authorityOf(t *testing.T) []byte {
 	t.Helper()
 	server := httptest.NewTLSServer(http.NotFoundHandler())

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// hostsInterval is the shortest time between two checks of the files of Hosts.
+// hostsInterval is the shortest time between two checks of the files of hosts.
 const hostsInterval = 10 * time.Second
 
 // fileVersion changes with a file's content. The zero value means no file.
@@ -25,7 +25,7 @@ func versionOf(file string) fileVersion {
 
 // current returns the endpoints by registry, and reloads changed files first. A
 // failed reload is repeated after the next change.
-func (h *Hosts) current() map[string][]endpoint {
+func (h *hosts) current() map[string][]endpoint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if now := h.now(); now.Sub(h.checked) >= hostsInterval {
@@ -35,7 +35,7 @@ func (h *Hosts) current() map[string][]endpoint {
 	return h.byRegistry
 }
 
-func (h *Hosts) reload() {
+func (h *hosts) reload() {
 	known := h.files
 	if h.failed != nil {
 		known = h.failed
@@ -52,8 +52,8 @@ func (h *Hosts) reload() {
 		// The files after the broken one are still watched.
 		h.failed = present
 		maps.Copy(h.failed, files)
-		if h.OnReloadError != nil {
-			h.OnReloadError(err)
+		if h.onReloadError != nil {
+			h.onReloadError(err)
 		}
 		return
 	}

@@ -64,7 +64,8 @@ func temporary(ctx context.Context, response *http.Response, err error) bool {
 		return ctx.Err() == nil && !permanent(err)
 	}
 	switch response.StatusCode {
-	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return false

@@ -10,13 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestBreaker: a host that does not answer is left alone for a while, and others
-// are not.
+// TestBreaker: a host that does not answer gets no requests for a while; others do.
 func TestBreaker(t *testing.T) {
 	down := errors.New("connection refused")
-	asked := map[string]int{}
+	requests := map[string]int{}
 	b := newBreaker(roundTripper(func(r *http.Request) (*http.Response, error) {
-		asked[r.URL.Host]++
+		requests[r.URL.Host]++
 		switch r.URL.Host {
 		case "down":
 			return nil, down
@@ -40,7 +39,8 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"down": breakerFailures, "trouble": 2 * breakerFailures, "plain": 2 * breakerFailures}, asked); diff != "" {
+	if diff := cmp.Diff(map[string]int{"down": breakerFailures, "trouble": 2 * breakerFailures, "plain": 2 * breakerFailures},
+		requests); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -162,9 +162,6 @@ func (s *Session) getFrom(ctx context.Context, c *endpointClient, r resource, he
 	return response, nil
 }
 
-// Repository returns the repository that the session reads.
-func (s *Session) Repository() name.Repository { return s.repository }
-
 // Resolve returns the manifest under a tag or digest.
 func (s *Session) Resolve(ctx context.Context, identifier string) (Manifest, error) {
 	response, err := s.get(ctx, resource{"manifests", identifier}, http.Header{"Accept": {manifestTypes}})
@@ -223,7 +220,8 @@ func (s *Session) BlobRange(ctx context.Context, d v1.Descriptor, start, end int
 		got := response.Header.Get("Content-Range")
 		if response.StatusCode != http.StatusPartialContent || got != fmt.Sprintf("bytes %s/%d", want, d.Size) {
 			_ = response.Body.Close()
-			return nil, fmt.Errorf("the registry answers a request for the bytes %s of %d with %q and status %d", want, d.Size, got, response.StatusCode)
+			return nil, fmt.Errorf("the registry answers a request for the bytes %s of %d with %q and status %d", want, d.Size, got,
+				response.StatusCode)
 		}
 		return response, nil
 	})

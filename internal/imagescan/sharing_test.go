@@ -22,7 +22,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// counter counts a registry's answers by what was asked for.
+// counter counts a registry's answers by resource.
 type counter struct {
 	mu   sync.Mutex
 	seen map[string]int
@@ -42,10 +42,10 @@ func (c *counter) count(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (c *counter) of(what string) int {
+func (c *counter) of(resource string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.seen[what]
+	return c.seen[resource]
 }
 
 func digest(t *testing.T, stored []byte) string {
@@ -66,8 +66,8 @@ func noise(t *testing.T, size int) string {
 	return string(b)
 }
 
-// TestSharedBase: of a second image on the same base only what is new is read,
-// and the manifest of a cold scan is read once.
+// TestSharedBase: a second image on the same base reads only its new layers, and a
+// cold scan reads the manifest once.
 func TestSharedBase(t *testing.T) {
 	s := newServer(t)
 	base := gzipped(archive("usr/", "", "usr/sbin/haproxy", "a", "base/x", noise(t, 1000)))
@@ -84,12 +84,11 @@ func TestSharedBase(t *testing.T) {
 		want                               []string
 		manifests, base, other, link, runs int // so far
 	}{
-		{first, []string{"/usr/sbin/haproxy=a"}, 1, 1, 0, 0, 1},
-		{second, []string{"/usr/sbin/haproxy=a"}, 2, 1, 1, 0, 1},
-		// The link shows a file of a remembered layer to be of interest: that
-		// layer is read once more.
-		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 3, 1, 2, 1, 2},
-		{third, []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, 4, 1, 2, 1, 2},
+		{ref: first, want: []string{"/usr/sbin/haproxy=a"}, manifests: 1, base: 1, runs: 1},
+		{ref: second, want: []string{"/usr/sbin/haproxy=a"}, manifests: 2, base: 1, other: 1, runs: 1},
+		// The link selects a file of a cached layer, which is read again.
+		{ref: third, want: []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, manifests: 3, base: 1, other: 2, link: 1, runs: 2},
+		{ref: third, want: []string{"/opt/bin=b", "/usr/sbin/haproxy=a"}, manifests: 4, base: 1, other: 2, link: 1, runs: 2},
 	} {
 		r, err := scan(t, scanner, tt.ref)
 		if err != nil {
@@ -105,8 +104,8 @@ func TestSharedBase(t *testing.T) {
 	}
 }
 
-// TestRegistriesVouchForThemselves: what one registry holds is not remembered for
-// another, which may name digests that it does not have.
+// TestRegistriesVouchForThemselves: a layer cached for one registry is not used for
+// another, which may name digests that it does not hold.
 func TestRegistriesVouchForThemselves(t *testing.T) {
 	honest, liar := newServer(t), newServer(t)
 	layer := gzipped(archive("haproxy", "secret"))
@@ -131,8 +130,7 @@ func TestRegistriesVouchForThemselves(t *testing.T) {
 	}
 }
 
-// TestLayerCacheIsBounded: what does not fit is read again, and what was used
-// last stays.
+// TestLayerCacheIsBounded: the cache evicts the least recently used summaries.
 func TestLayerCacheIsBounded(t *testing.T) {
 	empty, size := summaryOf(t), summaryOf(t).Bytes()
 	c := newLayerCache(3 * size)
@@ -179,7 +177,7 @@ func early(t *testing.T, s *Scanner, reference string) (report.Report, error) {
 	return s.Scan(t.Context(), Request{Reference: reference, Platform: "linux/arm64", Early: true})
 }
 
-// TestEarly: which stacks answer before their lowest layer is read.
+// TestEarly: which images answer before their lowest layer is read.
 func TestEarly(t *testing.T) {
 	s := newServer(t)
 	bottom := gzipped(archive("other", noise(t, smallLayer+1)))
@@ -224,7 +222,7 @@ func TestEarly(t *testing.T) {
 			if len(r.Binaries) != 1 || len(r.Gaps) != 1 || r.Gaps[0].Reason != "early" {
 				t.Errorf("got %v", binaries(r))
 			}
-			// Who wants all of it waits, and gets it from the same scan.
+			// A request for the complete report waits for the same scan.
 			close(release)
 			if r, err = scan(t, scanner, ref); err != nil || !r.Complete || len(r.Binaries) != 1 {
 				t.Errorf("afterwards: %v, %v", r, err)
@@ -236,7 +234,7 @@ func TestEarly(t *testing.T) {
 	}
 }
 
-// TestStopEarly: nothing is read behind an early answer that is enough.
+// TestStopEarly: a sufficient early answer ends the reading.
 func TestStopEarly(t *testing.T) {
 	s := newServer(t)
 	bottom := gzipped(archive("other", noise(t, smallLayer+1)))
@@ -256,8 +254,7 @@ func TestStopEarly(t *testing.T) {
 	}
 }
 
-// TestLayersInParallel: as many layers are read at a time as is allowed, and no
-// more.
+// TestLayersInParallel: the concurrent layers reach, and do not exceed, their limit.
 func TestLayersInParallel(t *testing.T) {
 	s := newServer(t)
 	blobs := [][]byte{gzipped(archive("a", "1")), gzipped(archive("b", "2")), gzipped(archive("c", "3")), gzipped(archive("d", "4"))}
@@ -283,7 +280,7 @@ func TestLayersInParallel(t *testing.T) {
 		mu.Unlock()
 		select {
 		case <-all:
-		case <-time.After(10 * time.Second): // most says that it failed
+		case <-time.After(10 * time.Second): // most shows the failure
 		}
 		time.Sleep(20 * time.Millisecond) // for a fourth to show itself
 		mu.Lock()

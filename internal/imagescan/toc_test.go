@@ -35,7 +35,7 @@ type indexed struct {
 	annotations map[string]string
 }
 
-// withEStargz writes a layer as stargz-snapshotter does, in chunks of some bytes.
+// withEStargz writes a layer with stargz-snapshotter, in chunks of the given size.
 func withEStargz(t testing.TB, archive []byte, chunk, together int) indexed {
 	t.Helper()
 	var b bytes.Buffer
@@ -56,8 +56,8 @@ func withEStargz(t testing.TB, archive []byte, chunk, together int) indexed {
 func withZstdChunked(t testing.TB, archive []byte, chunk int) indexed {
 	t.Helper()
 	var b bytes.Buffer
-	said := map[string]string{}
-	w := estargz.NewWriterWithCompressor(&b, &zstdchunked.Compressor{CompressionLevel: zstd.SpeedDefault, Metadata: said})
+	metadata := map[string]string{}
+	w := estargz.NewWriterWithCompressor(&b, &zstdchunked.Compressor{CompressionLevel: zstd.SpeedDefault, Metadata: metadata})
 	w.ChunkSize = chunk
 	if err := w.AppendTar(bytes.NewReader(archive)); err != nil {
 		t.Fatal(err)
@@ -66,12 +66,12 @@ func withZstdChunked(t testing.TB, archive []byte, chunk int) indexed {
 		t.Fatal(err)
 	}
 	return indexed{b.Bytes(), map[string]string{
-		annotationZstdChecksum: said[zstdchunked.ManifestChecksumAnnotation],
-		annotationZstdPosition: said[zstdchunked.ManifestPositionAnnotation],
+		annotationZstdChecksum: metadata[zstdchunked.ManifestChecksumAnnotation],
+		annotationZstdPosition: metadata[zstdchunked.ManifestPositionAnnotation],
 	}}
 }
 
-// withTable writes an eStargz layer with a table of the test's own.
+// withTable writes an eStargz layer with the given table.
 func withTable(t testing.TB, archive, table []byte) indexed {
 	t.Helper()
 	var b bytes.Buffer
@@ -121,7 +121,7 @@ func imageWith(t testing.TB, layers ...indexed) v1.Image {
 	return image
 }
 
-// ranges counts the answers for blobs that were asked for in full, and in part.
+// ranges counts the requests for whole blobs and for ranges.
 type ranges struct{ full, part atomic.Int64 }
 
 func (c *ranges) count(layers ...indexed) func(http.ResponseWriter, *http.Request) bool {
@@ -141,28 +141,30 @@ func (c *ranges) count(layers ...indexed) func(http.ResponseWriter, *http.Reques
 	}
 }
 
-func throughTables(o *setup) { o.TOC, o.Limits.TOCFrom = true, 1 }
+func throughTOC(o *setup) { o.TOC, o.Limits.TOCFrom = true, 1 }
 
-// TestTables: a layer with a table of contents is read through it, in both
-// forms, and only the files of interest are fetched.
-func TestTables(t *testing.T) {
+// TestTOC: a layer with a table of contents of either format is read through it, and
+// only the selected files are fetched.
+func TestTOC(t *testing.T) {
 	s := newServer(t)
 	long := "v1" + strings.Repeat("0123456789", 100)
 	content := archive("usr/", "", "usr/a", noise(t, 50_000), "usr/sbin/", "", "usr/sbin/haproxy", long, "usr/z", noise(t, 50_000))
 	for name, layer := range map[string]indexed{
-		"eStargz":                          withEStargz(t, content, 0, 0),
-		"eStargz, in chunks":               withEStargz(t, content, 100, 0),
-		"eStargz, chunks together":         withEStargz(t, content, 100, 200),
-		"eStargz, files together":          withEStargz(t, content, 0, 200_000),
-		"zstd:chunked":                     withZstdChunked(t, content, 0),
-		"zstd:chunked, in chunks":          withZstdChunked(t, content, 100),
-		"a table that says what it has to": withTable(t, content, []byte(`{"entries":[{"name":"haproxy","type":"symlink","linkName":"x"},{"name":"usr/sbin/haproxy","type":"hardlink","linkName":"x"},{"name":"x","type":"reg"}]}`)),
+		"eStargz":                  withEStargz(t, content, 0, 0),
+		"eStargz, in chunks":       withEStargz(t, content, 100, 0),
+		"eStargz, chunks together": withEStargz(t, content, 100, 200),
+		"eStargz, files together":  withEStargz(t, content, 0, 200_000),
+		"zstd:chunked":             withZstdChunked(t, content, 0),
+		"zstd:chunked, in chunks":  withZstdChunked(t, content, 100),
+		"a table that says what it has to": withTable(t, content,
+			[]byte(`{"entries":[{"name":"haproxy","type":"symlink","linkName":"x"},
+				{"name":"usr/sbin/haproxy","type":"hardlink","linkName":"x"},{"name":"x","type":"reg"}]}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ref := s.push(t, "tables:x", imageWith(t, layer))
 			c := &ranges{}
 			s.fail(c.count(layer))
-			r, err := scan(t, newScanner(t, s, nil, throughTables), ref)
+			r, err := scan(t, newScanner(t, s, nil, throughTOC), ref)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,16 +182,17 @@ func TestTables(t *testing.T) {
 				t.Errorf("read %d times in full, %d in part", c.full.Load(), c.part.Load())
 			}
 			full, err := scan(t, newScanner(t, s, nil, nil), ref)
-			if err != nil || c.full.Load() != 1 || full.ThroughTable != nil || cmp.Diff([]string{"/usr/sbin/haproxy=" + long}, binaries(full)) != "" {
+			if err != nil || c.full.Load() != 1 || full.ThroughTable != nil ||
+				cmp.Diff([]string{"/usr/sbin/haproxy=" + long}, binaries(full)) != "" {
 				t.Errorf("without being told to: %v, %v, %v", binaries(full), full.ThroughTable, err)
 			}
 		})
 	}
 }
 
-// TestTablesLikeInFull: what a table says comes to the same as the layer itself,
-// in random stacks of layers.
-func TestTablesLikeInFull(t *testing.T) {
+// TestTOCLikeInFull: random images give the same report through tables of contents
+// and in full.
+func TestTOCLikeInFull(t *testing.T) {
 	s := newServer(t)
 	inTables, verdicts := 0, 0
 	for seed := range uint64(60) {
@@ -211,7 +214,7 @@ func TestTablesLikeInFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		through, err := scan(t, newScanner(t, s, nil, throughTables), ref)
+		through, err := scan(t, newScanner(t, s, nil, throughTOC), ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +229,7 @@ func TestTablesLikeInFull(t *testing.T) {
 	}
 }
 
-// randomArchive makes a layer of all kinds of entries; some come twice.
+// randomArchive returns a layer of all kinds of entries, some of them repeated.
 func randomArchive(r *rand.Rand) []byte {
 	name := func() string {
 		names := make([]string, 1+r.IntN(3))
@@ -253,9 +256,9 @@ func randomArchive(r *rand.Rand) []byte {
 	return archive(files...)
 }
 
-// TestTablesThatFail: whatever is wrong with a table, or the ranges that it
-// takes, the layer is read in full, and nothing is left behind.
-func TestTablesThatFail(t *testing.T) {
+// TestTOCFallback: a layer with a broken table or ranges is read in full, and the
+// attempt leaves no goroutine or memory behind.
+func TestTOCFallback(t *testing.T) {
 	s := newServer(t)
 	content := archive("usr/sbin/haproxy", "v1 in the stream")
 	good, packed := withEStargz(t, content, 0, 0), withZstdChunked(t, content, 0)
@@ -269,7 +272,8 @@ func TestTablesThatFail(t *testing.T) {
 		return l
 	}
 	zstdAt := func(position string) indexed {
-		return indexed{packed.stored, map[string]string{annotationZstdChecksum: packed.annotations[annotationZstdChecksum], annotationZstdPosition: position}}
+		return indexed{packed.stored, map[string]string{annotationZstdChecksum: packed.annotations[annotationZstdChecksum],
+			annotationZstdPosition: position}}
 	}
 	listed := func(fields string) indexed {
 		return withTable(t, content, []byte(`{"entries":[{"name":"usr/sbin/haproxy","type":"reg",`+fields+`}]}`))
@@ -314,20 +318,21 @@ func TestTablesThatFail(t *testing.T) {
 		layer indexed
 		fault func(http.ResponseWriter, *http.Request) bool
 	}{
-		"no annotation":                {layer: indexed{stored: good.stored}},
-		"another digest":               {layer: annotated(good, annotationEStargz, zero)},
-		"no digest":                    {layer: annotated(good, annotationEStargz, "x")},
-		"a weak digest":                {layer: annotated(good, annotationEStargz, "md5:d41d8cd98f00b204e9800998ecf8427e")},
-		"both forms":                   {layer: annotated(good, annotationZstdChecksum, zero)},
-		"no footer":                    {layer: indexed{gzipped(content), good.annotations}},
-		"a footer past the end":        {layer: indexed{append(gzipped(content), footerOf(t, 1<<40)...), good.annotations}},
-		"a footer before the start":    {layer: indexed{append(gzipped(content), footerOf(t, 0)...), good.annotations}},
-		"a huge entry":                 {layer: withTable(t, content, bomb)},
-		"no JSON":                      {layer: withTable(t, content, []byte("x"))},
-		"a file that is not there":     {layer: listed(`"size":3,"offset":1,"digest":"` + zero + `"`)},
-		"a file beside where it is":    {layer: listed(`"size":16,"offset":0,"endOffset":9,"digest":"sha256:` + whole + `"`)},
-		"a file without a digest":      {layer: listed(`"size":3,"offset":1`)},
-		"zstd: another digest":         {layer: indexed{packed.stored, map[string]string{annotationZstdChecksum: zero, annotationZstdPosition: packed.annotations[annotationZstdPosition]}}},
+		"no annotation":             {layer: indexed{stored: good.stored}},
+		"another digest":            {layer: annotated(good, annotationEStargz, zero)},
+		"no digest":                 {layer: annotated(good, annotationEStargz, "x")},
+		"a weak digest":             {layer: annotated(good, annotationEStargz, "md5:d41d8cd98f00b204e9800998ecf8427e")},
+		"both forms":                {layer: annotated(good, annotationZstdChecksum, zero)},
+		"no footer":                 {layer: indexed{gzipped(content), good.annotations}},
+		"a footer past the end":     {layer: indexed{append(gzipped(content), footerOf(t, 1<<40)...), good.annotations}},
+		"a footer before the start": {layer: indexed{append(gzipped(content), footerOf(t, 0)...), good.annotations}},
+		"a huge entry":              {layer: withTable(t, content, bomb)},
+		"no JSON":                   {layer: withTable(t, content, []byte("x"))},
+		"a file that is not there":  {layer: listed(`"size":3,"offset":1,"digest":"` + zero + `"`)},
+		"a file beside where it is": {layer: listed(`"size":16,"offset":0,"endOffset":9,"digest":"sha256:` + whole + `"`)},
+		"a file without a digest":   {layer: listed(`"size":3,"offset":1`)},
+		"zstd: another digest": {layer: indexed{packed.stored,
+			map[string]string{annotationZstdChecksum: zero, annotationZstdPosition: packed.annotations[annotationZstdPosition]}}},
 		"zstd: no position":            {layer: zstdAt("")},
 		"zstd: past the end":           {layer: zstdAt("10:99999999:10:1")},
 		"zstd: overflowing":            {layer: zstdAt("9223372036854775807:10:10:1")},
@@ -343,7 +348,7 @@ func TestTablesThatFail(t *testing.T) {
 			ref := s.push(t, "fails:x", imageWith(t, tt.layer))
 			s.fail(tt.fault)
 			before := goleak.IgnoreCurrent()
-			scanner := newScanner(t, s, nil, throughTables)
+			scanner := newScanner(t, s, nil, throughTOC)
 			r, err := scan(t, scanner, ref)
 			if err != nil {
 				t.Fatal(err)
@@ -360,15 +365,15 @@ type zeroes struct{}
 
 func (zeroes) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestTablesAreNotShared: of one layer, two images may name different tables;
-// what one says is not remembered for the other.
-func TestTablesAreNotShared(t *testing.T) {
+// TestTOCsAreNotShared: two images may name different tables for one layer, and
+// share no summary of it.
+func TestTOCsAreNotShared(t *testing.T) {
 	s := newServer(t)
 	honest := withEStargz(t, archive("haproxy", "v1 as it is"), 0, 0)
 	lying := indexed{honest.stored, nil}
 	first := s.push(t, "shared:first", imageWith(t, honest))
 	second := s.push(t, "shared:second", imageWith(t, lying))
-	scanner := newScanner(t, s, nil, throughTables)
+	scanner := newScanner(t, s, nil, throughTOC)
 	for _, tt := range []struct {
 		ref     string
 		through int
@@ -380,20 +385,21 @@ func TestTablesAreNotShared(t *testing.T) {
 	}
 }
 
-// TestTablesReadAgain: a link from another layer shows a file of a layer with a
-// table to be of interest: only that is fetched besides.
-func TestTablesReadAgain(t *testing.T) {
+// TestTOCReadAgain: if a link from another layer selects a file of a layer with a
+// table, only that file is fetched.
+func TestTOCReadAgain(t *testing.T) {
 	s := newServer(t)
 	base := withEStargz(t, archive("opt/bin", "v1 behind a link", "haproxy", "v3"), 0, 0)
 	top := withZstdChunked(t, archive("usr/haproxy", "->/opt/bin"), 0)
 	ref := s.push(t, "again:x", imageWith(t, base, top))
 	c, f := &ranges{}, &fake{}
 	s.fail(c.count(base, top))
-	r, err := scan(t, newScanner(t, s, f, throughTables), ref)
+	r, err := scan(t, newScanner(t, s, f, throughTOC), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"/haproxy=v3", "/opt/bin=v1 behind a link"}, binaries(r)); diff != "" || c.full.Load() != 0 || f.calls.Load() != 2 || len(r.ThroughTable) != 2 {
+	if diff := cmp.Diff([]string{"/haproxy=v3", "/opt/bin=v1 behind a link"}, binaries(r)); diff != "" || c.full.Load() != 0 ||
+		f.calls.Load() != 2 || len(r.ThroughTable) != 2 {
 		t.Errorf("%d times in full, %d analyses, through %v (-want +got):\n%s", c.full.Load(), f.calls.Load(), r.ThroughTable, diff)
 	}
 }

@@ -170,7 +170,8 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		closed <- server.Shutdown(last)
 	}()
-	if err := server.Serve(tls.NewListener(listener, s.tlsConfig())); !errors.Is(err, http.ErrServerClosed) {
+	tlsListener := tls.NewListener(listener, s.tlsConfig()) //nolint:contextcheck // a handshake has the context of its connection
+	if err := server.Serve(tlsListener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-closed

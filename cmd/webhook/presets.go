@@ -21,8 +21,12 @@ const maxPresetBytes = 1 << 20
 
 // readPresets reads ClusterCapsetPolicies from a YAML file. An installation cannot
 // create policies together with their CRDs, so it brings its presets in a file. The
-// API server has not validated them: an invalid one ends the start.
+// API server has not validated them: an invalid one ends the start. An empty path
+// means no presets.
 func readPresets(path string) ([]policy.Policy, error) {
+	if path == "" {
+		return nil, nil
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading --preset-policies: %w", err)

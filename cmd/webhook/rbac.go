@@ -15,4 +15,5 @@ package main
 // read, and the webhook configuration that trusts it.
 //
 // +kubebuilder:rbac:groups="",namespace=capvet-system,resources=secrets,resourceNames=capvet-tls,verbs=update
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=capvet,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=capvet,verbs=get;list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=capvet,verbs=patch

@@ -24,7 +24,6 @@ import (
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/clusterstate"
-	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
@@ -100,12 +99,9 @@ func newManager(o options, server *reviewserver.Server, log logr.Logger) (manage
 }
 
 func newIndexes(ctx context.Context, mgr manager.Manager, o options) (*clusterstate.PolicyIndex, *clusterstate.NodeIndex, error) {
-	var presets []policy.Policy
-	if o.presets != "" {
-		var err error
-		if presets, err = readPresets(o.presets); err != nil {
-			return nil, nil, err
-		}
+	presets, err := readPresets(o.presets)
+	if err != nil {
+		return nil, nil, err
 	}
 	policies, err := clusterstate.NewPolicyIndex(ctx, mgr.GetCache(), mgr.GetAPIReader(), presets)
 	if err != nil {
@@ -146,24 +142,9 @@ func addChecks(
 	checks := map[string]healthz.Checker{
 		"webhook":     mgr.GetWebhookServer().StartedChecker(), // GetWebhookServer also makes the manager start it
 		"certificate": trusted,
-		"policies": func(*http.Request) error {
-			if !policies.Synced() {
-				return errors.New("the policies are not all known yet")
-			}
-			return nil
-		},
-		"nodes": func(*http.Request) error {
-			if !nodes.Synced() {
-				return errors.New("the nodes are not all known yet")
-			}
-			return nil
-		},
-		"serving": func(*http.Request) error {
-			if server.Draining() {
-				return errors.New("shutting down")
-			}
-			return nil
-		},
+		"policies":    failing("the policies are not all known yet", func() bool { return !policies.Synced() }),
+		"nodes":       failing("the nodes are not all known yet", func() bool { return !nodes.Synced() }),
+		"serving":     failing("shutting down", server.Draining),
 	}
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {
@@ -171,6 +152,16 @@ func addChecks(
 		}
 	}
 	return mgr.AddHealthzCheck("ping", healthz.Ping)
+}
+
+// failing returns a check that fails with reason while a condition is true.
+func failing(reason string, condition func() bool) healthz.Checker {
+	return func(*http.Request) error {
+		if condition() {
+			return errors.New(reason)
+		}
+		return nil
+	}
 }
 
 // serve runs the manager until ctx ends, and for delay after that: endpoints are

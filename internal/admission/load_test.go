@@ -27,7 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// What the lane is run with.
+// The size of the load.
 const (
 	loadPolicies    = 1000 // half of the cluster, half of namespaces
 	loadNodes       = 5000
@@ -84,15 +84,15 @@ type contestant struct {
 	name             string
 	server           *loadServer
 	namespace, image string
-	warning          string // what is answered; empty: nothing
+	warning          string // the expected warning; empty if there is none
 
 	latencies  []time.Duration
 	spent, cpu time.Duration
 }
 
 // hammer sends reviews over loadConnections connections for a time. It speaks
-// HTTP/1.1, as API servers do to webhooks, and as little of it as it can: what is
-// measured is the server. API servers keep connections, so handshakes are not.
+// HTTP/1.1, as API servers do to webhooks, with as little work as possible, so that
+// the server is measured. API servers keep connections, so handshakes are left out.
 func (c *contestant) hammer(t *testing.T, roots *x509.CertPool, during time.Duration) {
 	connections := make([]net.Conn, loadConnections)
 	for i := range connections {
@@ -135,7 +135,8 @@ func (c *contestant) send(worker int, connection net.Conn, end time.Time) ([]tim
 	if err != nil {
 		return nil, err
 	}
-	request := fmt.Appendf(nil, "POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.server.path, c.server.address, len(body), body)
+	const header = "POST %s?timeout=10s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+	request := append(fmt.Appendf(nil, header, c.server.path, c.server.address, len(body)), body...)
 	reader := bufio.NewReader(connection)
 	var own []time.Duration
 	for time.Now().Before(end) {
@@ -198,27 +199,36 @@ func reviewOf(namespace, image string) ([]byte, error) {
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
 	p.Namespace = namespace
 	p.Labels = map[string]string{"app": "lb", "pod-template-hash": "5d4f8c7b9"}
-	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1",
-		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c0\"}":{".":{},"f:image":{},"f:name":{}}}}}`)}}
+	fields := `{"f:metadata":{"f:labels":{".":{},"f:app":{}}},` +
+		`"f:spec":{"f:containers":{"k:{\"name\":\"c0\"}":{".":{},"f:image":{},"f:name":{}}}}}`
+	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", Operation: "Update",
+		APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields)}}
+	container := &p.Spec.Containers[0]
 	for i := range 10 {
-		p.Spec.Containers[0].Env = append(p.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprintf("VARIABLE_%d", i), Value: "some value of a usual length"})
+		container.Env = append(container.Env, corev1.EnvVar{Name: fmt.Sprintf("VARIABLE_%d", i), Value: "some value of a usual length"})
 	}
-	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "kube-api-access-x7k2p", ReadOnly: true, MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"}}
-	p.Spec.Volumes = []corev1.Volume{{Name: "kube-api-access-x7k2p", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},
-		{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
-	}}}}}
+	const volume = "kube-api-access-x7k2p"
+	container.VolumeMounts = []corev1.VolumeMount{{Name: volume, ReadOnly: true, MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"}}
+	authority := &corev1.ConfigMapProjection{Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}
+	authority.Name = "kube-root-ca.crt"
+	token := &corev1.ServiceAccountTokenProjection{Path: "token"}
+	p.Spec.Volumes = []corev1.Volume{{Name: volume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{ServiceAccountToken: token}, {ConfigMap: authority}},
+	}}}}
 	raw, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
 	kind, resource := metav1.GroupVersionKind{Version: "v1", Kind: "Pod"}, metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
-	review := admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: &admissionv1.AdmissionRequest{
+	review := admissionv1.AdmissionReview{Request: &admissionv1.AdmissionRequest{
 		UID: types.UID("00000000-0000-0000-0000-000000000000"), Operation: admissionv1.Create, Namespace: namespace, Name: "p",
 		Kind: kind, RequestKind: &kind, Resource: resource, RequestResource: &resource,
-		UserInfo: authenticationv1.UserInfo{Username: "system:serviceaccount:kube-system:replicaset-controller", UID: "0b1c6e52-3f55-4f21-9a3b-0d5f3a8d2c11",
-			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"}},
+		UserInfo: authenticationv1.UserInfo{
+			Username: "system:serviceaccount:kube-system:replicaset-controller", UID: "0b1c6e52-3f55-4f21-9a3b-0d5f3a8d2c11",
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"},
+		},
 	}}
+	review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))
 	review.Request.Object.Raw = raw
 	review.Request.Options.Raw = []byte(`{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}`)
 	return json.Marshal(review)

@@ -48,7 +48,7 @@ import (
 
 // The environment variables that make a process of this test a server.
 const (
-	loadServe = "CAPVET_LOAD_SERVE" // which
+	loadServe = "CAPVET_LOAD_SERVE" // the kind of server: noop or capvet
 	loadPort  = "CAPVET_LOAD_PORT"
 	loadCerts = "CAPVET_LOAD_CERTS"
 )
@@ -57,8 +57,8 @@ const (
 const startTime = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if what := os.Getenv(loadServe); what != "" {
-		if err := serveLoad(context.Background(), what); err != nil {
+	if kind := os.Getenv(loadServe); kind != "" {
+		if err := serveLoad(context.Background(), kind); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -67,16 +67,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveLoad serves until the process is ended: the no-op as controller-runtime's
-// server does, capvet's own as its program does, which logs and counts.
-func serveLoad(ctx context.Context, what string) error {
+// serveLoad serves until the process ends: a no-op in controller-runtime's server, or
+// capvet's handler in its own server, with logs and metrics, as in the program.
+func serveLoad(ctx context.Context, kind string) error {
 	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
 	logf.SetLogger(log)
 	port, err := strconv.Atoi(os.Getenv(loadPort))
 	if err != nil {
 		return err
 	}
-	if what == "noop" {
+	if kind == "noop" {
 		server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: os.Getenv(loadCerts)})
 		server.Register("/validate", &admission.Webhook{Handler: noop{}})
 		return server.Start(ctx)
@@ -104,7 +104,7 @@ func serveLoad(ctx context.Context, what string) error {
 	return server.Start(ctx)
 }
 
-// loadHandler is capvet's, with policies and nodes of a large cluster.
+// loadHandler returns capvet's handler, with policies and nodes of a large cluster.
 func loadHandler(ctx context.Context) (*Handler, error) {
 	index, err := loadPolicyIndex(ctx)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *loadCache) Get(_ context.Context, key client.ObjectKey, object client.O
 	return nil
 }
 
-// remembered answers every image at once, as a scanner does that knows it.
+// remembered reads every image at once, as a scanner does from its cache.
 type remembered struct{ legacy, clean report.Report }
 
 func (r remembered) Read(_ context.Context, _ Puller, wanted judge.Wanted) (report.Report, error) {
@@ -193,7 +193,7 @@ type loadServer struct {
 	process             *os.Process
 }
 
-// loadFiles are what servers are started with.
+// loadFiles are the files of the servers.
 type loadFiles struct {
 	dir   string
 	roots *x509.CertPool
@@ -215,21 +215,22 @@ func newLoadFiles(t *testing.T) *loadFiles {
 }
 
 // serve starts this test's own program as a server.
-func (f *loadFiles) serve(t *testing.T, what string) *loadServer {
+func (f *loadFiles) serve(t *testing.T, kind string) *loadServer {
 	port := freePort(t)
 	command := exec.CommandContext(t.Context(), os.Args[0])
-	command.Env = append(os.Environ(), loadServe+"="+what, loadPort+"="+port, loadCerts+"="+f.dir)
-	return f.start(t, what, "/validate", port, command)
+	command.Env = append(os.Environ(), loadServe+"="+kind, loadPort+"="+port, loadCerts+"="+f.dir)
+	return f.start(t, kind, "/validate", port, command)
 }
 
-// servePodSecurity starts pod-security-admission's webhook, in front of an API
-// server that knows as many namespaces as capvet does.
+// servePodSecurity starts pod-security-admission's webhook with an API server that
+// has as many namespaces as capvet's load.
 func (f *loadFiles) servePodSecurity(t *testing.T) *loadServer {
 	tools := os.Getenv("CAPVET_PODSECURITY_TOOLS")
 	if tools == "" {
 		t.Fatal("CAPVET_PODSECURITY_TOOLS is not set: run make bench-load")
 	}
-	list := corev1.NamespaceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NamespaceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	list := corev1.NamespaceList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
 	add := func(name string, labels map[string]string) {
 		list.Items = append(list.Items, corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
 	}
@@ -271,9 +272,9 @@ func (f *loadFiles) servePodSecurity(t *testing.T) *loadServer {
 
 // start runs a server and waits until it answers over TLS.
 func (f *loadFiles) start(t *testing.T, name, path, port string, command *exec.Cmd) *loadServer {
-	var said bytes.Buffer
+	var output bytes.Buffer
 	if name == "pod-security-admission" {
-		command.Stderr = &said
+		command.Stderr = &output
 	}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -282,7 +283,7 @@ func (f *loadFiles) start(t *testing.T, name, path, port string, command *exec.C
 		_ = command.Process.Kill()
 		_ = command.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, said.String())
+			t.Logf("output of %s:\n%s", name, output.String())
 		}
 	})
 	s := &loadServer{name: name, address: "127.0.0.1:" + port, path: path, process: command.Process}

@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// fieldOwner is who the API server notes as the caBundle's owner.
+// fieldOwner is the field manager of the caBundle.
 const fieldOwner = client.FieldOwner("capvet-certificates")
 
-// liveTimeout is how long readiness waits for the API server.
+// liveTimeout bounds a read from the API server for readiness.
 const liveTimeout = 2 * time.Second
 
 // serverName returns the name under which the API server verifies a webhook's
@@ -56,9 +56,12 @@ func serverNames(c *admissionregistrationv1.ValidatingWebhookConfiguration) ([]s
 	return slices.Compact(names), nil
 }
 
-// verify does what the API server does when it calls each webhook of a
-// configuration and is shown certificate.
-func verify(c *admissionregistrationv1.ValidatingWebhookConfiguration, certificate *x509.Certificate, intermediates []*x509.Certificate, now time.Time) error {
+// verify verifies a certificate as the API server does when it calls the webhooks of
+// a configuration.
+func verify(
+	c *admissionregistrationv1.ValidatingWebhookConfiguration,
+	certificate *x509.Certificate, intermediates []*x509.Certificate, now time.Time,
+) error {
 	if len(c.Webhooks) == 0 {
 		return fmt.Errorf("ValidatingWebhookConfiguration %s has no webhooks", c.Name)
 	}
@@ -77,14 +80,15 @@ func verify(c *admissionregistrationv1.ValidatingWebhookConfiguration, certifica
 			_, err = certificate.Verify(options)
 		}
 		if err != nil {
-			return fmt.Errorf("webhook %s of ValidatingWebhookConfiguration %s does not accept the served certificate: %w", c.Webhooks[i].Name, c.Name, err)
+			return fmt.Errorf("webhook %s of ValidatingWebhookConfiguration %s does not accept the served certificate: %w",
+				c.Webhooks[i].Name, c.Name, err)
 		}
 	}
 	return nil
 }
 
-// repair sets the caBundle of every webhook of a configuration. It reports
-// whether there was anything to set; a configuration that has changed meanwhile
+// repair sets the caBundle of every webhook of a configuration, and reports whether
+// one was different. If the configuration has changed in the meantime, the error
 // is a conflict.
 func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.ValidatingWebhookConfiguration, bundle []byte) (bool, error) {
 	repaired := c.DeepCopy()
@@ -105,26 +109,26 @@ func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.Val
 	return true, nil
 }
 
-// Trust tells whether the API server accepts the served certificate.
+// Trust checks that the API server accepts the served certificate.
 type Trust struct {
-	// Served returns what is served.
+	// Served provides the served certificate.
 	Served Source
 	// Cached reads the webhook configuration from a cache.
 	Cached client.Reader
-	// Live reads it from the API server itself, where going by the cache nothing is
-	// accepted: after the API server was away a cache can be half a minute behind.
+	// Live reads it from the API server itself. It is used when the cached
+	// configuration does not accept the certificate: after an outage of the API
+	// server a cache can be half a minute behind.
 	Live client.Reader
 	// Configuration is the name of the ValidatingWebhookConfiguration.
 	Configuration string
-	// Now is the clock.
-	Now func() time.Time
+	Now           func() time.Time
 
-	once atomic.Bool // it has been trusted before
+	once atomic.Bool // the certificate has been accepted before
 }
 
-// Check returns why the API server would not accept what is served now. A
-// configuration that is gone after it was there is no reason: nobody is turned
-// away by it, and when it comes back the replicas should be there.
+// Check returns an error if the API server would not accept the served certificate.
+// A configuration that was deleted after a successful check is not an error: it
+// causes no failed call, and the replicas should be ready when it returns.
 func (t *Trust) Check(ctx context.Context) error {
 	served, err := t.Served.GetCertificate(nil)
 	if err != nil {
@@ -149,8 +153,8 @@ func (t *Trust) Check(ctx context.Context) error {
 	return nil
 }
 
-// accepted returns why the configuration that a reader has does not accept what
-// is served.
+// accepted returns an error if the configuration that reader has does not accept the
+// served certificate.
 func (t *Trust) accepted(ctx context.Context, reader client.Reader, served *tls.Certificate) error {
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
 	if err := reader.Get(ctx, client.ObjectKey{Name: t.Configuration}, configuration); err != nil {

@@ -6,13 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// RegisterMetrics registers what there is to know of the served certificate.
-// ctx is the process's.
+// RegisterMetrics registers the metrics of the served certificate. ctx lasts as long
+// as the process.
 func RegisterMetrics(ctx context.Context, r prometheus.Registerer, t *Trust) error {
 	for _, c := range []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "capvet_certificate_expiry_timestamp_seconds",
-			Help: "When the served certificate expires, in seconds since 1970; 0: none is served.",
+			Help: "Expiry of the served certificate in seconds since 1970; 0 without a certificate.",
 		}, func() float64 {
 			served, err := t.Served.GetCertificate(nil)
 			if err != nil || served == nil || served.Leaf == nil {
@@ -22,7 +22,7 @@ func RegisterMetrics(ctx context.Context, r prometheus.Registerer, t *Trust) err
 		}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "capvet_certificate_trusted",
-			Help: "1 when the served certificate verifies against every caBundle of the webhook configuration, else 0.",
+			Help: "1 if the served certificate verifies against every caBundle of the webhook configuration, else 0.",
 		}, func() float64 {
 			if t.Check(ctx) != nil {
 				return 0

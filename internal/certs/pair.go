@@ -1,21 +1,20 @@
-// Package certs has the webhook's serving certificate: made and rotated by
-// capvet itself and shared by its replicas in a Secret, or read from files that
-// somebody else keeps. In both cases it tells whether the API server, going by
-// the caBundle of the webhook configuration, accepts what is served.
+// Package certs makes and rotates the webhook's serving certificate, which the
+// replicas share in a Secret. For this certificate, and for one read from files,
+// it checks that the API server accepts it by the caBundle of the webhook
+// configuration.
 //
-// It is not a certificate authority: a certificate of its own making is
-// self-signed, stands in the caBundle itself and can sign nothing else. The
-// Secret and the webhook configuration are trusted as far as whoever may write
-// them is: what does not parse is replaced, and nothing in them makes capvet
-// serve a key that does not belong to its certificate.
+// It is not a certificate authority: its certificates are self-signed, stand in
+// the caBundle themselves and cannot sign others. The Secret and the webhook
+// configuration are trusted as much as their writers. Data that does not parse is
+// replaced, and no data makes capvet serve a key that does not belong to its
+// certificate.
 //
-// Rotation libraries for this exist, such as
-// github.com/open-policy-agent/cert-controller v0.16. That one replaces the CA
-// and the certificate at once and leaves the replicas to find out, so that for
-// a while some serve what the caBundle does not hold; and it lists and watches
-// all Secrets of the namespace and all webhook configurations. Here the
-// caBundle holds a certificate before anybody serves it, and for as long as
-// anybody may.
+// Rotation libraries exist, such as github.com/open-policy-agent/cert-controller
+// v0.16. It replaces the CA and the certificate at once, so that for a while some
+// replicas serve a certificate that the caBundle does not hold; and it lists and
+// watches all Secrets of the namespace and all webhook configurations. Here the
+// caBundle holds a certificate before any replica serves it, and for as long as
+// one may serve it.
 package certs
 
 import (
@@ -33,8 +32,8 @@ import (
 	"time"
 )
 
-// clockSkew is how far the clock of whoever verifies a certificate may be
-// behind the clock of whoever made it.
+// clockSkew is how far a verifier's clock may be behind the clock of the replica that
+// made the certificate.
 const clockSkew = 24 * time.Hour
 
 // pair is a certificate with its key.
@@ -63,7 +62,7 @@ func newPair(names []string, now time.Time, lifetime time.Duration) (*pair, erro
 		NotAfter:     now.Add(lifetime),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		// A certificate that says it is no CA cannot be misused as one.
+		// With IsCA unset: the certificate cannot be misused as a CA.
 		BasicConstraintsValid: true,
 	}
 	for _, name := range names {
@@ -100,7 +99,7 @@ func parsePair(certPEM, keyPEM []byte) (*pair, error) {
 }
 
 // usable reports whether the certificate is for all of the names and has not
-// expired. Whether it is valid yet is for its verifiers' clocks to say.
+// expired. NotBefore is not checked, since verifiers go by their own clocks.
 func (p *pair) usable(names []string, now time.Time) bool {
 	if p == nil || !now.Before(p.certificate.NotAfter) {
 		return false
@@ -113,8 +112,8 @@ func (p *pair) usable(names []string, now time.Time) bool {
 	return true
 }
 
-// parseBundle reads the certificates of a PEM bundle. Blocks that are none, or
-// do not parse, are left out.
+// parseBundle returns the certificates of a PEM bundle. It skips blocks of other types
+// and certificates that do not parse.
 func parseBundle(bundle []byte) []*x509.Certificate {
 	var certificates []*x509.Certificate
 	for {

@@ -20,63 +20,62 @@ import (
 const (
 	// DefaultLifetime of a certificate.
 	DefaultLifetime = 90 * 24 * time.Hour
-	// DefaultTrustDelay is how long a new certificate is in the caBundle before it
-	// is served, for every API server to see it there.
+	// DefaultTrustDelay is the time between the addition of a new certificate to the
+	// caBundle and its first use, so that every API server sees it.
 	DefaultTrustDelay = 10 * time.Minute
-	// checkInterval is how often the Secret is looked at. A change of the webhook
-	// configuration is looked at when it happens.
+	// checkInterval is the interval of reads of the Secret. A change of the webhook
+	// configuration triggers a read at once.
 	checkInterval = 30 * time.Second
-	// pause is the least time between two looks, so that a quarrel with somebody
-	// else over the caBundle costs little.
-	pause = 100 * time.Millisecond
-	// retryInterval is how soon what failed is tried again.
+	// minInterval is the minimum time between two reads, so that a conflict with
+	// another writer of the caBundle costs little.
+	minInterval = 100 * time.Millisecond
+	// retryInterval is the delay after an error.
 	retryInterval = time.Second
 )
 
-// Source has the certificate to serve; its GetCertificate is a tls.Config's.
+// Source provides the serving certificate, as a tls.Config's GetCertificate.
 type Source interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 var errNoCertificate = errors.New("there is no serving certificate yet")
 
-// RotatorOptions are a Rotator's. All but the durations are required.
+// RotatorOptions configure a Rotator. All but the durations are required.
 type RotatorOptions struct {
 	// Secret is shared by all replicas. It must exist, and may be empty.
 	Secret types.NamespacedName
-	// Configuration is the name of the ValidatingWebhookConfiguration: the names
-	// in it are what the certificate is for, and its caBundles are kept.
+	// Configuration is the name of the ValidatingWebhookConfiguration. The
+	// certificate is made for the server names in it, and its caBundles are set.
 	Configuration string
-	// Live reads from the API server itself: a cache can be half a minute behind
-	// after the API server was away.
+	// Live reads from the API server itself: after an outage of the API server a
+	// cache can be half a minute behind.
 	Live client.Reader
 	// Writer updates the Secret and patches the webhook configuration.
 	Writer client.Writer
-	// Lifetime of a certificate; zero: DefaultLifetime.
+	// Lifetime of a certificate; zero means DefaultLifetime.
 	Lifetime time.Duration
 	// TrustDelay is how long a certificate is in the caBundle before it is served;
-	// zero: DefaultTrustDelay.
+	// zero means DefaultTrustDelay.
 	TrustDelay time.Duration
-	// Now is the clock.
-	Now func() time.Time
-	Log logr.Logger
+	Now        func() time.Time
+	Log        logr.Logger
 }
 
-// Rotator makes the serving certificate, keeps it in a Secret, replaces it in
-// time, and keeps the caBundle right. Each replica runs one, and they need no
-// leader: the Secret's resourceVersion settles who writes.
+// Rotator makes the serving certificate, stores it in a Secret, renews it, and sets
+// the caBundle. Every replica runs one, without a leader: the resourceVersion of
+// the Secret lets one of several concurrent writers succeed.
 type Rotator struct {
 	options      RotatorOptions
 	served       atomic.Pointer[tls.Certificate]
 	changed      chan struct{}
-	held         state
-	trustedSince time.Time // when next was first seen to be trusted; zero: it is not
-	trustedNext  string    // the certificate that trustedSince is about
+	last         state     // after the last reconciliation
+	trustedSince time.Time // first observation that next is trusted; zero if it is not
+	trustedNext  string    // the certificate of trustedSince
 }
 
 var _ Source = (*Rotator)(nil)
 
-// NewRotator returns a Rotator that does nothing until it is started.
+// NewRotator returns a Rotator, which Start runs.
 func NewRotator(o RotatorOptions) *Rotator {
 	if o.Lifetime == 0 {
 		o.Lifetime = DefaultLifetime
@@ -95,8 +94,7 @@ func (r *Rotator) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return nil, errNoCertificate
 }
 
-// Changed tells the Rotator to look at the webhook configuration again. It
-// never blocks.
+// Changed makes the Rotator read the webhook configuration again. It never blocks.
 func (r *Rotator) Changed() {
 	select {
 	case r.changed <- struct{}{}:
@@ -112,7 +110,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 		if err := r.reconcile(ctx); err != nil && ctx.Err() == nil {
 			wait = min(interval, retryInterval)
 			if apierrors.IsConflict(err) {
-				r.options.Log.V(1).Info("another replica was first; looking again", "error", err.Error())
+				r.options.Log.V(1).Info("another replica was first; reading again", "error", err.Error())
 			} else {
 				r.options.Log.Error(err, "cannot keep the serving certificate; trying again")
 			}
@@ -127,7 +125,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(pause):
+			case <-time.After(minInterval):
 			}
 		case <-timer.C:
 		}
@@ -138,8 +136,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 // runs its own.
 func (r *Rotator) NeedLeaderElection() bool { return false }
 
-// reconcile brings Secret, served certificate and caBundle to where they should
-// be, once.
+// reconcile updates the Secret, the served certificate and the caBundle once.
 func (r *Rotator) reconcile(ctx context.Context) error {
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
 	if err := r.options.Live.Get(ctx, client.ObjectKey{Name: r.options.Configuration}, configuration); err != nil {
@@ -152,17 +149,17 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 	secret := &corev1.Secret{}
 	if err := r.options.Live.Get(ctx, r.options.Secret, secret); err != nil {
 		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("secret %s does not exist: create it, empty, as the chart and config/default do: %w", r.options.Secret, err)
+			return fmt.Errorf("secret %s does not exist: create an empty one, as the chart and config/default do: %w", r.options.Secret, err)
 		}
 		return fmt.Errorf("reading Secret %s: %w", r.options.Secret, err)
 	}
 	now := r.options.Now()
 	stored := decodeState(secret.Data)
-	s, why, err := advance(stored, r.held, names, now, r.options.Lifetime, r.trustedLongEnough(stored.next, configuration, now))
+	s, reason, err := advance(stored, r.last, names, now, r.options.Lifetime, r.trustedLongEnough(stored.next, configuration, now))
 	if err != nil {
 		return err
 	}
-	if why != "" {
+	if reason != "" {
 		secret.Data = maps.Clone(secret.Data)
 		if secret.Data == nil {
 			secret.Data = map[string][]byte{}
@@ -173,19 +170,20 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 		if err := r.options.Writer.Update(ctx, secret, fieldOwner); err != nil {
 			return fmt.Errorf("updating Secret %s: %w", r.options.Secret, err)
 		}
-		r.options.Log.Info("updated the shared certificate", "why", why, "names", names, "expires", s.current.certificate.NotAfter)
+		r.options.Log.Info("updated the shared certificate", "reason", reason, "names", names, "expires", s.current.certificate.NotAfter)
 	}
-	r.held = s
+	r.last = s
 	r.served.Store(s.current.tls)
 	repaired, err := repair(ctx, r.options.Writer, configuration, encodeBundle(s.bundle))
 	if repaired {
-		r.options.Log.Info("set the caBundle of the webhook configuration", "configuration", r.options.Configuration, "certificates", len(s.bundle))
+		r.options.Log.Info("set the caBundle of the webhook configuration",
+			"configuration", r.options.Configuration, "certificates", len(s.bundle))
 	}
 	return err
 }
 
-// trustedLongEnough reports whether the caBundles have held next for the trust
-// delay without a break.
+// trustedLongEnough reports whether the caBundles have held next without a break
+// for the trust delay.
 func (r *Rotator) trustedLongEnough(next *pair, c *admissionregistrationv1.ValidatingWebhookConfiguration, now time.Time) bool {
 	if next == nil || verify(c, next.certificate, nil, now) != nil {
 		r.trustedSince, r.trustedNext = time.Time{}, ""

@@ -27,7 +27,9 @@ const configurationName = "capvet"
 var secretKey = types.NamespacedName{Namespace: "capvet-system", Name: "capvet-tls"}
 
 func webhookConfiguration() *admissionregistrationv1.ValidatingWebhookConfiguration {
-	service := admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Name: "capvet", Namespace: "capvet-system"}}
+	service := admissionregistrationv1.WebhookClientConfig{
+		Service: &admissionregistrationv1.ServiceReference{Name: "capvet", Namespace: "capvet-system"},
+	}
 	return &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: configurationName},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{
@@ -72,10 +74,9 @@ func current(t *testing.T, cluster client.Client) *admissionregistrationv1.Valid
 	return c
 }
 
-// TestRotation lets three replicas take their turns in any order through a
-// year. From the first certificate on, whatever a replica serves is accepted by
-// whatever the caBundle has been within the trust delay: an API server that
-// sees changes late turns nobody away.
+// TestRotation runs three replicas in random order through a year. Each served
+// certificate is accepted by every caBundle of the last trust delay, so that an
+// API server that sees changes late accepts it too.
 func TestRotation(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestRotation(t *testing.T) {
 			views := []view{{start, current(t, cluster)}}
 			served := map[string]bool{}
 			for now.now.Before(start.Add(365 * 24 * time.Hour)) {
-				// Hours at a time where nothing is under way, minutes where something is.
+				// Steps of hours, or of minutes during a rotation.
 				step := time.Duration(random.IntN(300)) * time.Second
 				secret := &corev1.Secret{}
 				if err := cluster.Get(t.Context(), secretKey, secret); err != nil {
@@ -171,7 +172,8 @@ func TestConfigurationIsRepaired(t *testing.T) {
 			if err := cluster.Update(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			if err := trust.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "webhook strict.capvet.dev of ValidatingWebhookConfiguration capvet") {
+			const refused = "webhook strict.capvet.dev of ValidatingWebhookConfiguration capvet"
+			if err := trust.Check(t.Context()); err == nil || !strings.Contains(err.Error(), refused) {
 				t.Errorf("ready: %v", err)
 			}
 			if err := r.reconcile(t.Context()); err != nil {
@@ -354,7 +356,7 @@ func TestSecretIsGone(t *testing.T) {
 	if err := cluster.Delete(t.Context(), emptySecret()); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "create it, empty") {
+	if err := r.reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "create an empty one") {
 		t.Errorf("got %v", err)
 	}
 	held, err := r.GetCertificate(nil)

@@ -16,26 +16,26 @@ const (
 	keyNextPrivateKey  = "next.key"
 )
 
-// maxBundle bounds the certificates that are trusted at a time. Two or three
-// are usual; more only when names change again and again.
+// maxBundle bounds the trusted certificates. Usually there are two or three; more if
+// the server names change repeatedly.
 const maxBundle = 8
 
-// renewShare is the part of its lifetime that a certificate has left when its
-// successor is made.
+// renewShare is the divisor of the lifetime at which a certificate is renewed: with a
+// third left.
 const renewShare = 3
 
-// state is what the replicas share.
+// state is the state that the replicas share.
 type state struct {
 	// current is served.
 	current *pair
-	// next is trusted, and served once every API server knows that it is.
+	// next is in the caBundle, and is served once every API server has seen it there.
 	next *pair
-	// bundle is what the caBundle has to be: current, next, and what some replica
-	// may still serve. Newest first.
+	// bundle holds the certificates for the caBundle, newest first: current, next, and
+	// those that a replica may still serve.
 	bundle []*x509.Certificate
 }
 
-// decodeState reads a Secret's data; what is missing or broken is left out.
+// decodeState decodes the data of a Secret. It skips missing and broken entries.
 func decodeState(data map[string][]byte) state {
 	var s state
 	if p, err := parsePair(data[keyCertificate], data[keyPrivateKey]); err == nil {
@@ -59,46 +59,46 @@ func (s state) encode() map[string][]byte {
 	return data
 }
 
-// advance returns the state that should follow stored, and why; an empty why
-// means that stored may stay. held is what this replica last saw: it stands in
-// when somebody empties the Secret. promote says that next has been trusted for
-// long enough.
-func advance(stored, held state, names []string, now time.Time, lifetime time.Duration, promote bool) (s state, why string, err error) {
+// advance returns the successor of the stored state, and the reason for it; an empty
+// reason means that stored is current. last is the last state of this replica, which
+// replaces one that was deleted from the Secret. promote permits serving next.
+func advance(stored, last state, names []string, now time.Time, lifetime time.Duration, promote bool) (s state, reason string, err error) {
 	s = stored
 	switch {
 	case s.current.usable(names, now):
 		switch {
 		case s.next.usable(names, now) && promote:
-			s.current, s.next, why = s.next, nil, "the next certificate is trusted: serving it"
+			s.current, s.next, reason = s.next, nil, "the next certificate is trusted: serving it"
 		case s.next.usable(names, now):
 		case s.current.certificate.NotAfter.Sub(now) < lifetime/renewShare:
 			if s.next, err = newPair(names, now, lifetime); err != nil {
 				return stored, "", err
 			}
-			why = "the certificate nears its end: the next one is to be trusted first"
+			reason = "the certificate expires soon: made the next one, to be trusted first"
 		case s.next != nil:
-			s.next, why = nil, "the next certificate is of no use"
+			s.next, reason = nil, "the next certificate is unusable"
 		}
 	case s.next.usable(names, now):
-		s.current, s.next, why = s.next, nil, "the certificate is of no use any more: serving the next one at once"
-	case held.current.usable(names, now):
-		s.current, s.bundle, why = held.current, append(s.bundle, held.bundle...), "the Secret has lost the certificate: writing it back"
+		s.current, s.next, reason = s.next, nil, "the certificate is unusable: serving the next one at once"
+	case last.current.usable(names, now):
+		s.current, s.bundle = last.current, append(s.bundle, last.bundle...)
+		reason = "the Secret has lost the certificate: writing it back"
 	default:
 		if s.current, err = newPair(names, now, lifetime); err != nil {
 			return stored, "", err
 		}
-		s.next, why = nil, "there is no certificate that is of use: made one"
+		s.next, reason = nil, "there is no usable certificate: made one"
 	}
 	bundle := trusted(s, now)
-	if why == "" && !bytes.Equal(encodeBundle(bundle), encodeBundle(stored.bundle)) {
-		why = "the trusted certificates have changed"
+	if reason == "" && !bytes.Equal(encodeBundle(bundle), encodeBundle(stored.bundle)) {
+		reason = "the trusted certificates have changed"
 	}
 	s.bundle = bundle
-	return s, why, nil
+	return s, reason, nil
 }
 
-// trusted returns the certificates that are to be trusted: newest first, each
-// once, without those that have expired.
+// trusted returns the bundle of a state: newest first, without duplicates and without
+// expired certificates.
 func trusted(s state, now time.Time) []*x509.Certificate {
 	all := slices.Clone(s.bundle)
 	var needed []*x509.Certificate

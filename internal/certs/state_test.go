@@ -60,29 +60,81 @@ func TestAdvance(t *testing.T) {
 	day := 24 * time.Hour
 	for _, tt := range []struct {
 		name          string
-		stored, held  state
+		stored, last  state
 		now           time.Time
 		promote       bool
 		current, next string
 		bundle        []string
 		changed       bool
 	}{
-		{"empty", state{}, state{}, start, false, "fresh", "", []string{"fresh"}, true},
-		{"fine", state{current: a, bundle: bundle(a)}, state{}, start.Add(day), false, "a", "", []string{"a"}, false},
-		{"bundle lost", state{current: a}, state{}, start.Add(day), false, "a", "", []string{"a"}, true},
-		{"near its end", state{current: a, bundle: bundle(a)}, state{}, start.Add(61 * day), false, "a", "fresh", []string{"fresh", "a"}, true},
-		{"next waits for trust", state{current: a, next: b, bundle: bundle(b, a)}, state{}, start.Add(62 * day), false, "a", "b", []string{"b", "a"}, false},
-		{"next is trusted", state{current: a, next: b, bundle: bundle(b, a)}, state{}, start.Add(62 * day), true, "b", "", []string{"b", "a"}, true},
-		{"expired before next was trusted", state{current: a, next: b, bundle: bundle(b, a)}, state{}, start.Add(90 * day), false, "b", "", []string{"b"}, true},
-		{"the old one leaves the bundle", state{current: b, bundle: bundle(b, a)}, state{}, start.Add(91 * day), false, "b", "", []string{"b"}, true},
-		{"expired without a next", state{current: a, bundle: bundle(a)}, state{}, start.Add(100 * day), false, "fresh", "", []string{"fresh"}, true},
-		{"another name", state{current: other, bundle: bundle(other)}, state{}, start.Add(day), false, "fresh", "", []string{"fresh", "other"}, true},
-		{"next for another name", state{current: a, next: other, bundle: bundle(a, other)}, state{}, start.Add(day), true, "a", "", []string{"a", "other"}, true},
-		{"the Secret was emptied", state{}, state{current: a, bundle: bundle(a)}, start.Add(day), false, "a", "", []string{"a"}, true},
-		{"emptied, and held is for another name", state{}, state{current: other}, start.Add(day), false, "fresh", "", []string{"fresh"}, true},
+		{
+			name:    "empty",
+			now:     start,
+			current: "fresh", bundle: []string{"fresh"}, changed: true,
+		},
+		{
+			name:   "fine",
+			stored: state{current: a, bundle: bundle(a)}, now: start.Add(day),
+			current: "a", bundle: []string{"a"},
+		},
+		{
+			name:   "bundle lost",
+			stored: state{current: a}, now: start.Add(day),
+			current: "a", bundle: []string{"a"}, changed: true,
+		},
+		{
+			name:   "near its end",
+			stored: state{current: a, bundle: bundle(a)}, now: start.Add(61 * day),
+			current: "a", next: "fresh", bundle: []string{"fresh", "a"}, changed: true,
+		},
+		{
+			name:   "next waits for trust",
+			stored: state{current: a, next: b, bundle: bundle(b, a)}, now: start.Add(62 * day),
+			current: "a", next: "b", bundle: []string{"b", "a"},
+		},
+		{
+			name:   "next is trusted",
+			stored: state{current: a, next: b, bundle: bundle(b, a)}, now: start.Add(62 * day), promote: true,
+			current: "b", bundle: []string{"b", "a"}, changed: true,
+		},
+		{
+			name:   "expired before next was trusted",
+			stored: state{current: a, next: b, bundle: bundle(b, a)}, now: start.Add(90 * day),
+			current: "b", bundle: []string{"b"}, changed: true,
+		},
+		{
+			name:   "the old one leaves the bundle",
+			stored: state{current: b, bundle: bundle(b, a)}, now: start.Add(91 * day),
+			current: "b", bundle: []string{"b"}, changed: true,
+		},
+		{
+			name:   "expired without a next",
+			stored: state{current: a, bundle: bundle(a)}, now: start.Add(100 * day),
+			current: "fresh", bundle: []string{"fresh"}, changed: true,
+		},
+		{
+			name:   "another name",
+			stored: state{current: other, bundle: bundle(other)}, now: start.Add(day),
+			current: "fresh", bundle: []string{"fresh", "other"}, changed: true,
+		},
+		{
+			name:   "next for another name",
+			stored: state{current: a, next: other, bundle: bundle(a, other)}, now: start.Add(day), promote: true,
+			current: "a", bundle: []string{"a", "other"}, changed: true,
+		},
+		{
+			name: "the Secret was emptied",
+			last: state{current: a, bundle: bundle(a)}, now: start.Add(day),
+			current: "a", bundle: []string{"a"}, changed: true,
+		},
+		{
+			name: "emptied, and the last state is for another name",
+			last: state{current: other}, now: start.Add(day),
+			current: "fresh", bundle: []string{"fresh"}, changed: true,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, why, err := advance(tt.stored, tt.held, names, tt.now, lifetime, tt.promote)
+			s, why, err := advance(tt.stored, tt.last, names, tt.now, lifetime, tt.promote)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,14 +145,14 @@ func TestAdvance(t *testing.T) {
 			if current != tt.current || next != tt.next {
 				t.Errorf("current %q, next %q; want %q, %q", current, next, tt.current, tt.next)
 			}
-			if tt.name == "another name" || tt.name == "next for another name" { // made at the same moment: any order
+			if tt.name == "another name" || tt.name == "next for another name" { // of the same age: in any order
 				if len(bundle) != len(tt.bundle) {
 					t.Errorf("bundle %q", bundle)
 				}
 			} else if diff := cmp.Diff(tt.bundle, bundle); diff != "" {
 				t.Errorf("bundle: %s", diff)
 			}
-			// What is written is what is read.
+			// Encoding and decoding preserve the state.
 			again, why, err := advance(decodeState(s.encode()), state{}, names, tt.now, lifetime, false)
 			if err != nil || why != "" {
 				t.Errorf("not stable: %q %v", why, err)
@@ -129,7 +181,7 @@ func TestBundleIsBounded(t *testing.T) {
 	t.Error("the served certificate is not among them, though it is the oldest")
 }
 
-// TestBrokenSecret: whatever the Secret holds, the outcome serves and is sound.
+// TestBrokenSecret: with any data in the Secret, the state has a usable certificate.
 func TestBrokenSecret(t *testing.T) {
 	a, b := mustPair(t, start, names...), mustPair(t, start, names...)
 	for name, data := range map[string]map[string][]byte{

@@ -41,7 +41,9 @@ func newClientAuthority(t *testing.T) clientAuthority {
 
 func (a clientAuthority) sign(t *testing.T, subject, dnsName string, notAfter time.Time, usage x509.ExtKeyUsage) *tls.Certificate {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: subject}, NotAfter: notAfter, ExtKeyUsage: []x509.ExtKeyUsage{usage}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: subject}, NotAfter: notAfter, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	}
 	if dnsName != "" {
 		template.DNSNames = []string{dnsName}
 	}

@@ -2,7 +2,6 @@ package reviewserver
 
 import (
 	"context"
-	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -31,11 +30,12 @@ type deadlines struct {
 	inProgress atomic.Int64
 }
 
-// start returns a context with the deadline of r: the timeout that the API server
-// sends in the query (for example ?timeout=10s), less the time that r has waited
-// and the reserves for the answer. The caller calls done after the answer.
-func (d *deadlines) start(r *http.Request) (ctx context.Context, done func()) {
-	timeout, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+// start returns a context with the deadline of a request: the timeout that the API
+// server sends in the query (such as 10s in ?timeout=10s), less the time that the
+// request has waited and the reserves for the answer. ctx is the request's. The
+// caller calls done after the answer.
+func (d *deadlines) start(ctx context.Context, query string) (_ context.Context, done func()) {
+	timeout, err := time.ParseDuration(query)
 	if err != nil || timeout <= 0 {
 		timeout = defaultTimeout
 	}
@@ -43,10 +43,10 @@ func (d *deadlines) start(r *http.Request) (ctx context.Context, done func()) {
 	concurrent := min(time.Duration(d.inProgress.Add(1)-1)*concurrentReserve, timeout/maxConcurrentShare)
 	// At least half of a short timeout is left for judging.
 	remaining := max(timeout-replyReserve-concurrent, timeout/2)
-	if c := connectionOf(r.Context()); c != nil {
+	if c := connectionOf(ctx); c != nil {
 		remaining -= c.queued()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), remaining)
+	ctx, cancel := context.WithTimeout(ctx, remaining)
 	return ctx, func() {
 		cancel()
 		d.inProgress.Add(-1)

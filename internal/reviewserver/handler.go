@@ -47,7 +47,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := connectionOf(r.Context()); c != nil {
 		c.authenticated.Store(true)
 	}
-	ctx, done := s.deadlines.start(r)
+	ctx, done := s.deadlines.start(r.Context(), r.URL.Query().Get("timeout"))
 	defer done()
 	body := &meteredReader{r: http.MaxBytesReader(w, r.Body, maxReviewBytes), memory: s.memory}
 	defer body.release()

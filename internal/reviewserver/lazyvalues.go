@@ -7,8 +7,8 @@ import (
 )
 
 // lazyValues returns a logger that adds values to each of its lines. Unlike
-// logr's WithValues it formats them only when a line is written: most reviews log
-// nothing.
+// logr's WithValues it formats them only when a line is written, which most
+// reviews do not cause.
 func lazyValues(log logr.Logger, values ...any) logr.Logger {
 	if log.GetSink() == nil { // discards
 		return log

@@ -1,10 +1,9 @@
 // Package reviewserver serves AdmissionReviews over TLS: it bounds connections,
 // time and memory, authenticates clients, decodes reviews and sets deadlines.
 //
-// It does not judge: a Reviewer answers the decoded requests. Anyone who reaches
-// the port can send anything, so all of its input is untrusted, except the
-// objects in the requests of an authenticated API server, which has validated
-// them.
+// It does not judge: a Reviewer answers the decoded requests. All input is
+// untrusted, since any client can reach the port, except the objects in the
+// requests of an authenticated API server, which has validated them.
 package reviewserver
 
 import (
@@ -160,7 +159,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       s.options.HeaderTime + s.options.ReviewTime,
 		WriteTimeout:      answerTime,
 		IdleTimeout:       s.options.IdleTime,
-		// At debug level: anyone who reaches the port could fill the log.
+		// At debug level: any client could fill the log.
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.options.Log.WithName("connections")), slog.LevelDebug),
 	}
 	closed := make(chan error, 1)
@@ -170,7 +169,8 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		closed <- server.Shutdown(last)
 	}()
-	if err := server.Serve(tls.NewListener(listener, s.tlsConfig())); !errors.Is(err, http.ErrServerClosed) {
+	tlsListener := tls.NewListener(listener, s.tlsConfig()) //nolint:contextcheck // a handshake has the context of its connection
+	if err := server.Serve(tlsListener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-closed

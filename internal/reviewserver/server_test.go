@@ -62,7 +62,7 @@ func roomy() Options {
 const path = "/validate-pods"
 
 // header is the start of a review's header.
-const header = "POST " + path + "?timeout=10s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+const header = "POST " + path + "?timeout=20s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
 const aReview = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","name":"a"}}`
 
@@ -221,6 +221,7 @@ func TestSlowCallers(t *testing.T) {
 // TestSlowJudging: neither the time limits for receiving a review nor the end of
 // the process interrupt its judging.
 func TestSlowJudging(t *testing.T) {
+	t.Parallel()
 	asked, answer := make(chan struct{}), make(chan struct{})
 	var judged error
 	o := roomy()

@@ -43,6 +43,7 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 		response, outcome = response.WithWarnings(wording.Warnings(kind, findingsPlace, d.Findings)...), OutcomeWarned
 	case policy.ActionAudit:
 		outcome = OutcomeAudited
+	case policy.ActionIgnore:
 	}
 	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
@@ -75,6 +76,7 @@ func internalError(policies []policy.Policy) admission.Response {
 		response = admission.Denied(text + " (rejected by a policy's onScanError)")
 	case policy.ActionWarn:
 		response = response.WithWarnings(text)
+	case policy.ActionAudit, policy.ActionIgnore:
 	}
 	response.AuditAnnotations = map[string]string{annotationDecision: string(action), annotationError: text}
 	return response

@@ -50,13 +50,14 @@ const (
 	RuleScanError Rule = "onScanError" // the image could not be read
 )
 
-// uncertainty orders rules by how little is known of what they find fault with.
+// uncertainty orders rules by how little is known about the image.
 func (r Rule) uncertainty() int {
 	switch r {
 	case RuleLegacy:
 		return 0
 	case RuleUnknown:
 		return 1
+	case RuleScanError:
 	}
 	return 2
 }

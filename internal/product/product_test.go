@@ -1,6 +1,7 @@
 package product
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -48,10 +49,11 @@ func TestExpected(t *testing.T) {
 	for _, p := range All() {
 		byName[p.Name] = p
 	}
-	for _, c := range []struct {
+	type expectation struct {
 		product, version string
 		want             report.ABI
-	}{
+	}
+	expected := []expectation{
 		{"haproxy", "2.6.12-1+deb12u3", report.ABINone},
 		{"haproxy", "2.8.2", report.ABINone},
 		{"haproxy", "2.8.3-dev1", report.ABINone},
@@ -75,10 +77,16 @@ func TestExpected(t *testing.T) {
 		{"tengine", "3.1.0", report.ABIV1},
 		{"angie", "1.5.0", report.ABIV1},
 		{"freenginx", "1.27.1", report.ABIV1},
-	} {
+	}
+	for _, c := range expected {
 		got, ok := byName[c.product].Expected(c.version)
 		if !ok || got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.product, c.version, got, c.want)
+		}
+	}
+	for _, p := range All() {
+		if !slices.ContainsFunc(expected, func(e expectation) bool { return e.product == p.Name }) {
+			t.Errorf("no version of %s is tried", p.Name)
 		}
 	}
 	if got, ok := byName["haproxy"].Expected("unreleased"); ok {
@@ -145,6 +153,7 @@ func TestHinted(t *testing.T) {
 }
 
 func TestMatcher(t *testing.T) {
+	matched := map[string]bool{}
 	for _, c := range []struct {
 		name, data            string
 		wantName, wantVersion string
@@ -168,7 +177,26 @@ func TestMatcher(t *testing.T) {
 			if ok != (c.wantName != "") || got.Product.Name != c.wantName || got.Version != c.wantVersion || got.Feature != c.wantFeature {
 				t.Errorf("got %s %s %q", got.Product.Name, got.Version, got.Feature)
 			}
+			matched[got.Product.Name] = true
 		})
+	}
+	for _, p := range All() {
+		if !matched[p.Name] {
+			t.Errorf("no text of %s is tried", p.Name)
+		}
+	}
+}
+
+// TestDocsNameProducts: docs/accuracy.md names every product.
+func TestDocsNameProducts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/accuracy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range All() {
+		if !strings.Contains(strings.ToLower(string(page)), p.Name) {
+			t.Errorf("docs/accuracy.md does not name %s", p.Title)
+		}
 	}
 }
 

@@ -49,13 +49,12 @@ func (f *checkFormat) write(w io.Writer, all []checked) error {
 	return writeCheckText(w, all)
 }
 
-// name returns the object's name; of one that the API server will name, what it
-// will begin with.
+// name returns the object's name, or the prefix of the name that the API server will generate.
 func (c checked) name() string {
 	return cmp.Or(c.Metadata.Name, c.Metadata.GenerateName)
 }
 
-// lineOf returns where in the manifest a finding is to be mended.
+// lineOf returns the line of the manifest with the image of a finding.
 func (c checked) lineOf(f policy.Finding) int {
 	if len(f.Image.Containers) == 0 {
 		return c.Line
@@ -63,7 +62,7 @@ func (c checked) lineOf(f policy.Finding) int {
 	return c.ContainerLine(subject.TemplatePath(c.Kind), f.Image.Containers[0])
 }
 
-// words are a finding's, the first of them the finding itself.
+// words returns the lines about a finding, the headline first.
 func words(f policy.Finding) []string {
 	lines := []string{wording.Headline(f)}
 	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // else there will be none
@@ -143,7 +142,7 @@ func writeCheckJSON(w io.Writer, all []checked) error {
 	return encoder.Encode(out)
 }
 
-// ruleIDs name the rules of policies for those who read results of many tools.
+// ruleIDs are the rules' names among those of other tools.
 func ruleIDs() map[policy.Rule]string {
 	return map[policy.Rule]string{
 		policy.RuleLegacy: "legacy-capability-abi", policy.RuleUnknown: "unknown-capability-abi", policy.RuleScanError: "image-not-read",

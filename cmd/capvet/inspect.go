@@ -27,7 +27,7 @@ func newInspectCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if explain && format != formatText {
-				return exitError{exitUsage, errors.New("--explain is for people: leave out --output")}
+				return exitError{exitUsage, errors.New("--explain writes text: leave out --output")}
 			}
 			var reports []report.Report
 			var evidence [][]elfcaps.Evidence
@@ -57,8 +57,8 @@ func newInspectCommand() *cobra.Command {
 	return cmd
 }
 
-// inspectFile reports on one file. With an error the report has a gap that says
-// the same, so that no file asked for is missing from the output.
+// inspectFile reports on one file. An error also becomes a gap of the report, so that every
+// requested file is in the output.
 func inspectFile(path string, explain bool) (report.Report, []elfcaps.Evidence, error) {
 	r := report.New()
 	binary, evidence, err := openAndInspect(path, explain)

@@ -12,7 +12,7 @@ import (
 	"github.com/capvet/capvet/internal/product"
 )
 
-// registryOptions say how registries are spoken to.
+// registryOptions configure connections to registries.
 type registryOptions struct {
 	plainHTTP   []string
 	authorities []string
@@ -27,10 +27,9 @@ func (o *registryOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
 }
 
-// scanner makes a scanner that reads from those registries. Its errors are of
-// files that the options name.
+// scanner returns a scanner for those registries. Errors are about files that the options name.
 func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
-	// Whoever runs this chose the registry: loopback is as good as any.
+	// The user of the command line chose the registry: any address will do, loopback included.
 	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	tls, err := imagescan.WithCertificates(o.authorities)
 	if err != nil {
@@ -59,14 +58,14 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	})
 }
 
-// keychain are the credentials of docker login and its helpers.
+// keychain holds the credentials of docker login and its helpers.
 type keychain struct{}
 
 // For implements imagescan.Credentials.
 func (keychain) For(repository name.Repository) []authn.Authenticator {
 	auth, err := authn.DefaultKeychain.Resolve(repository)
 	if err != nil {
-		return nil // anonymously, then: the registry will say if that is not enough
+		return nil // anonymously; the registry refuses that if it has to
 	}
 	return []authn.Authenticator{auth}
 }

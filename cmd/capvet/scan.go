@@ -74,15 +74,15 @@ func (b *binarySelection) Set(s string) error {
 
 func (b *binarySelection) Type() string { return "which" }
 
-// unread reports on an image that could not be read, so that none that was
-// asked for is missing from the output.
+// unread reports on an image that could not be read, so that every requested image is in the
+// output.
 func unread(reference, platform string, err error) report.Report {
 	r := report.New()
 	r.Reference, r.Platform, r.Complete = reference, platform, false
-	class := report.FailureInternal
+	class, _ := report.ClassOf(err)
 	var classed *imagescan.Error
 	if errors.As(err, &classed) {
-		class, err = classed.Class, classed.Err
+		err = classed.Err
 	}
 	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: string(class), Detail: err.Error()})
 	return r

@@ -67,7 +67,8 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 					clean(object.File), object.Line, clean(object.Kind), clean(object.Metadata.Name))
 			}
 			if len(checked) == 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: the manifests hold %d objects, and no Pod or workload that the webhook judges\n", len(c.input.objects))
+				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: the manifests hold %d objects, "+
+					"and no Pod or workload that the webhook judges\n", len(c.input.objects))
 			}
 			if err := o.format.write(cmd.OutOrStdout(), checked); err != nil {
 				return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
@@ -80,7 +81,8 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 	flags.StringArrayVar(&o.policies, "policy", nil, "`file` with ClusterCapsetPolicies and CapsetPolicies; may be repeated")
 	flags.StringVar(&o.namespace, "namespace", "default", "`namespace` of objects without one")
 	flags.StringArrayVar(&o.namespaceLabels, "namespace-labels", nil, "labels of a namespace, as `NAME:KEY=VALUE,...`; may be repeated")
-	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"}, "`namespaces` that the installed webhook does not see")
+	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"},
+		"`namespaces` that the installed webhook does not see")
 	o.registries.register(flags)
 	flags.Var(&o.format, "output", "`format` of the result: text, json or sarif")
 	for _, name := range []string{"filename", "policy"} {

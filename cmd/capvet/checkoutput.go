@@ -73,7 +73,8 @@ func words(f policy.Finding) []string {
 
 func writeCheckText(w io.Writer, all []checked) error {
 	for _, c := range all {
-		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace), clean(c.name()), c.decision.Action); err != nil {
+		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace),
+			clean(c.name()), c.decision.Action); err != nil {
 			return err
 		}
 		for _, f := range c.decision.Findings {
@@ -126,10 +127,16 @@ type findingJSON struct {
 func writeCheckJSON(w io.Writer, all []checked) error {
 	out := []checkedJSON{}
 	for _, c := range all {
-		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.name(), c.decision.Action, []findingJSON{}, c.decision.Exempted, c.decision.NotRead}
+		object := checkedJSON{
+			File: c.File, Line: c.Line, Kind: c.Kind, Namespace: c.namespace, Name: c.name(), Action: c.decision.Action,
+			Findings: []findingJSON{}, Exempted: c.decision.Exempted, NotRead: c.decision.NotRead,
+		}
 		for _, f := range c.decision.Findings {
-			finding := findingJSON{c.lineOf(f), f.Action, f.Policy, f.Pods, f.PodsPolicy, f.Rule, f.Image.Containers, f.Image.Reference,
-				f.Image.Architecture, words(f), f.Binary, f.Trigger, f.Gap, ""}
+			finding := findingJSON{
+				Line: c.lineOf(f), Action: f.Action, Policy: f.Policy, Pods: f.Pods, PodsPolicy: f.PodsPolicy, Rule: f.Rule,
+				Containers: f.Image.Containers, Image: f.Image.Reference, Architecture: f.Image.Architecture, Message: words(f),
+				Binary: f.Binary, Trigger: f.Trigger, Gap: f.Gap,
+			}
 			if f.Image.Failure != nil {
 				finding.Error = string(f.Image.Failure.Class)
 			}
@@ -165,7 +172,8 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			if level == "" {
 				level = sarif.LevelNote
 			}
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)),
+				File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -53,7 +53,8 @@ func newInspectCommand() *cobra.Command {
 	}
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
-	cmd.Flags().StringArrayVar(&libraries, "libdir", nil, "`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
+	cmd.Flags().StringArrayVar(&libraries, "libdir", nil,
+		"`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
 	return cmd
 }
 

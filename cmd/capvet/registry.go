@@ -22,9 +22,12 @@ type registryOptions struct {
 
 func (o *registryOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
-	flags.StringArrayVar(&o.authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
-	flags.StringVar(&o.config, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
-	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
+	flags.StringArrayVar(&o.authorities, "registry-ca", nil,
+		"`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
+	flags.StringVar(&o.config, "registry-config", "",
+		"`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
+	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: "+
+		"faster, but without proof that the rest of the layer agrees with its table")
 }
 
 // scanner returns a scanner for those registries. Errors are about files that the options name.

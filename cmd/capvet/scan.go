@@ -33,7 +33,8 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform, Credentials: keychain{}, Early: first, Others: binaries == binariesAll})
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform,
+					Credentials: keychain{}, Early: first, Others: binaries == binariesAll})
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
@@ -47,8 +48,9 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	registries.register(cmd.Flags())
-	cmd.Flags().Var(&binaries, "binaries", "which executables are looked at: proxies (known products, files named like one, what the image runs) or all")
-	cmd.Flags().BoolVar(&first, "first", false, "stop at the first legacy executable that is proven, whatever the layers below it hold")
+	cmd.Flags().Var(&binaries, "binaries",
+		"executables to inspect: proxies (known products, files named like one, the image's entry point) or all")
+	cmd.Flags().BoolVar(&first, "first", false, "stop at the first proven legacy executable, without reading the layers below it")
 	return cmd
 }
 

@@ -111,7 +111,8 @@ func (h *Handler) Handle(ctx context.Context, req Request) (response admission.R
 	var policies []policy.Policy
 	defer func() {
 		if p := recover(); p != nil {
-			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack", string(debug.Stack()))
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack",
+				string(debug.Stack()))
 			answer.Outcome, answer.Decision = OutcomeError, policy.Decision{}
 			response = internalError(policies)
 			if !response.Allowed {

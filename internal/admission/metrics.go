@@ -44,7 +44,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	}
 	// A rate does not see the increase with which a counter first appears.
 	for _, dryRun := range []string{"false", "true"} {
-		for _, outcome := range []Outcome{OutcomeSkipped, OutcomeClean, OutcomeUnread, OutcomeAudited, OutcomeWarned, OutcomeRejected, OutcomeError} {
+		for _, outcome := range []Outcome{OutcomeSkipped, OutcomeClean, OutcomeUnread, OutcomeAudited, OutcomeWarned, OutcomeRejected,
+			OutcomeError} {
 			m.requests.WithLabelValues(string(outcome), dryRun)
 		}
 		for _, class := range append(report.FailureClasses(), report.FailureInternal) {

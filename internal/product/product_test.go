@@ -159,7 +159,8 @@ func TestMatcher(t *testing.T) {
 		wantName, wantVersion string
 		wantFeature           byte
 	}{
-		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy", "3.0.11-1+deb13u4", '-'},
+		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy",
+			"3.0.11-1+deb13u4", '-'},
 		{"haproxy with the feature", "\x002.9-dev5, released 2023/09/08\x00the HAProxy team\x00 +LINUX_CAP ", "haproxy", "2.9-dev5", '+'},
 		{"another program that was released", "\x003.0.1, released 2026/01/02\x00", "", "", 0},
 		{"nginx", "\x00nginx version: nginx/1.22.1\n\x00", "nginx", "1.22.1", 0},
@@ -208,7 +209,8 @@ func testTriggers(t *testing.T, p Product) {
 	t.Helper()
 	sentence := func(of, text string) {
 		t.Helper()
-		if n := utf8.RuneCountInString(text); n < 20 || n > maxLine || !strings.HasSuffix(text, ".") || strings.ContainsFunc(text, unicode.IsControl) {
+		if n := utf8.RuneCountInString(text); n < 20 || n > maxLine || !strings.HasSuffix(text, ".") || strings.ContainsFunc(text,
+			unicode.IsControl) {
 			t.Errorf("%s: %s is not a sentence of at most %d runes: %q", p.Name, of, maxLine, text)
 		}
 	}
@@ -259,9 +261,11 @@ func TestLegacy(t *testing.T) {
 		has, hasNo []string
 	}{
 		{"HAProxy at every start", haproxy().Legacy(start),
-			[]string{"HAProxy 3.2 LTS at your next maintenance window. If you upgraded from 2.8 LTS, this message is expected.", "harmless", "Test environments"}, []string{"setcap"}},
+			[]string{"HAProxy 3.2 LTS at your next maintenance window. If you upgraded from 2.8 LTS, this message is expected.",
+				"harmless", "Test environments"}, []string{"setcap"}},
 		{"HAProxy with a configuration", haproxy().Legacy(older),
-			[]string{"HAProxy 3.2 LTS at your next maintenance window if its `global` section has both `user`/`uid` and `setcap`.", "harmless"}, []string{"2.8", "expected"}},
+			[]string{"HAProxy 3.2 LTS at your next maintenance window if its `global` section has both `user`/`uid` and `setcap`.",
+				"harmless"}, []string{"2.8", "expected"}},
 		{"nginx", nginx().Legacy(Found{}), []string{"harmless", "transparent bind", "No release"}, []string{"LTS"}},
 		{"Angie", angie().Legacy(Found{}), []string{"No release of Angie"}, []string{"nginx"}},
 		{"another program", OtherLegacy, []string{"harmless", "version 3"}, []string{"LTS", "release"}},
@@ -298,7 +302,8 @@ func TestTrigger(t *testing.T) {
 		{"3.1 and later without the call", haproxy(), Found{Version: "3.2.26-1", Calls: capset}, report.WhenConditional, asRoot},
 		{"3.1-dev1", haproxy(), Found{Version: "3.1-dev1", Calls: capget}, report.WhenStart, official},
 		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart, official},
-		{"by the name of a caller", haproxy(), Found{Version: "2.9.1", Calls: []report.Call{{Syscall: "capset", Function: "prepare_caps_from_permitted_set"}}}, report.WhenStart, official},
+		{"by the name of a caller", haproxy(), Found{Version: "2.9.1", Calls: []report.Call{{Syscall: "capset",
+			Function: "prepare_caps_from_permitted_set"}}}, report.WhenStart, official},
 		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart, official},
 		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional, asRoot},
 		{"2.8", haproxy(), Found{Version: "2.8.25", Calls: capset}, report.WhenConditional, asRoot},
@@ -323,9 +328,10 @@ func TestCondition(t *testing.T) {
 		met       map[*report.Settings]bool
 		certain   bool // without settings
 	}{
-		"always":   {Condition{}, map[*report.Settings]bool{nil: true, none: true, one: true, both: true}, true},
-		"never":    {Condition{Never: true}, map[*report.Settings]bool{nil: false, none: false, one: false, both: false}, true},
-		"requires": {Condition{Requires: []Directive{user, setcap}}, map[*report.Settings]bool{nil: false, none: false, one: false, both: true}, false},
+		"always": {Condition{}, map[*report.Settings]bool{nil: true, none: true, one: true, both: true}, true},
+		"never":  {Condition{Never: true}, map[*report.Settings]bool{nil: false, none: false, one: false, both: false}, true},
+		"requires": {Condition{Requires: []Directive{user, setcap}}, map[*report.Settings]bool{nil: false, none: false, one: false,
+			both: true}, false},
 		"excludes": {Condition{Excludes: []Directive{user}}, map[*report.Settings]bool{nil: true, none: true, one: false, both: false}, false},
 	} {
 		for settings, want := range c.met {

@@ -33,18 +33,18 @@ func newCheckCommand() *cobra.Command {
 	o := checkOptions{format: checkText}
 	cmd := &cobra.Command{
 		Use:   "check -f MANIFEST... --policy FILE...",
-		Short: "Say what admission would say of manifests, without a cluster",
+		Short: "Judge manifests as the webhook would, without a cluster",
 		Long: `Check judges the Pods and workloads of manifests under policies, as the webhook
 would: it reads their images (with the credentials of docker login) and prints
-what whoever applies them would be told. Namespaces are Namespace objects of the
-manifests, or are given by --namespace-labels; others have no labels but
-kubernetes.io/metadata.name. As the webhook leaves some namespaces alone, so does
-check: see --exclude-namespaces. Configuration files that Pods mount are read from
-ConfigMaps of the manifests. Nodes are not known, so every architecture counts
-that the Pod's own spec allows.
+the warnings and rejections. Namespaces are Namespace objects of the manifests,
+or are given by --namespace-labels; others have no label except
+kubernetes.io/metadata.name. Like the webhook, check skips some namespaces: see
+--exclude-namespaces. Configuration files that Pods mount are read from ConfigMaps
+of the manifests. Nodes are unknown, so that every architecture counts that the
+Pod's own spec allows.
 
-Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
-1 something could not be read, 2 usage.`,
+Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
+1 an image could not be read, 2 wrong usage.`,
 		Example: `  capvet check -f deployment.yaml --policy policies.yaml
   kustomize build . | capvet check -f - --policy policies.yaml --output sarif
   capvet check -f pod.yaml --policy policies.yaml --namespace shop --namespace-labels shop:capvet.dev/mode=reject`,
@@ -63,11 +63,12 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 				return exitError{exitFailed, err}
 			}
 			for _, object := range c.input.passedOver {
-				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: %s:%d: %s %s is passed over: what is judged by is given with --policy\n",
+				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: %s:%d: %s %s is passed over: give policies to apply with --policy\n",
 					clean(object.File), object.Line, clean(object.Kind), clean(object.Metadata.Name))
 			}
 			if len(checked) == 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: of the %d objects in the manifests none is a Pod or workload that the webhook looks at\n", len(c.input.objects))
+				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: the manifests hold %d objects, "+
+					"and no Pod or workload that the webhook judges\n", len(c.input.objects))
 			}
 			if err := o.format.write(cmd.OutOrStdout(), checked); err != nil {
 				return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
@@ -78,13 +79,14 @@ Exit codes: 0 nothing found, 3 something is rejected or legacy use was found,
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&o.files, "filename", "f", nil, "`file` with manifests in YAML or JSON, - for standard input; may be repeated")
 	flags.StringArrayVar(&o.policies, "policy", nil, "`file` with ClusterCapsetPolicies and CapsetPolicies; may be repeated")
-	flags.StringVar(&o.namespace, "namespace", "default", "`namespace` of objects that name none")
+	flags.StringVar(&o.namespace, "namespace", "default", "`namespace` of objects without one")
 	flags.StringArrayVar(&o.namespaceLabels, "namespace-labels", nil, "labels of a namespace, as `NAME:KEY=VALUE,...`; may be repeated")
-	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"}, "`namespaces` that the webhook never sees, as it is installed")
+	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"},
+		"`namespaces` that the installed webhook does not see")
 	o.registries.register(flags)
 	flags.Var(&o.format, "output", "`format` of the result: text, json or sarif")
 	for _, name := range []string{"filename", "policy"} {
-		_ = cmd.MarkFlagRequired(name) // both exist
+		_ = cmd.MarkFlagRequired(name) // fails only for an unknown flag
 	}
 	return cmd
 }
@@ -123,7 +125,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now(), read: map[string]reading{}}, err
 }
 
-// all judges every object that is ever judged, in the order of the files.
+// all judges the Pods and workloads, in the order of the files.
 func (c *check) all(ctx context.Context) ([]checked, error) {
 	var all []checked
 	for _, object := range c.input.objects {
@@ -153,14 +155,7 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 			matching = append(matching, c.input.policies[i])
 		}
 	}
-	decision, _ := judge.Decide(c.now, matching, judge.Subject{
-		Workload: s.Workload(),
-		Images:   s.Images(),
-		Architectures: func(candidates []string) []string {
-			return placement.Architectures(&s.Template.Spec, candidates)
-		},
-		ConfigMapFile: s.ConfigMapFile,
-	}, judge.Sources{
+	decision, _ := judge.Decide(c.now, matching, s.ToJudge(s.Images(), placement.Architectures), judge.Sources{
 		Image: func(wanted judge.Wanted) (report.Report, error) { return c.scan(ctx, wanted) },
 		Settings: func(configMap, key string) (report.Settings, bool) {
 			return c.input.settings(namespace, configMap, key)
@@ -189,8 +184,8 @@ func (c *check) scan(ctx context.Context, wanted judge.Wanted) (report.Report, e
 	return r, err
 }
 
-// checkOutcome chooses the exit code: a rejection or legacy use before what
-// could not be read.
+// checkOutcome chooses the exit code: a rejection or legacy use takes precedence over an image
+// that could not be read.
 func checkOutcome(all []checked) error {
 	code := exitClean
 	for _, c := range all {

@@ -21,10 +21,10 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// checkInput is what the files and flags of check say.
+// checkInput holds the contents of check's files and flags.
 type checkInput struct {
 	objects    []manifest.Object
-	passedOver []manifest.Object // policies among them that are not to judge by
+	passedOver []manifest.Object // policies among them, which do not apply
 	policies   []policy.Policy
 	namespace  string
 	namespaces map[string]labels.Set
@@ -53,7 +53,7 @@ func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
 		}
 	}
 	if len(input.policies) == 0 {
-		return input, fmt.Errorf("no policies in %s, so nothing can be said", strings.Join(o.policies, ", "))
+		return input, fmt.Errorf("no policies in %s", strings.Join(o.policies, ", "))
 	}
 	for _, file := range o.files {
 		objects, err := readManifest(stdin, file)
@@ -100,7 +100,7 @@ func readManifest(stdin io.Reader, file string) ([]manifest.Object, error) {
 	return manifest.Read(file, f)
 }
 
-// compilePolicy makes an object of a file of policies ready.
+// compilePolicy compiles an object of a file of policies.
 func compilePolicy(object manifest.Object, namespace string) (policy.Policy, error) {
 	if object.APIVersion == v1alpha1.GroupVersion.String() {
 		if object.Metadata.Name == "" {
@@ -130,16 +130,15 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 			return policyspec.CompileNamespaced(&p)
 		}
 	}
-	return policy.Policy{}, fmt.Errorf("a file of policies holds ClusterCapsetPolicies and CapsetPolicies of %s alone", v1alpha1.GroupVersion)
+	return policy.Policy{}, fmt.Errorf("a file of policies holds only ClusterCapsetPolicies and CapsetPolicies of %s", v1alpha1.GroupVersion)
 }
 
-// namespaceOf returns the namespace that an object is for.
+// namespaceOf returns the namespace of an object.
 func (i checkInput) namespaceOf(object manifest.Object) string {
 	return cmp.Or(object.Metadata.Namespace, i.namespace)
 }
 
-// settings reads a configuration file of a ConfigMap; false where the manifests
-// do not tell.
+// settings reads a configuration file of a ConfigMap; false if the manifests do not have it.
 func (i checkInput) settings(namespace, configMap, key string) (report.Settings, bool) {
 	text, ok := i.configMaps[configMapKey{namespace, configMap}][key]
 	if !ok {
@@ -148,8 +147,7 @@ func (i checkInput) settings(namespace, configMap, key string) (report.Settings,
 	return product.Settings([]byte(text))
 }
 
-// labelsOf returns the labels of a namespace, with the one that an API server
-// adds.
+// labelsOf returns the labels of a namespace, with the API server's own.
 func (i checkInput) labelsOf(namespace string) labels.Set {
 	return labels.Merge(i.namespaces[namespace], labels.Set{policy.LabelMetadataName: namespace})
 }

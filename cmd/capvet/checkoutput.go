@@ -49,13 +49,12 @@ func (f *checkFormat) write(w io.Writer, all []checked) error {
 	return writeCheckText(w, all)
 }
 
-// name returns the object's name; of one that the API server will name, what it
-// will begin with.
+// name returns the object's name, or the prefix of the name that the API server will generate.
 func (c checked) name() string {
 	return cmp.Or(c.Metadata.Name, c.Metadata.GenerateName)
 }
 
-// lineOf returns where in the manifest a finding is to be mended.
+// lineOf returns the line of the manifest with the image of a finding.
 func (c checked) lineOf(f policy.Finding) int {
 	if len(f.Image.Containers) == 0 {
 		return c.Line
@@ -63,7 +62,7 @@ func (c checked) lineOf(f policy.Finding) int {
 	return c.ContainerLine(subject.TemplatePath(c.Kind), f.Image.Containers[0])
 }
 
-// words are a finding's, the first of them the finding itself.
+// words returns the lines about a finding, the headline first.
 func words(f policy.Finding) []string {
 	lines := []string{wording.Headline(f)}
 	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // else there will be none
@@ -74,7 +73,8 @@ func words(f policy.Finding) []string {
 
 func writeCheckText(w io.Writer, all []checked) error {
 	for _, c := range all {
-		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace), clean(c.name()), c.decision.Action); err != nil {
+		if _, err := fmt.Fprintf(w, "%s:%d: %s %s/%s: %s\n", clean(c.File), c.Line, clean(c.Kind), clean(c.namespace),
+			clean(c.name()), c.decision.Action); err != nil {
 			return err
 		}
 		for _, f := range c.decision.Findings {
@@ -127,10 +127,16 @@ type findingJSON struct {
 func writeCheckJSON(w io.Writer, all []checked) error {
 	out := []checkedJSON{}
 	for _, c := range all {
-		object := checkedJSON{c.File, c.Line, c.Kind, c.namespace, c.name(), c.decision.Action, []findingJSON{}, c.decision.Exempted, c.decision.NotRead}
+		object := checkedJSON{
+			File: c.File, Line: c.Line, Kind: c.Kind, Namespace: c.namespace, Name: c.name(), Action: c.decision.Action,
+			Findings: []findingJSON{}, Exempted: c.decision.Exempted, NotRead: c.decision.NotRead,
+		}
 		for _, f := range c.decision.Findings {
-			finding := findingJSON{c.lineOf(f), f.Action, f.Policy, f.Pods, f.PodsPolicy, f.Rule, f.Image.Containers, f.Image.Reference,
-				f.Image.Architecture, words(f), f.Binary, f.Trigger, f.Gap, ""}
+			finding := findingJSON{
+				Line: c.lineOf(f), Action: f.Action, Policy: f.Policy, Pods: f.Pods, PodsPolicy: f.PodsPolicy, Rule: f.Rule,
+				Containers: f.Image.Containers, Image: f.Image.Reference, Architecture: f.Image.Architecture, Message: words(f),
+				Binary: f.Binary, Trigger: f.Trigger, Gap: f.Gap,
+			}
 			if f.Image.Failure != nil {
 				finding.Error = string(f.Image.Failure.Class)
 			}
@@ -143,7 +149,7 @@ func writeCheckJSON(w io.Writer, all []checked) error {
 	return encoder.Encode(out)
 }
 
-// ruleIDs name the rules of policies for those who read results of many tools.
+// ruleIDs are the rules' names among those of other tools.
 func ruleIDs() map[policy.Rule]string {
 	return map[policy.Rule]string{
 		policy.RuleLegacy: "legacy-capability-abi", policy.RuleUnknown: "unknown-capability-abi", policy.RuleScanError: "image-not-read",
@@ -166,7 +172,8 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			if level == "" {
 				level = sarif.LevelNote
 			}
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)),
+				File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -35,8 +35,8 @@ func (f *outputFormat) Set(s string) error {
 
 func (f *outputFormat) Type() string { return "format" }
 
-// finish writes the reports and chooses the exit code. Whatever failed has been
-// said by then; a failure outweighs a finding, since the rest is not known.
+// finish writes the reports and chooses the exit code. Errors were printed before; an error takes
+// precedence over a finding, since the rest is unknown.
 func finish(w io.Writer, format outputFormat, reports []report.Report, failed bool) error {
 	write := writeText
 	if format == formatJSON {
@@ -70,8 +70,7 @@ func writeJSON(w io.Writer, reports []report.Report) error {
 	return encoder.Encode(reports)
 }
 
-// writeText writes for a person: one block for each binary, then what could not
-// be seen. Names from images are quoted when they hold anything unprintable.
+// writeText writes one block of text for each binary, and the gaps.
 func writeText(w io.Writer, reports []report.Report) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, r := range reports {
@@ -136,7 +135,7 @@ func writeBinary(w io.Writer, b report.Binary) {
 	}
 }
 
-// clean keeps a name from an image from playing with a terminal.
+// clean replaces unprintable characters, such as a terminal's control sequences.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -186,7 +186,8 @@ func writeTools(dir string) error {
 		}
 		files = append(files, testimage.File{Path: name, Mode: 0o755, Data: content})
 	}
-	image, err := testimage.Build(context.Background(), testimage.Spec{Platform: v1.Platform{OS: "linux", Architecture: "arm64"}, Layers: []testimage.Layer{{Files: files}}})
+	image, err := testimage.Build(context.Background(), testimage.Spec{Platform: v1.Platform{OS: "linux", Architecture: "arm64"},
+		Layers: []testimage.Layer{{Files: files}}})
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,8 @@ func TestFiles(t *testing.T) {
 		for i, volume := range containers {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
 				Name: string(rune('a' + i)), Image: "legacy", Command: []string{"haproxy", "-f", "/etc/haproxy/haproxy.cfg"},
-				SecurityContext: &corev1.SecurityContext{RunAsUser: &id}, VolumeMounts: []corev1.VolumeMount{{Name: volume, MountPath: "/etc/haproxy"}}})
+				SecurityContext: &corev1.SecurityContext{RunAsUser: &id}, VolumeMounts: []corev1.VolumeMount{{Name: volume,
+					MountPath: "/etc/haproxy"}}})
 		}
 		return p
 	}
@@ -65,7 +66,8 @@ func TestFiles(t *testing.T) {
 		source := &files{known: map[string]report.Settings{"n/with-user/haproxy.cfg": {User: true}, "n/without/haproxy.cfg": {}}}
 		seen := &observer{}
 		policies := policySource(t, tt.spec)
-		h := &Handler{Nodes: placement.NewNodes(), Policies: policies, Images: &reader{answers: answers()}, Observer: seen, Now: time.Now, Files: source}
+		h := &Handler{Nodes: placement.NewNodes(), Policies: policies, Images: &reader{answers: answers()}, Observer: seen,
+			Now: time.Now, Files: source}
 		h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, tt.pod))
 		if len(seen.answers) != 1 || seen.answers[0].Outcome != tt.outcome {
 			t.Errorf("%s: observed %+v, want %s", tt.name, seen.answers, tt.outcome)

@@ -1,10 +1,8 @@
-// Package admission answers AdmissionReviews for Pods and for the workloads
-// that make them: it finds out which images a request brings, which policies hold, has the images read, has the
-// reports judged, and words the answer.
+// Package admission turns AdmissionReviews of Pods and workloads into decisions, and decisions
+// into responses.
 //
-// It is not for reading images or judging them; that is what imagescan and
-// policy do. The request comes from an API server and is trusted to be well
-// formed; everything that an image says of itself is not.
+// It is not for reading images (see imagescan) or for judging them (see judge). Requests come
+// from an API server and are trusted to be well formed; facts about images are not.
 package admission
 
 import (
@@ -42,7 +40,7 @@ type FileSource interface {
 	Settings(ctx context.Context, namespace, configMap, key string) (report.Settings, bool)
 }
 
-// Puller is who pulls an image: all that a kubelet would look at to find
+// Puller identifies the Pod that pulls an image, by the fields in which a kubelet finds
 // credentials.
 type Puller struct {
 	Namespace        string
@@ -50,27 +48,26 @@ type Puller struct {
 	ImagePullSecrets []string
 }
 
-// PolicySource knows the policies of the cluster.
+// PolicySource holds the policies of the cluster.
 type PolicySource interface {
-	// PoliciesFor returns the policies that hold in a namespace, for some Pods at least,
-	// and for each policy that is broken a line that says so. Neither is changed by
-	// the caller.
+	// PoliciesFor returns the policies that apply to Pods in a namespace, and a warning for each
+	// broken policy. The caller modifies neither.
 	PoliciesFor(ctx context.Context, namespace string) (policies []policy.Policy, broken []string, err error)
 }
 
-// NodeSource knows on which nodes Pods can land.
+// NodeSource holds the nodes of the cluster.
 type NodeSource interface {
-	// Architectures returns those of candidates (GOARCH names), in their order,
-	// on which a Pod with this spec can land.
+	// Architectures returns the candidates (GOARCH names), in their order, on which a Pod with
+	// this spec can land.
 	Architectures(spec *corev1.PodSpec, candidates []string) []string
 }
 
-// Observer is told of each answer, for metrics.
+// Observer receives each answer, for metrics.
 type Observer interface {
 	Answered(Answer)
 }
 
-// Answer is what is said of one request to an Observer.
+// Answer summarizes the response to one request.
 type Answer struct {
 	Outcome  Outcome
 	DryRun   bool
@@ -83,19 +80,19 @@ type Outcome string
 
 // Outcomes.
 const (
-	OutcomeSkipped  Outcome = "skipped"  // nothing to judge: no new image, or no policy
-	OutcomeClean    Outcome = "clean"    // judged, nothing found
-	OutcomeUnread   Outcome = "unread"   // nothing found, and some image not read for want of a hint
-	OutcomeAudited  Outcome = "audited"  // admitted in silence, with a trace
-	OutcomeWarned   Outcome = "warned"   // admitted with warnings
-	OutcomeRejected Outcome = "rejected" // refused
-	OutcomeError    Outcome = "error"    // admitted with a warning because capvet itself failed
+	OutcomeSkipped  Outcome = "skipped" // not judged: no new image, or no policy
+	OutcomeClean    Outcome = "clean"   // judged, without findings
+	OutcomeUnread   Outcome = "unread"  // without findings, and an image was not read for want of a hint
+	OutcomeAudited  Outcome = "audited" // admitted without warnings, with audit annotations
+	OutcomeWarned   Outcome = "warned"  // admitted with warnings
+	OutcomeRejected Outcome = "rejected"
+	OutcomeError    Outcome = "error" // admitted with a warning about an error inside capvet
 )
 
 // Handler answers admission requests for Pods and workloads. All fields but
 // Files are required.
 type Handler struct {
-	// Files reads configuration files in volumes; nil: they are not known.
+	// Files reads configuration files in volumes; nil: they are unknown.
 	Files    FileSource
 	Policies PolicySource
 	Nodes    NodeSource
@@ -106,17 +103,17 @@ type Handler struct {
 
 var _ reviewserver.Reviewer = (*Handler)(nil)
 
-// Handle answers one request. ctx carries the deadline by which the answer must
-// be given, see WithDeadline. It refuses nothing but for a policy's Reject:
-// an error or a panic in here is answered with the policies' action for scan
-// errors, and with a warning where the policies themselves are not known.
+// Handle answers one request before the deadline of ctx. It rejects only for a policy's Reject:
+// an error or a panic in here gets the policies' action for scan errors, or a warning where the
+// policies are unknown.
 func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (response admission.Response) {
 	start := h.Now()
 	answer := Answer{Outcome: OutcomeSkipped, DryRun: req.DryRun != nil && *req.DryRun}
 	var policies []policy.Policy
 	defer func() {
 		if p := recover(); p != nil {
-			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack", string(debug.Stack()))
+			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack",
+				string(debug.Stack()))
 			answer.Outcome, answer.Decision = OutcomeError, policy.Decision{}
 			response = internalError(policies)
 			if !response.Allowed {
@@ -131,9 +128,9 @@ func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (respons
 	if !judges {
 		return admission.Allowed("")
 	}
-	holding, broken, policiesErr := h.Policies.PoliciesFor(ctx, req.Namespace)
-	if policiesErr == nil && len(holding) == 0 && len(broken) == 0 {
-		return admission.Allowed("") // without a look at the object
+	applicable, broken, policiesErr := h.Policies.PoliciesFor(ctx, req.Namespace)
+	if policiesErr == nil && len(applicable) == 0 && len(broken) == 0 {
+		return admission.Allowed("") // without decoding the object
 	}
 	judged, brought, err := subjectOf(kind, req)
 	if err != nil {
@@ -145,19 +142,13 @@ func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (respons
 		return admission.Allowed("")
 	}
 	if policiesErr != nil {
-		logf.FromContext(ctx).Error(policiesErr, "cannot tell which policies hold")
+		logf.FromContext(ctx).Error(policiesErr, "cannot determine the policies of the namespace")
 		answer.Outcome = OutcomeError
 		return internalError(nil)
 	}
-	policies = policy.ForPod(holding, labels.Set(judged.Template.Labels))
-	decision, decided := judge.Decide(h.Now(), policies, judge.Subject{
-		Workload: judged.Workload(),
-		Images:   brought,
-		Architectures: func(candidates []string) []string {
-			return h.Nodes.Architectures(&judged.Template.Spec, candidates)
-		},
-		ConfigMapFile: judged.ConfigMapFile,
-	}, h.sources(ctx, req.Namespace, judged))
+	policies = policy.ForPod(applicable, labels.Set(judged.Template.Labels))
+	sources := h.sources(ctx, req.Namespace, judged)
+	decision, decided := judge.Decide(h.Now(), policies, judged.ToJudge(brought, h.Nodes.Architectures), sources)
 	if !decided {
 		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
 	}
@@ -214,8 +205,7 @@ func (h *Handler) readImage(ctx context.Context, puller Puller, wanted judge.Wan
 	return r, err
 }
 
-// log writes one line for each request that came to something, with what the audit
-// annotations say.
+// log writes one line for each request with findings or unread images, with their annotations.
 func (h *Handler) log(ctx context.Context, kind string, answer Answer, annotations map[string]string) {
 	log := logf.FromContext(ctx)
 	if answer.Outcome == OutcomeClean || !log.Enabled() {

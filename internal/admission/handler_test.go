@@ -150,7 +150,20 @@ func request(t *testing.T, operation admissionv1.Operation, subresource string, 
 	}
 }
 
-func TestHandle(t *testing.T) {
+// handleTest is a request, and the expected answer.
+type handleTest struct {
+	name        string
+	source      source
+	operation   admissionv1.Operation
+	subresource string
+	old, pod    *corev1.Pod
+	allowed     bool
+	warned      bool
+	outcome     Outcome
+	reads       int
+}
+
+func handleTests(t *testing.T) []handleTest {
 	warn := v1alpha1.CapsetPolicySpec{}
 	reject := v1alpha1.CapsetPolicySpec{
 		Action: v1alpha1.ActionReject, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject, NotFound: v1alpha1.ActionIgnore},
@@ -169,48 +182,102 @@ func TestHandle(t *testing.T) {
 	withInit := pod("clean")
 	withInit.Spec.InitContainers = []corev1.Container{{Name: "setup", Image: "legacy"}}
 	withEphemeral := pod("clean")
-	withEphemeral.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "legacy"}}}
+	debug := corev1.EphemeralContainerCommon{Name: "debug", Image: "legacy"}
+	withEphemeral.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: debug}}
 
-	tests := []struct {
-		name        string
-		source      source
-		operation   admissionv1.Operation
-		subresource string
-		old, pod    *corev1.Pod
-		allowed     bool
-		warned      bool
-		outcome     Outcome
-		reads       int
-	}{
-		{"no policy", source{}, create, "", nil, pod("legacy"), true, false, OutcomeSkipped, 0},
-		{"clean", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("clean"), true, false, OutcomeClean, 1},
-		{"warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("legacy"), true, true, OutcomeWarned, 1},
-		{"reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("clean", "legacy"), false, false, OutcomeRejected, 2},
-		{"audit", source{policies: []policy.Policy{clusterPolicy(t, audit)}}, create, "", nil, pod("legacy"), true, false, OutcomeAudited, 1},
-		{"one read for one image", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("legacy", "legacy"), true, true, OutcomeWarned, 1},
-		{"exempt is not read", source{policies: []policy.Policy{clusterPolicy(t, exempting)}}, create, "", nil, pod("legacy"), true, false, OutcomeClean, 0},
-		{"init container", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, withInit, false, false, OutcomeRejected, 2},
-		{"ephemeral container", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "ephemeralcontainers", pod("clean"), withEphemeral, false, false, OutcomeRejected, 1},
-		{"image updated", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("clean"), pod("legacy"), false, false, OutcomeRejected, 1},
-		{"unchanged update", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("legacy"), pod("legacy"), true, false, OutcomeSkipped, 0},
-		{"deletion", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "", pod("clean"), deleting, true, false, OutcomeSkipped, 0},
-		{"DELETE", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, admissionv1.Delete, "", pod("legacy"), nil, true, false, OutcomeSkipped, 0},
-		{"other subresource", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, update, "status", pod("clean"), pod("legacy"), true, false, OutcomeSkipped, 0},
-		{"mirror Pod", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, mirror, true, false, OutcomeSkipped, 0},
-		{"Windows Pod", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, windows, true, false, OutcomeSkipped, 0},
-		{"cannot land on arm64", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, amd64, true, false, OutcomeSkipped, 0},
-		{"scan error by class", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("nowhere"), true, false, OutcomeClean, 1},
-		{"scan error without class", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("broken"), false, false, OutcomeRejected, 1},
-		{"reader panics, warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("panics"), true, true, OutcomeWarned, 1},
-		{"reader panics, reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("panics"), false, false, OutcomeRejected, 1},
-		{"time runs out, warn", source{policies: []policy.Policy{clusterPolicy(t, warn)}}, create, "", nil, pod("hangs"), true, true, OutcomeWarned, 1},
-		{"time runs out, reject", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("hangs"), false, false, OutcomeRejected, 1},
-		{"not read is not clean", source{policies: []policy.Policy{clusterPolicy(t, reject)}}, create, "", nil, pod("unread", "clean"), true, false, OutcomeUnread, 2},
-		{"policies unknown", source{err: errors.New("not synced")}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
-		{"policies panic", source{panics: true}, create, "", nil, pod("legacy"), true, true, OutcomeError, 0},
-		{"broken policy is said", source{broken: []string{"ClusterCapsetPolicy/x is not applied"}}, create, "", nil, pod("legacy"), true, true, OutcomeSkipped, 0},
+	return []handleTest{
+		{name: "no policy", source: source{}, operation: create, pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped},
+		{name: "clean", source: policySource(t, warn), operation: create, pod: pod("clean"), allowed: true, outcome: OutcomeClean, reads: 1},
+		{
+			name: "warn", source: policySource(t, warn), operation: create, pod: pod("legacy"),
+			allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
+		},
+		{name: "reject", source: policySource(t, reject), operation: create, pod: pod("clean", "legacy"), outcome: OutcomeRejected, reads: 2},
+		{
+			name: "audit", source: policySource(t, audit), operation: create, pod: pod("legacy"),
+			allowed: true, outcome: OutcomeAudited, reads: 1,
+		},
+		{
+			name: "one read for one image", source: policySource(t, warn), operation: create,
+			pod: pod("legacy", "legacy"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
+		},
+		{
+			name: "exempt is not read", source: policySource(t, exempting), operation: create,
+			pod: pod("legacy"), allowed: true, outcome: OutcomeClean,
+		},
+		{name: "init container", source: policySource(t, reject), operation: create, pod: withInit, outcome: OutcomeRejected, reads: 2},
+		{
+			name: "ephemeral container", source: policySource(t, reject), operation: update,
+			subresource: "ephemeralcontainers", old: pod("clean"), pod: withEphemeral, outcome: OutcomeRejected, reads: 1,
+		},
+		{
+			name: "image updated", source: policySource(t, reject), operation: update,
+			old: pod("clean"), pod: pod("legacy"), outcome: OutcomeRejected, reads: 1,
+		},
+		{
+			name: "unchanged update", source: policySource(t, reject), operation: update,
+			old: pod("legacy"), pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
+		},
+		{
+			name: "deletion", source: policySource(t, reject), operation: update, old: pod("clean"),
+			pod: deleting, allowed: true, outcome: OutcomeSkipped,
+		},
+		{
+			name: "DELETE", source: policySource(t, reject), operation: admissionv1.Delete,
+			old: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
+		},
+		{
+			name: "other subresource", source: policySource(t, reject), operation: update,
+			subresource: "status", old: pod("clean"), pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
+		},
+		{name: "mirror Pod", source: policySource(t, reject), operation: create, pod: mirror, allowed: true, outcome: OutcomeSkipped},
+		{name: "Windows Pod", source: policySource(t, reject), operation: create, pod: windows, allowed: true, outcome: OutcomeSkipped},
+		{name: "cannot land on arm64", source: policySource(t, reject), operation: create, pod: amd64, allowed: true, outcome: OutcomeSkipped},
+		{
+			name: "scan error by class", source: policySource(t, reject), operation: create,
+			pod: pod("nowhere"), allowed: true, outcome: OutcomeClean, reads: 1,
+		},
+		{
+			name: "scan error without class", source: policySource(t, reject), operation: create,
+			pod: pod("broken"), outcome: OutcomeRejected, reads: 1,
+		},
+		{
+			name: "reader panics, warn", source: policySource(t, warn), operation: create,
+			pod: pod("panics"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
+		},
+		{
+			name: "reader panics, reject", source: policySource(t, reject), operation: create,
+			pod: pod("panics"), outcome: OutcomeRejected, reads: 1,
+		},
+		{
+			name: "time runs out, warn", source: policySource(t, warn), operation: create,
+			pod: pod("hangs"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
+		},
+		{
+			name: "time runs out, reject", source: policySource(t, reject), operation: create,
+			pod: pod("hangs"), outcome: OutcomeRejected, reads: 1,
+		},
+		{
+			name: "not read is not clean", source: policySource(t, reject), operation: create,
+			pod: pod("unread", "clean"), allowed: true, outcome: OutcomeUnread, reads: 2,
+		},
+		{
+			name: "policies unknown", source: source{err: errors.New("not synced")}, operation: create, pod: pod("legacy"),
+			allowed: true, warned: true, outcome: OutcomeError,
+		},
+		{
+			name: "policies panic", source: source{panics: true}, operation: create, pod: pod("legacy"), allowed: true, warned: true,
+			outcome: OutcomeError,
+		},
+		{
+			name: "broken policy is said", source: source{broken: []string{"ClusterCapsetPolicy/x is not applied"}}, operation: create,
+			pod: pod("legacy"), allowed: true, warned: true, outcome: OutcomeSkipped,
+		},
 	}
-	for _, tt := range tests {
+}
+
+func TestHandle(t *testing.T) {
+	for _, tt := range handleTests(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			images, seen := &reader{answers: answers()}, &observer{}
 			h := &Handler{Nodes: placement.NewNodes(), Policies: tt.source, Images: images, Observer: seen, Now: time.Now}
@@ -245,8 +312,10 @@ func TestHandle(t *testing.T) {
 
 func TestHandleUnreadableObject(t *testing.T) {
 	seen := &observer{}
-	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: &reader{}, Observer: seen, Now: time.Now}
-	body := `{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","resource":{"version":"v1","resource":"pods"},"operation":"CREATE","object":{"spec":[]}}}`
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
+		v1alpha1.CapsetPolicySpec{})}}, Images: &reader{}, Observer: seen, Now: time.Now}
+	body := `{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","resource":{"version":"v1","resource":"pods"},` +
+		`"operation":"CREATE","object":{"spec":[]}}}`
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -256,7 +325,8 @@ func TestHandleUnreadableObject(t *testing.T) {
 	}
 	server.Handle("/", h)
 	server.WebhookMux().ServeHTTP(w, r)
-	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) || !strings.Contains(got, `"warnings":["capvet failed on this request`) || !strings.Contains(got, `"error":"capvet failed on this request`) {
+	if got := w.Body.String(); !strings.Contains(got, `"uid":"u"`) || !strings.Contains(got, `"allowed":true`) ||
+		!strings.Contains(got, `"warnings":["capvet failed on this request`) || !strings.Contains(got, `"error":"capvet failed on this request`) {
 		t.Errorf("got %s", got)
 	}
 	if len(seen.answers) != 1 || seen.answers[0].Outcome != OutcomeError {
@@ -271,7 +341,8 @@ func TestInternalErrorsAreForTheLog(t *testing.T) {
 		policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})}
 		var logged strings.Builder
 		log := funcr.New(func(_, line string) { logged.WriteString(line) }, funcr.Options{})
-		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: policies}, Images: &reader{answers: answers()}, Observer: &observer{}, Now: time.Now}
+		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: policies}, Images: &reader{answers: answers()},
+			Observer: &observer{}, Now: time.Now}
 		got := h.Handle(logf.IntoContext(t.Context(), log), request(t, admissionv1.Create, "", nil, pod("broken")))
 		said := fmt.Sprintf("%+v", got.AdmissionResponse)
 		if got.Result != nil {
@@ -289,7 +360,8 @@ func TestInternalErrorsAreForTheLog(t *testing.T) {
 // TestHandlePassesThePuller: what a kubelet would look at for credentials.
 func TestHandlePassesThePuller(t *testing.T) {
 	images := &reader{answers: answers()}
-	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}}, Images: images, Observer: &observer{}, Now: time.Now}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
+		v1alpha1.CapsetPolicySpec{})}}, Images: images, Observer: &observer{}, Now: time.Now}
 	p := pod("clean")
 	p.Spec.ServiceAccountName = "sa"
 	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "s1"}, {Name: "s2"}}
@@ -307,7 +379,8 @@ func TestHandlePassesTheScope(t *testing.T) {
 	p.Spec.Containers[1].Args = []string{"c"}
 	for images, all := range map[v1alpha1.ImageSelection]bool{"": false, v1alpha1.ImagesHinted: false, v1alpha1.ImagesAll: true} {
 		seen := &reader{answers: answers()}
-		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{Images: images})}}, Images: seen, Observer: &observer{}, Now: time.Now}
+		h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
+			v1alpha1.CapsetPolicySpec{Images: images})}}, Images: seen, Observer: &observer{}, Now: time.Now}
 		h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
 		want := []judge.Wanted{{Reference: "clean", Platform: "linux/arm64", Scope: policy.Scope{AllImages: all}, Words: []string{"a", "b", "c"}}}
 		if diff := cmp.Diff(want, seen.wanted); diff != "" {
@@ -315,7 +388,8 @@ func TestHandlePassesTheScope(t *testing.T) {
 		}
 	}
 	seen := &reader{answers: answers()}
-	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{Binaries: v1alpha1.BinariesAll})}}, Images: seen, Observer: &observer{}, Now: time.Now}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
+		v1alpha1.CapsetPolicySpec{Binaries: v1alpha1.BinariesAll})}}, Images: seen, Observer: &observer{}, Now: time.Now}
 	h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, p))
 	if len(seen.wanted) != 1 || seen.wanted[0].Scope != (policy.Scope{AllBinaries: true}) {
 		t.Errorf("binaries All: %+v", seen.wanted)
@@ -343,18 +417,34 @@ func TestHandleWorkloads(t *testing.T) {
 		outcome      Outcome
 		text         string
 	}{
-		{"warn", v1alpha1.CapsetPolicySpec{}, nil, deployment("legacy", 1), true, OutcomeWarned, "makes legacy"},
-		{"its Pods are rejected", rejecting(""), nil, deployment("legacy", 1), true, OutcomeWarned, "Pods of this template will be rejected by ClusterCapsetPolicy/p"},
-		{"nothing is said", rejecting(v1alpha1.WorkloadIgnore), nil, deployment("legacy", 1), true, OutcomeClean, ""},
-		{"rejected", rejecting(v1alpha1.WorkloadReject), nil, deployment("legacy", 1), false, OutcomeRejected, ""},
-		{"clean", rejecting(v1alpha1.WorkloadReject), nil, deployment("clean", 1), true, OutcomeClean, ""},
-		{"scaled", rejecting(v1alpha1.WorkloadReject), deployment("legacy", 1), deployment("legacy", 2), true, OutcomeSkipped, ""},
-		{"updated", rejecting(v1alpha1.WorkloadReject), deployment("clean", 1), deployment("legacy", 1), false, OutcomeRejected, ""},
-		{"a controller's", rejecting(v1alpha1.WorkloadReject), nil, owned, true, OutcomeSkipped, ""},
+		{
+			name: "warn", spec: v1alpha1.CapsetPolicySpec{}, current: deployment("legacy", 1), allowed: true, outcome: OutcomeWarned,
+			text: "makes legacy",
+		},
+		{
+			name: "its Pods are rejected", spec: rejecting(""), current: deployment("legacy", 1), allowed: true, outcome: OutcomeWarned,
+			text: "Pods of this template will be rejected by ClusterCapsetPolicy/p",
+		},
+		{
+			name: "nothing is said", spec: rejecting(v1alpha1.WorkloadIgnore), current: deployment("legacy", 1), allowed: true,
+			outcome: OutcomeClean,
+		},
+		{name: "rejected", spec: rejecting(v1alpha1.WorkloadReject), current: deployment("legacy", 1), outcome: OutcomeRejected},
+		{name: "clean", spec: rejecting(v1alpha1.WorkloadReject), current: deployment("clean", 1), allowed: true, outcome: OutcomeClean},
+		{
+			name: "scaled", spec: rejecting(v1alpha1.WorkloadReject), old: deployment("legacy", 1), current: deployment("legacy", 2),
+			allowed: true, outcome: OutcomeSkipped,
+		},
+		{
+			name: "updated", spec: rejecting(v1alpha1.WorkloadReject), old: deployment("clean", 1), current: deployment("legacy", 1),
+			outcome: OutcomeRejected,
+		},
+		{name: "a controller's", spec: rejecting(v1alpha1.WorkloadReject), current: owned, allowed: true, outcome: OutcomeSkipped},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			images, seen := &reader{answers: answers()}, &observer{}
-			h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Images: images, Observer: seen, Now: time.Now}
+			h := &Handler{Nodes: placement.NewNodes(), Policies: policySource(t, tt.spec),
+				Images: images, Observer: seen, Now: time.Now}
 			req := request(t, admissionv1.Create, "", nil, nil)
 			req.Resource = metav1.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 			req.Object = encoded(t, tt.current)
@@ -390,8 +480,8 @@ func TestHandleBoundsImages(t *testing.T) {
 		known[image] = func(context.Context) (report.Report, error) { return report.New(), nil }
 	}
 	images, seen := &reader{answers: known}, &observer{}
-	policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{TooLarge: v1alpha1.ActionReject}})}
-	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: policies}, Images: images, Observer: seen, Now: time.Now}
+	rejecting := v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{TooLarge: v1alpha1.ActionReject}}
+	h := &Handler{Nodes: placement.NewNodes(), Policies: policySource(t, rejecting), Images: images, Observer: seen, Now: time.Now}
 	got := h.Handle(t.Context(), request(t, admissionv1.Create, "", nil, pod(many...)))
 	if got.Allowed || !strings.Contains(got.Result.Message, "more than 255 images") {
 		t.Errorf("got %+v", got)

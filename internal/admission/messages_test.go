@@ -25,20 +25,25 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func imageOf(container, reference string, r report.Report) policy.Image {
-	return policy.Image{Containers: []string{container}, Reference: reference, Name: subject.FullName(reference), Architecture: "arm64", Report: &r}
+	return policy.Image{Containers: []string{container}, Reference: reference, Name: subject.FullName(reference),
+		Architecture: "arm64", Report: &r}
 }
 
 // situations are images with every kind of finding.
 func situations() []policy.Image {
 	other := report.New()
-	other.Binaries = append(other.Binaries, report.Binary{Path: "/usr/bin/tool", Other: true, Capset: report.Capset{ABI: report.ABIV2, Basis: report.BasisCode,
-		Calls: []report.Call{{Syscall: "capset", ABI: report.ABIV2, Address: "0x1234", Via: "capset", Header: "stack"}}}})
+	other.Binaries = append(other.Binaries, report.Binary{Path: "/usr/bin/tool", Other: true,
+		Capset: report.Capset{ABI: report.ABIV2, Basis: report.BasisCode,
+			Calls: []report.Call{{Syscall: "capset", ABI: report.ABIV2, Address: "0x1234", Via: "capset", Header: "stack"}}}})
 	unknown := report.New()
-	unknown.Binaries = append(unknown.Binaries, report.Binary{Path: "/usr/bin/proxy", Capset: report.Capset{ABI: report.ABIUnknown, Basis: report.BasisCode}})
+	unknown.Binaries = append(unknown.Binaries, report.Binary{Path: "/usr/bin/proxy", Capset: report.Capset{ABI: report.ABIUnknown,
+		Basis: report.BasisCode}})
 	incomplete := report.New()
-	incomplete.Complete, incomplete.Gaps = false, []report.Gap{{Where: "sha256:11", Reason: "too-large", Detail: "the layer has more than 1000000 entries"}}
+	incomplete.Complete, incomplete.Gaps = false, []report.Gap{{Where: "sha256:11", Reason: "too-large",
+		Detail: "the layer has more than 1000000 entries"}}
 	images := []policy.Image{
-		imageOf("lb", "haproxy:3.0", legacyReport()), imageOf("tool", "example.com/tools:1", other), imageOf("proxy", "example.com/proxy@sha256:00", unknown),
+		imageOf("lb", "haproxy:3.0", legacyReport()), imageOf("tool", "example.com/tools:1", other),
+		imageOf("proxy", "example.com/proxy@sha256:00", unknown),
 		imageOf("big", "example.com/big:1", incomplete), imageOf("app", "example.com/shop/app:7", unreadReport()),
 	}
 	for _, class := range append(report.FailureClasses(), report.FailureInternal) {
@@ -52,7 +57,8 @@ func situations() []policy.Image {
 // TestAnnotations holds the exact annotations of a decision with every kind of finding.
 func TestAnnotations(t *testing.T) {
 	exempting := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionReject, Binaries: v1alpha1.BinariesAll,
-		OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject}, Exemptions: []v1alpha1.Exemption{{Images: []string{"**/tools:*"}, Reason: "r"}}}
+		OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject},
+		Exemptions:  []v1alpha1.Exemption{{Images: []string{"**/tools:*"}, Reason: "r"}}}
 	all := exempting
 	all.Exemptions = nil
 	var b strings.Builder
@@ -83,7 +89,8 @@ func TestOtherMessages(t *testing.T) {
 	b.WriteString("failed, policies unknown\n")
 	writeResponse(&b, internalError(nil))
 	b.WriteString("a broken policy\n")
-	response, _ := respond(subject.KindPod, policy.Decision{}, []string{`ClusterCapsetPolicy/x is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`})
+	response, _ := respond(subject.KindPod, policy.Decision{},
+		[]string{`ClusterCapsetPolicy/x is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`})
 	writeResponse(&b, response)
 	for _, mode := range append(v1alpha1.Modes(), "rejct", "") {
 		b.WriteString("mode " + mode + "\n")
@@ -125,7 +132,8 @@ func TestMessagesOfAnyLength(t *testing.T) {
 	}
 	for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
 		for _, action := range []v1alpha1.Action{v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject} {
-			spec := v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, Trigger: trigger, Binaries: v1alpha1.BinariesAll, OnScanError: v1alpha1.ScanErrorActions{Default: action}}
+			spec := v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: action, Trigger: trigger, Binaries: v1alpha1.BinariesAll,
+				OnScanError: v1alpha1.ScanErrorActions{Default: action}}
 			p := clusterPolicy(t, spec)
 			p.Name = "ClusterCapsetPolicy/" + strings.Repeat("p", 253)
 			for _, image := range append([][]policy.Image{images}, each(images)...) {
@@ -167,7 +175,8 @@ func withinLimits(t *testing.T, response admission.Response) {
 		t.Errorf("%d runes of warnings", total)
 	}
 	if !response.Allowed {
-		if m := response.Result.Message; utf8.RuneCountInString(m) > wording.MaxDenial || strings.ContainsFunc(m, unicode.IsControl) || !utf8.ValidString(m) {
+		if m := response.Result.Message; utf8.RuneCountInString(m) > wording.MaxDenial || strings.ContainsFunc(m,
+			unicode.IsControl) || !utf8.ValidString(m) {
 			t.Errorf("denial: %q", m)
 		}
 	}
@@ -221,7 +230,8 @@ func FuzzMessages(f *testing.F) {
 			b.Capset.Calls[0].Function = path + version
 			b.Trigger.Why = version
 			r.Binaries, r.Image = append(r.Binaries, b), reference
-			images = append(images, policy.Image{Containers: []string{path, version}, Reference: reference, Name: reference, Architecture: "arm64", Report: &r})
+			images = append(images, policy.Image{Containers: []string{path, version}, Reference: reference, Name: reference,
+				Architecture: "arm64", Report: &r})
 		}
 		for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 			p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{Action: action})

@@ -8,8 +8,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Metrics is an Observer that counts. No label holds a name from an image, a
-// Pod or a user.
+// Metrics is an Observer for Prometheus. No label holds a name from an image, a Pod or a user.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -31,7 +30,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		}, []string{"outcome"}),
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_findings_total",
-			Help: "Binaries found fault with, by capability ABI, product and action.",
+			Help: "Findings about binaries, by capability ABI, product and action.",
 		}, []string{"abi", "product", "action", "dry_run"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_image_failures_total",
@@ -43,9 +42,10 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			return nil, err
 		}
 	}
-	// A rate is blind to the first time that a counter is seen.
+	// A rate does not see the increase with which a counter first appears.
 	for _, dryRun := range []string{"false", "true"} {
-		for _, outcome := range []Outcome{OutcomeSkipped, OutcomeClean, OutcomeUnread, OutcomeAudited, OutcomeWarned, OutcomeRejected, OutcomeError} {
+		for _, outcome := range []Outcome{OutcomeSkipped, OutcomeClean, OutcomeUnread, OutcomeAudited, OutcomeWarned, OutcomeRejected,
+			OutcomeError} {
 			m.requests.WithLabelValues(string(outcome), dryRun)
 		}
 		for _, class := range append(report.FailureClasses(), report.FailureInternal) {

@@ -12,8 +12,8 @@ import (
 	"github.com/capvet/capvet/internal/wording"
 )
 
-// Keys of audit annotations. The API server prefixes them with the webhook's
-// name and a slash; a key has none of its own.
+// Keys of audit annotations. The API server prefixes them with the webhook's name and a slash; a
+// key contains no slash of its own.
 const (
 	annotationDecision   = "decision"
 	annotationFindings   = "findings"
@@ -22,18 +22,18 @@ const (
 	annotationError      = "error"
 )
 
-// decisionNotRead is the decision where nothing was found, and not all was
-// looked at: it must not read as clean.
+// decisionNotRead is the decision without findings where images were left unread: it must not
+// read as clean.
 const decisionNotRead = "not read: no sign of a known product"
 
-// findingsPlace is where a person finds what warnings have no room for.
+// findingsPlace is the place of the findings for which warnings have no room.
 const findingsPlace = `the audit annotation "` + annotationFindings + `"`
 
 // maxAnnotation bounds an audit annotation's value in bytes.
 const maxAnnotation = 8 << 10
 
-// respond turns a decision about an object of that kind into an answer. broken
-// are lines about policies that could not be applied.
+// respond turns a decision about an object of that kind into a response. broken are warnings
+// about broken policies.
 func respond(kind string, d policy.Decision, broken []string) (admission.Response, Outcome) {
 	response, outcome := admission.Allowed(""), OutcomeClean
 	switch d.Action {
@@ -62,8 +62,8 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 	return response, outcome
 }
 
-// internalError answers a request that capvet failed on: as the strictest of
-// the policies would a scan error, with a warning where they are not known.
+// internalError is the response to a request that capvet failed on: by the strictest action of
+// the policies for errors inside capvet, or a warning where the policies are unknown.
 func internalError(policies []policy.Policy) admission.Response {
 	const text = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
 	action := policy.ActionWarn
@@ -127,8 +127,8 @@ func summaries(findings []policy.Finding) []summary {
 	return out
 }
 
-// boundedJSON returns as many of the values as fit, as a JSON array that ends
-// with the number of those left out.
+// boundedJSON returns as many of the values as fit in an annotation, as a JSON array that ends
+// with the number of values left out.
 func boundedJSON[T any](values []T) string {
 	var elements []string
 	size := 0

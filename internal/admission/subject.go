@@ -10,15 +10,13 @@ import (
 	"github.com/capvet/capvet/internal/subject"
 )
 
-// errNoObject says that a request lacks what it is about.
 var errNoObject = errors.New("the request has no object, or an update no old one")
 
-// judgedKind returns the kind of a request's object, false for a request that is
-// never judged, whatever the object.
+// judgedKind returns the kind of a request's object, false for a request that is never judged.
 //
-// The webhooks' matchConditions leave most of those requests out already, but
-// an error in evaluating those skips the webhook in silence, and whoever edits
-// the configuration may drop them: so the same checks stand here and in subjectOf.
+// The webhooks' matchConditions exclude most of those requests already, but an error in their
+// evaluation skips the webhook silently, and an administrator may remove them: so the same
+// checks are here and in subjectOf.
 func judgedKind(req reviewserver.Request) (string, bool) {
 	kind, judged := subject.KindOfResource(req.Resource.Group, req.Resource.Resource)
 	ephemeral := kind == subject.KindPod && req.SubResource == "ephemeralcontainers"
@@ -28,8 +26,8 @@ func judgedKind(req reviewserver.Request) (string, bool) {
 	return kind, req.Operation == admissionv1.Create || req.Operation == admissionv1.Update
 }
 
-// subjectOf returns what a request is about and the images that it brings: none
-// if it is not judged.
+// subjectOf returns the object of a request and the images that it adds; no images if it is not
+// judged.
 func subjectOf(kind string, req reviewserver.Request) (*subject.Subject, []policy.Image, error) {
 	if len(req.Object) == 0 || req.Operation == admissionv1.Update && len(req.OldObject) == 0 {
 		return nil, nil, errNoObject

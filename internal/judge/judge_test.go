@@ -144,7 +144,8 @@ func TestFailures(t *testing.T) {
 		decision, _ := judge.Decide(now, []policy.Policy{policyOf(t, v1alpha1.CapsetPolicySpec{})}, judge.Subject{
 			Images: []policy.Image{image("app", "c")}, Architectures: anywhere,
 		}, judge.Sources{Image: func(judge.Wanted) (report.Report, error) { return report.Report{}, fmt.Errorf("read: %w", err) }})
-		if len(decision.Findings) != 1 || decision.Findings[0].Image.Failure.Class != class || !strings.HasPrefix(decision.Findings[0].Image.Failure.Detail, "read: ") {
+		if len(decision.Findings) != 1 || decision.Findings[0].Image.Failure.Class != class ||
+			!strings.HasPrefix(decision.Findings[0].Image.Failure.Detail, "read: ") {
 			t.Errorf("%v: got %+v", err, decision.Findings)
 		}
 	}
@@ -160,7 +161,8 @@ func TestBounds(t *testing.T) {
 	decision, _ := judge.Decide(now, []policy.Policy{policyOf(t, v1alpha1.CapsetPolicySpec{})}, judge.Subject{
 		Images: images, Architectures: anywhere,
 	}, judge.Sources{Image: r.read})
-	if len(r.wanted) != judge.MaxImages-1 || len(decision.Findings) != 1 || decision.Findings[0].Image.Failure.Class != report.FailureTooLarge {
+	if len(r.wanted) != judge.MaxImages-1 || len(decision.Findings) != 1 ||
+		decision.Findings[0].Image.Failure.Class != report.FailureTooLarge {
 		t.Errorf("%d images were read: %+v", len(r.wanted), decision.Findings)
 	}
 	if images[judge.MaxImages-1].Failure != nil {

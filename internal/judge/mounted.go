@@ -51,7 +51,8 @@ func readMounted(now time.Time, policies []policy.Policy, images []policy.Image,
 
 // sharedFile locates a file that all containers see alike; false where they have
 // different volumes at its path.
-func sharedFile(containers []string, file string, locate func(container, file string) (configMap, key string, ok bool)) (configMapKey, bool) {
+func sharedFile(containers []string, file string, locate func(container, file string) (configMap, key string,
+	ok bool)) (configMapKey, bool) {
 	var shared configMapKey
 	for i, container := range containers {
 		configMap, key, ok := locate(container, file)

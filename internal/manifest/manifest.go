@@ -1,8 +1,7 @@
-// Package manifest reads Kubernetes manifests and remembers on which line of
-// which file everything stands.
+// Package manifest reads Kubernetes manifests, with the file and line of every object.
 //
-// It is not for validating: an object is whatever has a kind. Files are a
-// person's own, but may be anything; their size and aliases are bounded.
+// It is not for validation: every value with a kind is an object. The size of files and their
+// aliases are bounded.
 package manifest
 
 import (
@@ -23,8 +22,7 @@ const MaxBytes = 32 << 20
 
 // Object is one object of a file.
 type Object struct {
-	// File is the name that the file was read under, Line where the object
-	// begins in it, from 1.
+	// File is the name of the file, and Line the first line of the object, counted from 1.
 	File string
 	Line int
 	metav1.TypeMeta
@@ -45,8 +43,8 @@ func (o Object) Group() string {
 	return version.Group
 }
 
-// Read returns the objects of a file in YAML or JSON: of each document, and of
-// each List the items. Errors name the file and, where it is known, the line.
+// Read returns the objects of a file in YAML or JSON: of each document, or the items of a List.
+// Errors name the file and, if possible, the line.
 func Read(file string, r io.Reader) ([]Object, error) {
 	content, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
 	if err != nil {
@@ -66,11 +64,10 @@ func Read(file string, r io.Reader) ([]Object, error) {
 	return objects, nil
 }
 
-// document is one of a file's documents. before is how many lines stand before
-// it.
+// document is one of a file's documents.
 type document struct {
 	content []byte
-	before  int
+	before  int // number of lines before it
 }
 
 // documents splits a file at its markers.
@@ -99,7 +96,7 @@ func (d document) objects(file string) ([]Object, error) {
 		return nil, fmt.Errorf("%s: in the document from line %d: %w", file, d.before+1, err)
 	}
 	if len(root.Content) == 0 || root.Content[0].Kind == yamlnode.ScalarNode && root.Content[0].Tag == "!!null" {
-		return nil, nil // nothing but comments
+		return nil, nil // only comments
 	}
 	// The same conversion as kubectl's, which knows YAML 1.1: on is true.
 	encoded, err := yaml.YAMLToJSON(d.content)
@@ -109,7 +106,7 @@ func (d document) objects(file string) ([]Object, error) {
 	return d.expand(file, root.Content[0], encoded)
 }
 
-// expand returns an object, or of a List the items.
+// expand returns an object, or the items of a List.
 func (d document) expand(file string, node *yamlnode.Node, encoded []byte) ([]Object, error) {
 	o := Object{File: file, Line: d.before + node.Line, JSON: encoded, node: node}
 	var head struct {
@@ -143,7 +140,7 @@ func (d document) expand(file string, node *yamlnode.Node, encoded []byte) ([]Ob
 	return objects, nil
 }
 
-// shifted returns a node with the lines of its whole file.
+// shifted returns a node with lines counted from the start of the file.
 func shifted(node *yamlnode.Node, by int) *yamlnode.Node {
 	if by == 0 {
 		return node
@@ -157,8 +154,8 @@ func shifted(node *yamlnode.Node, by int) *yamlnode.Node {
 	return &moved
 }
 
-// ContainerLine returns the line of a container's image, where the Pod or
-// template lies at path; the object's line where there is none.
+// ContainerLine returns the line of a container's image in the Pod or template at path, or the
+// object's line without such a container.
 func (o Object) ContainerLine(path []string, container string) int {
 	node := o.node
 	for _, name := range append(path, "spec") {
@@ -184,8 +181,8 @@ func (o Object) ContainerLine(path []string, container string) int {
 	return o.Line
 }
 
-// field returns the value of a mapping's key, nil if there is none. An alias is
-// followed once: it names an anchor, never another alias.
+// field returns the value of a mapping's key, nil without that key. An alias is followed once: it
+// names an anchor, never another alias.
 func field(node *yamlnode.Node, key string) *yamlnode.Node {
 	if node == nil {
 		return nil

@@ -8,27 +8,24 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// Image is one image of a Pod on one architecture, as far as it was read.
+// Image is one image of a Pod on one architecture.
 type Image struct {
 	// Containers are the names of the Pod's containers that run it.
 	Containers []string
-	// Reference is the image as the Pod writes it.
-	Reference string
-	// Name is the reference with default registry, repository and tag filled
-	// in: what exemptions are matched against.
-	Name string
-	// Run is how those containers run it.
+	// Reference is the image as the Pod writes it, Name the same with default registry,
+	// repository and tag filled in, to match exemptions against.
+	Reference, Name string
+	// Run describes how those containers run it.
 	Run Run
 	// Architecture is a GOARCH name.
 	Architecture string
-	// Report is what was found; nil when the image was not read.
-	Report *report.Report
-	// Failure says why the image could not be read. Exactly one of Report and
-	// Failure is set.
+	// Report holds the facts about the image, Failure the error in reading it. At most one
+	// is set; both are nil where no policy wanted it read.
+	Report  *report.Report
 	Failure *report.Failure
 }
 
-// Spread returns each image once for each architecture, nil if there is none.
+// Spread returns each image once for each architecture.
 func Spread(images []Image, architectures []string) []Image {
 	var spread []Image
 	for _, image := range images {
@@ -40,17 +37,17 @@ func Spread(images []Image, architectures []string) []Image {
 	return spread
 }
 
-// Rule names the part of a policy that a finding comes from.
+// Rule is the field of a policy that a finding comes from.
 type Rule string
 
 // Rules.
 const (
 	RuleLegacy    Rule = "action"      // a binary uses a legacy ABI
-	RuleUnknown   Rule = "onUnknown"   // it could not be told whether one does
+	RuleUnknown   Rule = "onUnknown"   // it is unknown whether one does
 	RuleScanError Rule = "onScanError" // the image could not be read
 )
 
-// uncertainty orders rules by how little is known of what they find fault with.
+// uncertainty orders rules by how little is known about the image.
 func (r Rule) uncertainty() int {
 	switch r {
 	case RuleLegacy:
@@ -62,72 +59,67 @@ func (r Rule) uncertainty() int {
 	return 2
 }
 
-// Finding is one fault found with one image.
+// Finding is one fault of one image.
 type Finding struct {
-	// Action is the strictest that a matching policy has for it.
+	// Action is the strictest action of all policies, and Policy the policy with it.
 	Action Action
-	// Policy names the policy with that action.
 	Policy string
-	// Pods is the strictest action that a workload's Pods will get for it, and
-	// PodsPolicy the policy with that; both are empty when a Pod was judged.
+	// Pods is the strictest action that a workload's Pods will get, and PodsPolicy the
+	// policy with it; both are empty for a Pod.
 	Pods       Action
 	PodsPolicy string
 	Rule       Rule
 	Image      Image
-	// Binary is set for RuleLegacy, and for RuleUnknown when it is about one.
+	// Binary is set for RuleLegacy, and for RuleUnknown about a binary.
 	Binary *report.Binary
-	// Trigger says when the binary's calls run in this Pod; nil when there is
-	// nothing to say.
+	// Trigger describes when the binary's calls run in this Pod; nil if it makes no known
+	// call.
 	Trigger *report.Trigger
 	// Advice is about Binary in this Pod: sentences, the most important first.
 	Advice []string
-	// Gap is set for RuleUnknown when it is about a part of the image that was
-	// not read.
+	// Gap is set for RuleUnknown about an unread part of the image.
 	Gap *report.Gap
 }
 
-// Exempted is an image that a policy left alone.
+// Exempted is an image that a policy exempts.
 type Exempted struct {
 	Image  string `json:"image"`
 	Policy string `json:"policy"`
 	Reason string `json:"reason"`
 }
 
-// NotRead is an image whose layers nobody read, since nothing about it hints at
-// a known product and no policy wants all images read. Nothing is known of it:
-// it is neither clean nor at fault.
+// NotRead is an image with unread layers, because it shows no sign of a known product and no
+// policy wants all images read. It is neither clean nor at fault.
 type NotRead struct {
 	Image        string `json:"image"`
 	Architecture string `json:"architecture"`
 }
 
-// Decision is what the matching policies come to together.
+// Decision is the result of all matching policies.
 type Decision struct {
-	// Action is the strictest of all findings, ActionIgnore when there is none.
+	// Action is the strictest of all findings, ActionIgnore without any.
 	Action Action
-	// Findings are sorted: strictest first, then legacy before unknown before
-	// scan error, then by container, architecture and path. Those with
-	// ActionIgnore are left out.
+	// Findings, without those of ActionIgnore, are sorted: strictest first, then legacy
+	// before unknown before scan error, then by container, architecture and path.
 	Findings []Finding
 	// Exempted are sorted by image and policy.
 	Exempted []Exempted
 	// NotRead are sorted by image and architecture.
 	NotRead []NotRead
-	// PodsRejected are, for a workload with ActionIgnore, the findings for which its
-	// Pods will be rejected all the same, in the order of Findings.
+	// PodsRejected are, for a workload with ActionIgnore, the findings for which its Pods
+	// will be rejected all the same, in the order of Findings.
 	PodsRejected []Finding
 }
 
-// Evaluate judges images under policies, all of which match the Pod. Each
-// policy is evaluated on its own; for each fault the strictest action wins, and
-// among equals the policy that comes first by name.
+// Evaluate judges images under policies, all of which match the Pod. Each policy is
+// evaluated on its own; for each fault the strictest action wins, and among equals the
+// first policy by name.
 func Evaluate(now time.Time, policies []Policy, images []Image) Decision {
 	return evaluate(now, policies, images, false)
 }
 
-// EvaluateWorkload judges the images of a workload's template. Where a policy
-// would reject its Pods, the workload gets what that policy's workloads field
-// says; everything else is as for a Pod.
+// EvaluateWorkload judges the images of a workload's template as Evaluate does, but for
+// Reject, in place of which the workload gets the policy's Workloads.
 func EvaluateWorkload(now time.Time, policies []Policy, images []Image) Decision {
 	return evaluate(now, policies, images, true)
 }
@@ -138,7 +130,7 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 		policies = slices.SortedFunc(slices.Values(policies), Compare)
 	}
 	for _, image := range images {
-		var findings []Finding // of this image; each policy yields them in the same order
+		var findings []Finding // of this image, in the same order for each policy
 		for i := range policies {
 			p := &policies[i]
 			if !slices.Contains(p.Architectures, image.Architecture) {
@@ -185,7 +177,7 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 	return decision
 }
 
-// stricter returns what two policies come to about one fault.
+// stricter returns the stricter of two policies' findings about one fault.
 func stricter(a, b Finding) Finding {
 	if Stricter(a.Action, b.Action) != a.Action {
 		a.Action, a.Policy, a.Rule = b.Action, b.Policy, b.Rule
@@ -196,13 +188,13 @@ func stricter(a, b Finding) Finding {
 	return a
 }
 
-// notRead says that the image was left unread for want of a hint.
+// notRead reports whether the image was left unread for want of a hint.
 func notRead(image Image) bool {
 	return image.Report != nil && slices.ContainsFunc(image.Report.Gaps, func(g report.Gap) bool { return g.Reason == report.GapNotRead })
 }
 
-// judge lists the faults of one image with p's actions, Ignore among them. What
-// is listed, and in which order, depends on the image alone.
+// judge lists the faults of one image with p's actions, Ignore among them. The faults and
+// their order depend on the image alone.
 func (p *Policy) judge(image Image) []Finding {
 	finding := Finding{Policy: p.Name, Image: image}
 	if image.Report == nil {
@@ -214,7 +206,7 @@ func (p *Policy) judge(image Image) []Finding {
 		return []Finding{finding}
 	}
 	findings := []Finding{}
-	clean := true // but for what is of no concern to policies for proxies
+	clean := true // as far as policies for proxies are concerned
 	for i := range image.Report.Binaries {
 		binary := &image.Report.Binaries[i]
 		if report.WorseABI(binary.Capset.ABI, report.ABIUnknown) != binary.Capset.ABI {
@@ -232,15 +224,14 @@ func (p *Policy) judge(image Image) []Finding {
 		clean = clean && binary.Other
 		findings = append(findings, finding)
 	}
-	// What was not read may hold anything: without a finding the verdict would
-	// read as clean.
+	// Unread parts may hold anything: without a finding the image would count as clean.
 	if clean && !image.Report.Complete {
 		finding.Rule, finding.Action, finding.Binary, finding.Trigger, finding.Advice = RuleUnknown, p.OnUnknown, nil, nil, nil
 		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
 		if gaps := image.Report.Gaps; len(gaps) > 0 {
 			first := max(slices.IndexFunc(gaps, func(g report.Gap) bool { return !g.Other }), 0)
 			finding.Gap = &gaps[first]
-			// What this policy is not about is left alone.
+			// The gap may be outside the scope of this policy.
 			if notRead(image) && !p.AllImages || gaps[first].Other && !p.AllBinaries {
 				finding.Action = ActionIgnore
 			}
@@ -250,7 +241,7 @@ func (p *Policy) judge(image Image) []Finding {
 	return findings
 }
 
-// legacy judges a legacy call by when it runs.
+// legacy returns the rule and action for a legacy call.
 func (p *Policy) legacy(trigger *report.Trigger) (Rule, Action) {
 	switch {
 	case !p.StartOnly, trigger != nil && trigger.When == report.WhenStart:
@@ -261,8 +252,7 @@ func (p *Policy) legacy(trigger *report.Trigger) (Rule, Action) {
 	return RuleUnknown, p.OnUnknown
 }
 
-// compareFindings orders by strictness, then by how much is known, then by what
-// the finding is about.
+// compareFindings orders by strictness, certainty, container, architecture and path.
 func compareFindings(a, b Finding) int {
 	path := func(f Finding) string {
 		if f.Binary != nil {
@@ -284,8 +274,7 @@ func compareFindings(a, b Finding) int {
 	)
 }
 
-// OnInternalError returns the strictest action that policies have for an error
-// inside capvet.
+// OnInternalError returns the policies' strictest action for an error inside capvet.
 func OnInternalError(policies []Policy) Action {
 	strictest := ActionIgnore
 	for i := range policies {

@@ -34,7 +34,8 @@ func imageWith(abis ...report.ABI) policy.Image {
 	for i, abi := range abis {
 		r.Binaries = append(r.Binaries, report.Binary{Path: fmt.Sprintf("/bin/%d", i), Capset: report.Capset{ABI: abi}})
 	}
-	return policy.Image{Containers: []string{"c"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0", Architecture: "arm64", Report: &r}
+	return policy.Image{Containers: []string{"c"}, Reference: "haproxy:3.0", Name: "docker.io/library/haproxy:3.0",
+		Architecture: "arm64", Report: &r}
 }
 
 func imageFailed(class report.FailureClass) policy.Image {
@@ -90,7 +91,8 @@ func TestEvaluate(t *testing.T) {
 		want     []string
 	}{
 		{"no policy", nil, imageWith(report.ABIV1), []string{"Ignore"}},
-		{"clean", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV3, report.ABINone, report.ABILibrary, report.ABINegotiated), []string{"Ignore"}},
+		{"clean", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV3, report.ABINone, report.ABILibrary,
+			report.ABINegotiated), []string{"Ignore"}},
 		{"legacy", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV3, report.ABIV1),
 			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/1"}},
 		{"v2 is legacy too", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith(report.ABIV2),
@@ -101,7 +103,8 @@ func TestEvaluate(t *testing.T) {
 			[]string{"Reject", "Reject ClusterCapsetPolicy/b action /bin/0"}},
 		{"among equals the first by name", map[string]v1alpha1.CapsetPolicySpec{"b": warn, "a": warn}, imageWith(report.ABIV1),
 			[]string{"Warn", "Warn ClusterCapsetPolicy/a action /bin/0"}},
-		{"each fault by its own strictest policy", map[string]v1alpha1.CapsetPolicySpec{"w": warn, "r": reject}, imageWith(report.ABIUnknown, report.ABIV1),
+		{"each fault by its own strictest policy", map[string]v1alpha1.CapsetPolicySpec{"w": warn, "r": reject},
+			imageWith(report.ABIUnknown, report.ABIV1),
 			[]string{"Reject", "Reject ClusterCapsetPolicy/r action /bin/1", "Warn ClusterCapsetPolicy/w onUnknown /bin/0"}},
 		{"an ABI nobody knows is unknown", map[string]v1alpha1.CapsetPolicySpec{"w": warn}, imageWith("v9"),
 			[]string{"Warn", "Warn ClusterCapsetPolicy/w onUnknown /bin/0"}},
@@ -114,10 +117,12 @@ func TestEvaluate(t *testing.T) {
 		{"scan error by class", map[string]v1alpha1.CapsetPolicySpec{"r": reject}, imageFailed(report.FailureNotFound), []string{"Ignore"}},
 		{"internal error by default", map[string]v1alpha1.CapsetPolicySpec{"r": reject}, imageFailed(report.FailureInternal),
 			[]string{"Reject", "Reject ClusterCapsetPolicy/r onScanError "}},
-		{"other architecture", map[string]v1alpha1.CapsetPolicySpec{"w": {Architectures: []v1alpha1.Architecture{"amd64"}}}, imageWith(report.ABIV1), []string{"Ignore"}},
+		{"other architecture", map[string]v1alpha1.CapsetPolicySpec{"w": {Architectures: []v1alpha1.Architecture{"amd64"}}},
+			imageWith(report.ABIV1), []string{"Ignore"}},
 		{"exempt", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("docker.io/**", &future)}, imageWith(report.ABIV1),
 			[]string{"Ignore", "exempt haproxy:3.0 ClusterCapsetPolicy/e because"}},
-		{"exempt from one policy only", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("docker.io/library/*", nil), "w": warn}, imageWith(report.ABIV1),
+		{"exempt from one policy only", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("docker.io/library/*", nil), "w": warn},
+			imageWith(report.ABIV1),
 			[]string{"Warn", "Warn ClusterCapsetPolicy/w action /bin/0", "exempt haproxy:3.0 ClusterCapsetPolicy/e because"}},
 		{"expired exemption", map[string]v1alpha1.CapsetPolicySpec{"e": exempt("**", &past)}, imageWith(report.ABIV1),
 			[]string{"Reject", "Reject ClusterCapsetPolicy/e action /bin/0"}},
@@ -179,7 +184,8 @@ func TestEvaluateWorkload(t *testing.T) {
 		{ignore, "", ignore}, {ignore, v1alpha1.WorkloadReject, ignore},
 		{audit, "", audit}, {audit, v1alpha1.WorkloadReject, audit}, {audit, v1alpha1.WorkloadIgnore, audit},
 		{warn, "", warn}, {warn, v1alpha1.WorkloadReject, warn}, {warn, v1alpha1.WorkloadIgnore, warn},
-		{reject, "", warn}, {reject, v1alpha1.WorkloadWarn, warn}, {reject, v1alpha1.WorkloadIgnore, ignore}, {reject, v1alpha1.WorkloadReject, reject},
+		{reject, "", warn}, {reject, v1alpha1.WorkloadWarn, warn}, {reject, v1alpha1.WorkloadIgnore, ignore},
+		{reject, v1alpha1.WorkloadReject, reject},
 	} {
 		p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: v1alpha1.Action(tt.action), Workloads: tt.workloads})
 		d := policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{imageWith(report.ABIV1)})
@@ -205,7 +211,8 @@ func TestEvaluateWorkload(t *testing.T) {
 func TestMatches(t *testing.T) {
 	inProd, err := policyspec.CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{
 		NamespaceSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"env": "prod"}},
-		CapsetPolicySpec:  v1alpha1.CapsetPolicySpec{PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}},
+		CapsetPolicySpec: v1alpha1.CapsetPolicySpec{
+			PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "lb"}}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +245,8 @@ func TestMatches(t *testing.T) {
 }
 
 func TestWants(t *testing.T) {
-	ignoring := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}}
+	ignoring := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore,
+		OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}}
 	one := ignoring
 	one.OnScanError.Registry = v1alpha1.ActionAudit
 	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"a/*"}, Reason: "r"}}}
@@ -267,8 +275,10 @@ func TestScope(t *testing.T) {
 	hinted := cluster(t, "hinted", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesHinted})
 	silent := cluster(t, "silent", v1alpha1.CapsetPolicySpec{})
 	all := cluster(t, "all", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll})
-	elsewhere := cluster(t, "elsewhere", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll, Architectures: []v1alpha1.Architecture{"amd64"}})
-	exempting := cluster(t, "exempting", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll, Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: "r"}}})
+	elsewhere := cluster(t, "elsewhere", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll,
+		Architectures: []v1alpha1.Architecture{"amd64"}})
+	exempting := cluster(t, "exempting", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll,
+		Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: "r"}}})
 	ignoring := cluster(t, "ignoring", v1alpha1.CapsetPolicySpec{Images: v1alpha1.ImagesAll,
 		Action: v1alpha1.ActionIgnore, OnUnknown: v1alpha1.ActionIgnore, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionIgnore}})
 	for _, tt := range []struct {
@@ -313,14 +323,19 @@ func TestBinaries(t *testing.T) {
 		both      []string
 	}{
 		{"another binary", other(imageWith(report.ABIV1), 0), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a action /bin/0"}},
-		{"another unknown", other(imageWith(report.ABIUnknown), 0), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown /bin/0"}},
-		{"a proxy", imageWith(report.ABIV1), []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/0"}, []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/0"}},
+		{"another unknown", other(imageWith(report.ABIUnknown), 0), []string{"Ignore"},
+			[]string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown /bin/0"}},
+		{"a proxy", imageWith(report.ABIV1), []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/0"}, []string{"Reject",
+			"Reject ClusterCapsetPolicy/p action /bin/0"}},
 		{"one of each", other(imageWith(report.ABIV1, report.ABIV1), 0), []string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/1"},
 			[]string{"Reject", "Reject ClusterCapsetPolicy/p action /bin/1", "Audit ClusterCapsetPolicy/a action /bin/0"}},
-		{"another gap", gaps(imageWith(report.ABIV3), true), []string{"Ignore"}, []string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown other-true"}},
-		{"a gap that matters to all", gaps(imageWith(report.ABIV3), true, false), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"},
+		{"another gap", gaps(imageWith(report.ABIV3), true), []string{"Ignore"},
+			[]string{"Audit", "Audit ClusterCapsetPolicy/a onUnknown other-true"}},
+		{"a gap that matters to all", gaps(imageWith(report.ABIV3), true, false), []string{"Reject",
+			"Reject ClusterCapsetPolicy/p onUnknown other-false"},
 			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"}},
-		{"a gap beside another binary", gaps(other(imageWith(report.ABIV1), 0), false), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false"},
+		{"a gap beside another binary", gaps(other(imageWith(report.ABIV1), 0), false), []string{"Reject",
+			"Reject ClusterCapsetPolicy/p onUnknown other-false"},
 			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown other-false", "Audit ClusterCapsetPolicy/a action /bin/0"}},
 		{"incomplete without a gap", gaps(imageWith()), []string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown incomplete"},
 			[]string{"Reject", "Reject ClusterCapsetPolicy/p onUnknown incomplete"}},
@@ -333,7 +348,8 @@ func TestBinaries(t *testing.T) {
 			t.Errorf("%s, both (-want +got):\n%s", tt.name, diff)
 		}
 	}
-	if got, _ := policy.Wanted(now, []policy.Policy{cluster(t, "p", proxies), cluster(t, "a", all)}, imageWith()); got != (policy.Scope{AllBinaries: true}) {
+	if got, _ := policy.Wanted(now, []policy.Policy{cluster(t, "p", proxies), cluster(t, "a", all)},
+		imageWith()); got != (policy.Scope{AllBinaries: true}) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -354,7 +370,8 @@ func TestNotRead(t *testing.T) {
 		notRead  []policy.NotRead
 	}{
 		{"hinted", map[string]v1alpha1.CapsetPolicySpec{"h": reject}, []string{"Ignore"}, listed},
-		{"all", map[string]v1alpha1.CapsetPolicySpec{"h": reject, "a": all}, []string{"Warn", "Warn ClusterCapsetPolicy/a onUnknown not-read"}, listed},
+		{"all", map[string]v1alpha1.CapsetPolicySpec{"h": reject, "a": all},
+			[]string{"Warn", "Warn ClusterCapsetPolicy/a onUnknown not-read"}, listed},
 		{"exempt", map[string]v1alpha1.CapsetPolicySpec{"e": exempting}, []string{"Ignore", "exempt haproxy:3.0 ClusterCapsetPolicy/e r"}, nil},
 	} {
 		var policies []policy.Policy
@@ -395,7 +412,8 @@ func TestEvaluateTrigger(t *testing.T) {
 		want    policy.Action
 		rule    policy.Rule
 	}{
-		{"", report.WhenStart, reject, policy.RuleLegacy}, {"", report.WhenConditional, reject, policy.RuleLegacy}, {"", report.WhenUnknown, reject, policy.RuleLegacy}, {"", "", reject, policy.RuleLegacy},
+		{"", report.WhenStart, reject, policy.RuleLegacy}, {"", report.WhenConditional, reject, policy.RuleLegacy},
+		{"", report.WhenUnknown, reject, policy.RuleLegacy}, {"", "", reject, policy.RuleLegacy},
 		{v1alpha1.TriggerAny, report.WhenConditional, reject, policy.RuleLegacy},
 		{v1alpha1.TriggerStart, report.WhenStart, reject, policy.RuleLegacy},
 		{v1alpha1.TriggerStart, report.WhenConditional, ignore, ""},
@@ -414,9 +432,11 @@ func TestEvaluateTrigger(t *testing.T) {
 	}
 	// The rule is that of the policy with the strictest action.
 	image := imageWith(report.ABIV1)
-	start := cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionAudit, Trigger: v1alpha1.TriggerStart})
+	start := cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, OnUnknown: v1alpha1.ActionAudit,
+		Trigger: v1alpha1.TriggerStart})
 	any := cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn})
-	if got := policy.Evaluate(now, []policy.Policy{start, any}, []policy.Image{image}).Findings[0]; got.Action != policy.ActionWarn || got.Rule != policy.RuleLegacy || got.Policy != any.Name {
+	if got := policy.Evaluate(now, []policy.Policy{start, any},
+		[]policy.Image{image}).Findings[0]; got.Action != policy.ActionWarn || got.Rule != policy.RuleLegacy || got.Policy != any.Name {
 		t.Errorf("got %+v", got)
 	}
 }

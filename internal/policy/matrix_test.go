@@ -33,7 +33,8 @@ func TestMatrix(t *testing.T) {
 	expected[report.ABIV1], expected[report.ABIV2] = legacy, legacy
 	// What a workload gets whose Pods are rejected.
 	rejected := map[v1alpha1.WorkloadAction]v1alpha1.Action{
-		"": v1alpha1.ActionWarn, v1alpha1.WorkloadIgnore: v1alpha1.ActionIgnore, v1alpha1.WorkloadWarn: v1alpha1.ActionWarn, v1alpha1.WorkloadReject: v1alpha1.ActionReject,
+		"": v1alpha1.ActionWarn, v1alpha1.WorkloadIgnore: v1alpha1.ActionIgnore, v1alpha1.WorkloadWarn: v1alpha1.ActionWarn,
+		v1alpha1.WorkloadReject: v1alpha1.ActionReject,
 	}
 	cells := 0
 	check := func(p policy.Policy, image policy.Image, rule policy.Rule, pods v1alpha1.Action, workloads v1alpha1.WorkloadAction) {
@@ -43,33 +44,15 @@ func TestMatrix(t *testing.T) {
 		if pods == v1alpha1.ActionReject {
 			workload = rejected[workloads]
 		}
-		for _, tt := range []struct {
-			got        policy.Decision
-			want, pods policy.Action
-		}{
-			{policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image}), policy.Action(pods), ""},
-			{policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{image}), policy.Action(workload), policy.Action(pods)},
-		} {
-			findings := 1
-			if tt.want == policy.ActionIgnore {
-				findings = 0
-			}
-			if tt.got.Action != tt.want || len(tt.got.Findings) != findings {
-				t.Fatalf("%+v on %+v: got %+v, want %s", p, image, tt.got, tt.want)
-			}
-			for _, f := range tt.got.Findings {
-				if f.Rule != rule || f.Action != tt.want || f.Pods != tt.pods || f.Policy != p.Name {
-					t.Fatalf("%+v on %+v: got %+v, want %s by %s", p, image, f, tt.want, rule)
-				}
-			}
-		}
+		checkCell(t, p, image, rule, policy.Action(pods), policy.Action(workload))
 	}
 	for _, action := range actions {
 		for _, onUnknown := range actions {
 			for workloads := range rejected {
 				for _, trigger := range []v1alpha1.Trigger{"", v1alpha1.TriggerAny, v1alpha1.TriggerStart} {
 					for _, binaries := range []v1alpha1.BinarySelection{"", v1alpha1.BinariesProxies, v1alpha1.BinariesAll} {
-						p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: onUnknown, Workloads: workloads, Trigger: trigger, Binaries: binaries})
+						p := cluster(t, "p", v1alpha1.CapsetPolicySpec{Action: action, OnUnknown: onUnknown, Workloads: workloads,
+							Trigger: trigger, Binaries: binaries})
 						for abi, byTime := range expected {
 							for when, rules := range byTime {
 								for _, other := range []bool{false, true} {
@@ -85,7 +68,8 @@ func TestMatrix(t *testing.T) {
 									if other && binaries != v1alpha1.BinariesAll {
 										rule = leave
 									}
-									want := map[policy.Rule]v1alpha1.Action{policy.RuleLegacy: action, policy.RuleUnknown: onUnknown, leave: v1alpha1.ActionIgnore, none: v1alpha1.ActionIgnore}[rule]
+									want := map[policy.Rule]v1alpha1.Action{policy.RuleLegacy: action, policy.RuleUnknown: onUnknown,
+										leave: v1alpha1.ActionIgnore, none: v1alpha1.ActionIgnore}[rule]
 									check(p, image, rule, want, workloads)
 								}
 							}
@@ -122,4 +106,29 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 	t.Logf("%d cells", cells)
+}
+
+// checkCell judges one image under one policy, as a Pod's and as a workload's.
+func checkCell(t *testing.T, p policy.Policy, image policy.Image, rule policy.Rule, pods, workload policy.Action) {
+	t.Helper()
+	for _, tt := range []struct {
+		got        policy.Decision
+		want, pods policy.Action
+	}{
+		{policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image}), pods, ""},
+		{policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{image}), workload, pods},
+	} {
+		findings := 1
+		if tt.want == policy.ActionIgnore {
+			findings = 0
+		}
+		if tt.got.Action != tt.want || len(tt.got.Findings) != findings {
+			t.Fatalf("%+v on %+v: got %+v, want %s", p, image, tt.got, tt.want)
+		}
+		for _, f := range tt.got.Findings {
+			if f.Rule != rule || f.Action != tt.want || f.Pods != tt.pods || f.Policy != p.Name {
+				t.Fatalf("%+v on %+v: got %+v, want %s by %s", p, image, f, tt.want, rule)
+			}
+		}
+	}
 }

@@ -13,7 +13,7 @@ import (
 // configuration: who starts it, what global has, and whether the version asks
 // for its capabilities at the start.
 func TestSettledTrigger(t *testing.T) {
-	const start, conditional = report.WhenStart, report.WhenConditional
+	const start, conditional = whenStart, whenConditional
 	for _, tt := range []struct {
 		base         report.When
 		user         User
@@ -37,7 +37,8 @@ func TestSettledTrigger(t *testing.T) {
 		{conditional, UserRoot, true, false, conditional},
 		{conditional, UserRoot, true, true, start},
 	} {
-		image := &report.Report{Configuration: says("", "haproxy", "-f", "/x.cfg"), Settings: []report.Settings{{Path: "/x.cfg", User: tt.hasUser, SetCap: tt.cap}}}
+		image := &report.Report{Configuration: says("", "haproxy", "-f", "/x.cfg"), Settings: []report.Settings{{Path: "/x.cfg",
+			User: tt.hasUser, SetCap: tt.cap}}}
 		got := Run{User: tt.user}.assess(triggered("haproxy", tt.base), image).trigger
 		never := tt.base == conditional && tt.user == UserNonRoot
 		if got.When != tt.want || strings.Contains(got.Why, "`global` of /x.cfg has") == never ||
@@ -48,7 +49,8 @@ func TestSettledTrigger(t *testing.T) {
 		if tt.user == UserNonRoot {
 			image.Configuration.User = "99"
 		}
-		if got := (Run{}).assess(triggered("haproxy", tt.base), image).trigger; got.When != tt.want || !strings.Contains(got.Why, "(the image's user)") {
+		if got := (Run{}).assess(triggered("haproxy", tt.base), image).trigger; got.When != tt.want || !strings.Contains(got.Why,
+			"(the image's user)") {
 			t.Errorf("%+v, by the image: got %+v", tt, got)
 		}
 	}
@@ -69,7 +71,8 @@ func TestSettings(t *testing.T) {
 		{"of its CMD", Run{}, []string{"docker-entrypoint.sh", "--", "haproxy", "-W", "-f", "/etc/user.cfg"}, "/etc/user.cfg true false"},
 		{"several", Run{}, []string{"haproxy", "-f", "/etc/a.cfg", "-f", "/etc/user.cfg", "-f", "/etc/cap.cfg"}, "/etc/a.cfg true true"},
 		{"behind --", Run{Command: []string{"haproxy", "-f", "/etc/a.cfg", "--", "/etc/user.cfg"}}, nil, "/etc/a.cfg true false"},
-		{"the Pod's command names it", Run{Command: []string{"haproxy", "-f", "/etc/user.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/user.cfg true false"},
+		{"the Pod's command names it", Run{Command: []string{"haproxy", "-f", "/etc/user.cfg"}}, []string{"haproxy", "-f",
+			"/etc/a.cfg"}, "/etc/user.cfg true false"},
 		{"the Pod's arguments name it", Run{Args: []string{"-f", "/etc/user.cfg"}}, []string{"haproxy"}, "/etc/user.cfg true false"},
 		{"not clean", Run{Command: []string{"haproxy", "-f", "/etc//a.cfg"}}, nil, "/etc//a.cfg false false"},
 		{"another", Run{Args: []string{"-f", "/etc/b.cfg"}}, []string{"haproxy", "--", "-f", "/etc/a.cfg"}, ""},
@@ -84,9 +87,12 @@ func TestSettings(t *testing.T) {
 		{"below a volume of one file", Run{Mounts: []string{"/etc/a.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"below a volume at the root", Run{Mounts: []string{"/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"where its link leads, below a volume", Run{Mounts: []string{"/real"}}, []string{"haproxy", "-f", "/etc/user.cfg"}, ""},
-		{"in a volume that was read", Run{Mounts: []string{"/etc"}, Mounted: []report.Settings{{Path: "/etc/a.cfg", User: true}}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg true false"},
-		{"one in a volume, one in the image", Run{Mounts: []string{"/v"}, Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}}, []string{"haproxy", "-f", "/v/b.cfg", "-f", "/etc/cap.cfg"}, "/v/b.cfg true true"},
-		{"a volume that was read is none", Run{Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}}, []string{"haproxy", "-f", "/v/b.cfg"}, ""},
+		{"in a volume that was read", Run{Mounts: []string{"/etc"}, Mounted: []report.Settings{{Path: "/etc/a.cfg", User: true}}},
+			[]string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg true false"},
+		{"one in a volume, one in the image", Run{Mounts: []string{"/v"}, Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}},
+			[]string{"haproxy", "-f", "/v/b.cfg", "-f", "/etc/cap.cfg"}, "/v/b.cfg true true"},
+		{"a volume that was read is none", Run{Mounted: []report.Settings{{Path: "/v/b.cfg", User: true}}}, []string{"haproxy", "-f",
+			"/v/b.cfg"}, ""},
 		{"beside a volume", Run{Mounts: []string{"/etc/a", "/var"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg false false"},
 	} {
 		image := &report.Report{Configuration: says("", tt.image...), Settings: []report.Settings{a, user, setcap}}

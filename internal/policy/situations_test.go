@@ -62,7 +62,8 @@ func everySituation() []situation {
 	for _, p := range append(product.All(), product.Product{Triggers: make([]product.Trigger, 1)}) {
 		settings := []*report.Settings{nil}
 		if p.Configuration != nil {
-			settings = append(settings, &report.Settings{}, &report.Settings{User: true}, &report.Settings{SetCap: true}, &report.Settings{User: true, SetCap: true})
+			settings = append(settings, &report.Settings{}, &report.Settings{User: true}, &report.Settings{SetCap: true},
+				&report.Settings{User: true, SetCap: true})
 		}
 		for _, trigger := range p.Triggers {
 			for _, abi := range []report.ABI{report.ABIV1, report.ABIV2, report.ABIUnknown} {

@@ -84,7 +84,8 @@ func (r Run) conditioned(p product.Product, t product.Trigger, by start, image *
 		if !met {
 			call = "does not make this call"
 		}
-		why = fmt.Sprintf("%s, and %s of %s %s, so it %s.", runs, p.Configuration.Section, settings.Path, p.Configuration.Describe(*settings), call)
+		why = fmt.Sprintf("%s, and %s of %s %s, so it %s.", runs, p.Configuration.Section, settings.Path,
+			p.Configuration.Describe(*settings), call)
 	case certain:
 		why = fmt.Sprintf("%s and %s.", runs, call)
 	case met:

@@ -15,52 +15,149 @@ func triggered(product string, when report.When) *report.Binary {
 	}
 }
 
+const whenStart, whenConditional, whenUnknown = report.WhenStart, report.WhenConditional, report.WhenUnknown
+
+var triggerTests = []struct {
+	name    string
+	product string
+	base    report.When
+	run     Run
+	image   *report.Configuration
+	want    report.When
+	why     string // part of it
+}{
+	{name: "nothing is known", product: "haproxy", base: whenStart, run: Run{}, want: whenStart, why: "as the report says"},
+	{
+		name: "the image's user", product: "haproxy", base: whenStart, run: Run{}, image: says("99"), want: whenStart,
+		why: "as non-root here (the image's user)",
+	},
+	{
+		name: "the image's user by a name that nobody knows", product: "haproxy", base: whenStart, run: Run{},
+		image: says("haproxy:haproxy"), want: whenStart, why: "as the report says",
+	},
+	{
+		name: "the image's user by name", product: "haproxy", base: whenStart, run: Run{}, image: saysUser("haproxy:haproxy", 99),
+		want: whenStart, why: "as non-root here (the image's user)",
+	},
+	{
+		name: "the image's user by a name of root's", product: "haproxy", base: whenStart, run: Run{}, image: saysUser("haproxy", 0),
+		want: whenConditional, why: "as root here (the image's user)",
+	},
+	{
+		name: "root is another's name", product: "haproxy", base: whenStart, run: Run{}, image: saysUser("root", 7), want: whenStart,
+		why: "as non-root here (the image's user)",
+	},
+	{
+		name: "the image's user and group", product: "haproxy", base: whenStart, run: Run{}, image: says("99:0"), want: whenStart,
+		why: "as non-root here (the image's user)",
+	},
+	{
+		name: "the image's root", product: "haproxy", base: whenStart, run: Run{}, image: says(""), want: whenConditional,
+		why: "as root here (the image's user)",
+	},
+	{
+		name: "the image's root by name", product: "haproxy", base: whenStart, run: Run{}, image: says("root:adm"), want: whenConditional,
+		why: "as root here (the image's user)",
+	},
+	{
+		name: "the image's root by number", product: "haproxy", base: whenStart, run: Run{}, image: says("00:7"), want: whenConditional,
+		why: "as root here (the image's user)",
+	},
+	{
+		name: "the Pod's user goes first", product: "haproxy", base: whenStart, run: Run{User: UserNonRoot}, image: says("0"),
+		want: whenStart, why: "as non-root here and",
+	},
+	{
+		name: "the Pod's root goes first", product: "haproxy", base: whenStart, run: Run{User: UserRoot}, image: says("99"),
+		want: whenConditional, why: "as root here and",
+	},
+	{
+		name: "nginx of the image's user", product: "nginx", base: whenConditional, run: Run{}, image: says("101"), want: whenConditional,
+		why: "it runs as non-root here (the image's user)",
+	},
+	{
+		name: "the image's command", product: "haproxy", base: whenStart, run: Run{},
+		image: says("99", "docker-entrypoint.sh", "--", "haproxy", "-f", "x"), want: whenStart, why: "at every start",
+	},
+	{
+		name: "the image's product behind a link", product: "other", base: whenStart, run: Run{},
+		image: says("99", "--", "/sbin/other", "-f"), want: whenStart, why: "as the report says",
+	},
+	{
+		name: "another entry point", product: "haproxy", base: whenStart, run: Run{}, image: says("99", "/init"), want: whenUnknown,
+		why: "The image's entry point (/init) does not name HAProxy",
+	},
+	{
+		name: "another entry point with a command", product: "haproxy", base: whenStart, run: Run{},
+		image: says("99", "/init", "--", "serve"), want: whenUnknown, why: "(/init)",
+	},
+	{
+		name: "arguments name it", product: "haproxy", base: whenStart, run: Run{Args: []string{"haproxy", "-V"}},
+		image: says("99", "/init"), want: whenStart, why: "at every start",
+	},
+	{
+		name: "options for what the image starts", product: "haproxy", base: whenStart, run: Run{Args: []string{"-f", "y"}},
+		image: says("99", "docker-entrypoint.sh", "--", "haproxy"), want: whenStart, why: "at every start",
+	},
+	{
+		name: "options for the entry point", product: "haproxy", base: whenStart, run: Run{Args: []string{"-f", "y"}},
+		image: says("99", "/usr/sbin/haproxy"), want: whenStart, why: "at every start",
+	},
+	{
+		name: "options in place of the command", product: "haproxy", base: whenStart, run: Run{Args: []string{"-x"}},
+		image: says("99", "--", "haproxy"), want: whenUnknown, why: "(-x)",
+	},
+	{
+		name: "arguments name another", product: "haproxy", base: whenStart, run: Run{Args: []string{"sh"}},
+		image: says("99", "docker-entrypoint.sh", "--", "haproxy"), want: whenUnknown,
+		why: "the container's arguments (docker-entrypoint.sh) do not name HAProxy",
+	},
+	{
+		name: "non-root", product: "haproxy", base: whenStart, run: Run{User: UserNonRoot}, want: whenStart,
+		why: "at every start, unless `global` has `user` or `uid`",
+	},
+	{
+		name: "root", product: "haproxy", base: whenStart, run: Run{User: UserRoot}, want: whenConditional,
+		why: "only with both `user`/`uid` and `setcap` in `global`",
+	},
+	{
+		name: "an older one, root", product: "haproxy", base: whenConditional, run: Run{User: UserRoot}, want: whenConditional,
+		why: "both `user`/`uid` and `setcap` in `global`",
+	},
+	{
+		name: "an older one, non-root", product: "haproxy", base: whenConditional, run: Run{User: UserNonRoot}, want: whenConditional,
+		why: "it runs as non-root here",
+	},
+	{
+		name: "nginx, non-root", product: "nginx", base: whenConditional, run: Run{User: UserNonRoot}, want: whenConditional,
+		why: "it runs as non-root here",
+	},
+	{name: "nginx, root", product: "nginx", base: whenConditional, run: Run{User: UserRoot}, want: whenConditional, why: "transparent"},
+	{name: "a product of no known ways", product: "other", base: whenStart, run: Run{User: UserRoot}, want: whenStart, why: "as the report says"},
+	{
+		name: "its command", product: "haproxy", base: whenStart,
+		run: Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, want: whenStart, why: "at every start",
+	},
+	{
+		name: "a script with it", product: "haproxy", base: whenStart, run: Run{Command: []string{"sh", "-c", "exec haproxy -f /x"}},
+		want: whenStart, why: "as the report says",
+	},
+	{
+		name: "a script with it, quoted", product: "haproxy", base: whenStart,
+		run: Run{Command: []string{"sh", "-c", "exec '/usr/sbin/haproxy' -f /x;true"}}, want: whenStart, why: "as the report says",
+	},
+	{
+		name: "its configuration alone", product: "haproxy", base: whenStart,
+		run: Run{Command: []string{"check", "/etc/haproxy/haproxy.cfg"}}, want: whenUnknown, why: "(check)",
+	},
+	{
+		name: "another command", product: "haproxy", base: whenStart, run: Run{Command: []string{"sleep", "1"}, User: UserNonRoot},
+		want: whenUnknown, why: "(sleep)",
+	},
+}
+
 func TestTrigger(t *testing.T) {
-	const start, conditional, unknown = report.WhenStart, report.WhenConditional, report.WhenUnknown
-	for _, tt := range []struct {
-		name    string
-		product string
-		base    report.When
-		run     Run
-		image   *report.Configuration
-		want    report.When
-		why     string // part of it
-	}{
-		{"nothing is known", "haproxy", start, Run{}, nil, start, "as the report says"},
-		{"the image's user", "haproxy", start, Run{}, says("99"), start, "as non-root here (the image's user)"},
-		{"the image's user by a name that nobody knows", "haproxy", start, Run{}, says("haproxy:haproxy"), start, "as the report says"},
-		{"the image's user by name", "haproxy", start, Run{}, saysUser("haproxy:haproxy", 99), start, "as non-root here (the image's user)"},
-		{"the image's user by a name of root's", "haproxy", start, Run{}, saysUser("haproxy", 0), conditional, "as root here (the image's user)"},
-		{"root is another's name", "haproxy", start, Run{}, saysUser("root", 7), start, "as non-root here (the image's user)"},
-		{"the image's user and group", "haproxy", start, Run{}, says("99:0"), start, "as non-root here (the image's user)"},
-		{"the image's root", "haproxy", start, Run{}, says(""), conditional, "as root here (the image's user)"},
-		{"the image's root by name", "haproxy", start, Run{}, says("root:adm"), conditional, "as root here (the image's user)"},
-		{"the image's root by number", "haproxy", start, Run{}, says("00:7"), conditional, "as root here (the image's user)"},
-		{"the Pod's user goes first", "haproxy", start, Run{User: UserNonRoot}, says("0"), start, "as non-root here and"},
-		{"the Pod's root goes first", "haproxy", start, Run{User: UserRoot}, says("99"), conditional, "as root here and"},
-		{"nginx of the image's user", "nginx", conditional, Run{}, says("101"), conditional, "it runs as non-root here (the image's user)"},
-		{"the image's command", "haproxy", start, Run{}, says("99", "docker-entrypoint.sh", "--", "haproxy", "-f", "x"), start, "at every start"},
-		{"the image's product behind a link", "other", start, Run{}, says("99", "--", "/sbin/other", "-f"), start, "as the report says"},
-		{"another entry point", "haproxy", start, Run{}, says("99", "/init"), unknown, "The image's entry point (/init) does not name HAProxy"},
-		{"another entry point with a command", "haproxy", start, Run{}, says("99", "/init", "--", "serve"), unknown, "(/init)"},
-		{"arguments name it", "haproxy", start, Run{Args: []string{"haproxy", "-V"}}, says("99", "/init"), start, "at every start"},
-		{"options for what the image starts", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), start, "at every start"},
-		{"options for the entry point", "haproxy", start, Run{Args: []string{"-f", "y"}}, says("99", "/usr/sbin/haproxy"), start, "at every start"},
-		{"options in place of the command", "haproxy", start, Run{Args: []string{"-x"}}, says("99", "--", "haproxy"), unknown, "(-x)"},
-		{"arguments name another", "haproxy", start, Run{Args: []string{"sh"}}, says("99", "docker-entrypoint.sh", "--", "haproxy"), unknown, "the container's arguments (docker-entrypoint.sh) do not name HAProxy"},
-		{"non-root", "haproxy", start, Run{User: UserNonRoot}, nil, start, "at every start, unless `global` has `user` or `uid`"},
-		{"root", "haproxy", start, Run{User: UserRoot}, nil, conditional, "only with both `user`/`uid` and `setcap` in `global`"},
-		{"an older one, root", "haproxy", conditional, Run{User: UserRoot}, nil, conditional, "both `user`/`uid` and `setcap` in `global`"},
-		{"an older one, non-root", "haproxy", conditional, Run{User: UserNonRoot}, nil, conditional, "it runs as non-root here"},
-		{"nginx, non-root", "nginx", conditional, Run{User: UserNonRoot}, nil, conditional, "it runs as non-root here"},
-		{"nginx, root", "nginx", conditional, Run{User: UserRoot}, nil, conditional, "transparent"},
-		{"a product of no known ways", "other", start, Run{User: UserRoot}, nil, start, "as the report says"},
-		{"its command", "haproxy", start, Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, nil, start, "at every start"},
-		{"a script with it", "haproxy", start, Run{Command: []string{"sh", "-c", "exec haproxy -f /x"}}, nil, start, "as the report says"},
-		{"a script with it, quoted", "haproxy", start, Run{Command: []string{"sh", "-c", "exec '/usr/sbin/haproxy' -f /x;true"}}, nil, start, "as the report says"},
-		{"its configuration alone", "haproxy", start, Run{Command: []string{"check", "/etc/haproxy/haproxy.cfg"}}, nil, unknown, "(check)"},
-		{"another command", "haproxy", start, Run{Command: []string{"sleep", "1"}, User: UserNonRoot}, nil, unknown, "(sleep)"},
-	} {
+	for _, tt := range triggerTests {
 		got := tt.run.assess(triggered(tt.product, tt.base), &report.Report{Configuration: tt.image}).trigger
 		if got.When != tt.want || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%s: got %+v", tt.name, got)

@@ -8,10 +8,13 @@ import (
 
 func TestCompileErrorsNameTheField(t *testing.T) {
 	broken := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{{Key: "a", Operator: "Near"}}}
-	if _, err := CompileCluster(&v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}}); err == nil || err.Error() != `spec.namespaceSelector: "Near" is not a valid label selector operator` {
+	const wrong = `: "Near" is not a valid label selector operator`
+	cluster := &v1alpha1.ClusterCapsetPolicy{Spec: v1alpha1.ClusterCapsetPolicySpec{NamespaceSelector: broken}}
+	if _, err := CompileCluster(cluster); err == nil || err.Error() != "spec.namespaceSelector"+wrong {
 		t.Errorf("got %v", err)
 	}
-	if _, err := CompileNamespaced(&v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}); err == nil || err.Error() != `spec.podSelector: "Near" is not a valid label selector operator` {
+	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}
+	if _, err := CompileNamespaced(own); err == nil || err.Error() != "spec.podSelector"+wrong {
 		t.Errorf("got %v", err)
 	}
 }

@@ -230,7 +230,8 @@ func effects(p policy.Policy) string {
 		for _, image := range policy.Spread(images, []string{arch}) {
 			scope, wanted := policy.Wanted(now, []policy.Policy{p}, image)
 			fmt.Fprintln(&b, scope, wanted)
-			for _, d := range []policy.Decision{policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image}), policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{image})} {
+			for _, d := range []policy.Decision{policy.Evaluate(now, []policy.Policy{p}, []policy.Image{image}),
+				policy.EvaluateWorkload(now, []policy.Policy{p}, []policy.Image{image})} {
 				fmt.Fprintln(&b, d.Action, len(d.Findings), d.Exempted, d.NotRead)
 			}
 		}

@@ -90,7 +90,8 @@ func validateExemption(e *v1alpha1.Exemption) error {
 		case pattern == "" || strings.ContainsAny(pattern, " \t\r\n\f\v,") || utf8.RuneCountInString(pattern) > maxText:
 			return fmt.Errorf("images[%d]: a pattern is one image's name of at most %d characters, without spaces or commas", i, maxText)
 		case !matchable(pattern):
-			return fmt.Errorf("images[%d]: no image has such a name: give it with registry and tag, as docker.io/library/haproxy:3.0*, or begin with **", i)
+			return fmt.Errorf("images[%d]: no image has such a name: give it with registry and tag, "+
+				"as docker.io/library/haproxy:3.0*, or begin with **", i)
 		}
 	}
 	switch {

@@ -13,7 +13,8 @@ func TestValidate(t *testing.T) {
 		return v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: images, Reason: reason}}}
 	}
 	for want, spec := range map[string]v1alpha1.CapsetPolicySpec{
-		"":                                {Action: v1alpha1.ActionReject, Trigger: v1alpha1.TriggerStart, Architectures: []v1alpha1.Architecture{"arm64"}},
+		"": {Action: v1alpha1.ActionReject, Trigger: v1alpha1.TriggerStart,
+			Architectures: []v1alpha1.Architecture{"arm64"}},
 		`spec.action: "warn" is none of`:  {Action: "warn"},
 		"spec.onScanError.registry: ":     {OnScanError: v1alpha1.ScanErrorActions{Registry: "x"}},
 		"spec.workloads: ":                {Workloads: "Audit"},
@@ -41,8 +42,10 @@ func TestValidate(t *testing.T) {
 func TestMatchable(t *testing.T) {
 	for pattern, want := range map[string]bool{
 		"**": true, "**/haproxy:3.0*": true, "**haproxy**": true, "docker.io/library/haproxy:3.0*": true, "docker.io/library/haproxy*": true,
-		"docker.io/library/haproxy@sha256:*": true, "registry.example.com/legacy/**": true, "registry:5000/x:1": true, "*/haproxy:3.0": true, "*.example.com/**": true, "docker.io**": true,
-		"haproxy": false, "haproxy:3.0": false, "haproxy:3.0*": false, "haproxy*": false, "*": false, "library/haproxy:3.0": false, "legacy/**": false,
+		"docker.io/library/haproxy@sha256:*": true, "registry.example.com/legacy/**": true, "registry:5000/x:1": true,
+		"*/haproxy:3.0": true, "*.example.com/**": true, "docker.io**": true,
+		"haproxy": false, "haproxy:3.0": false, "haproxy:3.0*": false, "haproxy*": false, "*": false, "library/haproxy:3.0": false,
+		"legacy/**":                 false,
 		"docker.io/library/haproxy": false, "registry:5000/x": false, "docker.io": false,
 	} {
 		if got := matchable(pattern); got != want {

@@ -2,7 +2,7 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// angie is Angie, which began as nginx 1.23.
+// angie is Angie, a fork of nginx 1.23.
 func angie() Product {
 	return Product{
 		Name:        "angie",

@@ -2,7 +2,7 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// freenginx is freenginx, which began as nginx 1.25.
+// freenginx is freenginx, a fork of nginx 1.25.
 func freenginx() Product {
 	return Product{
 		Name:        "freenginx",

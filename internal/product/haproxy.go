@@ -69,12 +69,14 @@ func haproxy() Product {
 // haproxyAdvice names 3.2, the LTS release with header v3 that is maintained the longest
 // beside 3.4 (to Q2 2030, https://www.haproxy.org); 3.1 ended in Q1 2026.
 func haproxyAdvice() Advice {
-	const upgrade, effect = "Upgrade to HAProxy 3.2 LTS at your next maintenance window", "It is harmless: the kernel logs at most one line per boot."
+	const upgrade, effect = "Upgrade to HAProxy 3.2 LTS at your next maintenance window",
+		"It is harmless: the kernel logs at most one line per boot."
 	return Advice{
 		Start:       []string{upgrade + ".", "Until then it is harmless: the kernel logs one line per boot. Test environments can upgrade now."},
 		Conditional: []string{upgrade + " if its `global` section has both `user`/`uid` and `setcap`.", effect},
-		Dormant:     []string{"This Pod needs no action: as it is configured now, HAProxy does not make the call. HAProxy 3.2 LTS uses the current ABI."},
-		Unstarted:   []string{upgrade + " if this Pod starts it.", effect},
-		UnknownABI:  []string{"HAProxy 3.1 and later use the current ABI: check the version of this build, or upgrade to HAProxy 3.2 LTS."},
+		Dormant: []string{"This Pod needs no action: as it is configured now, HAProxy does not make the call. " +
+			"HAProxy 3.2 LTS uses the current ABI."},
+		Unstarted:  []string{upgrade + " if this Pod starts it.", effect},
+		UnknownABI: []string{"HAProxy 3.1 and later use the current ABI: check the version of this build, or upgrade to HAProxy 3.2 LTS."},
 	}
 }

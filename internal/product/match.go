@@ -2,14 +2,13 @@ package product
 
 import "bytes"
 
-// Overlap is how many bytes of the end of one chunk the next must repeat for
-// Matcher.
+// Overlap is the number of bytes at the end of one chunk that the next one has to repeat.
 const Overlap = 256
 
 // Matcher recognises products by the texts in a file's data, given in chunks.
 type Matcher struct {
 	products []Product
-	// versions are by product, also those of texts that must stand beside.
+	// versions and also are by product: the version found, and whether Marker.Also was.
 	versions []string
 	also     []bool
 	// features are signs (+ or -) before each product's feature.
@@ -22,7 +21,7 @@ func NewMatcher() *Matcher {
 	return &Matcher{products: all, versions: make([]string, len(all)), also: make([]bool, len(all)), features: make([]byte, len(all))}
 }
 
-// Chunk looks at the next piece of data.
+// Chunk searches the next piece of data.
 func (m *Matcher) Chunk(b []byte) {
 	for i := range m.products {
 		p := &m.products[i]
@@ -72,7 +71,7 @@ func (k Marker) version(b []byte) string {
 
 const maxVersion = 64
 
-// versionByte says that a version may contain b.
+// versionByte reports whether a version may contain b.
 func versionByte(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' ||
 		b == '.' || b == '-' || b == '+' || b == '~' || b == '_'
@@ -97,12 +96,12 @@ func sign(b []byte, feature string) byte {
 type Match struct {
 	Product Product
 	Version string
-	// Feature is the sign before the product's feature in its list of build
-	// features, 0 if there is no such list.
+	// Feature is the sign before the product's feature in its list of build features, 0 without
+	// such a list.
 	Feature byte
 }
 
-// Result returns the first product that was recognised.
+// Result returns the first recognised product.
 func (m *Matcher) Result() (Match, bool) {
 	for i, p := range m.products {
 		if m.versions[i] != "" && m.also[i] {

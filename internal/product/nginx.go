@@ -36,10 +36,12 @@ func nginxTriggers(title string) []Trigger {
 func nginxAdvice(title string) Advice {
 	unfixed := "No release of " + title + " with the current ABI is known."
 	return Advice{
-		Start:       []string{"It is harmless: the kernel logs one line per boot, and nothing else changes.", unfixed},
-		Conditional: []string{"Leave it as it is: without a transparent bind nothing is logged, with one the kernel logs one harmless line per boot.", unfixed},
-		Dormant:     []string{"This Pod needs no action: as non-root, " + title + " does not make the call."},
-		Unstarted:   []string{"Leave it as it is: if this Pod starts " + title + ", the kernel logs at most one harmless line per boot.", unfixed},
-		UnknownABI:  []string{"Every known release of " + title + " with capability calls uses the legacy ABI, which is harmless."},
+		Start: []string{"It is harmless: the kernel logs one line per boot, and nothing else changes.", unfixed},
+		Conditional: []string{
+			"Leave it as it is: without a transparent bind nothing is logged, with one the kernel logs one harmless line per boot.", unfixed},
+		Dormant: []string{"This Pod needs no action: as non-root, " + title + " does not make the call."},
+		Unstarted: []string{
+			"Leave it as it is: if this Pod starts " + title + ", the kernel logs at most one harmless line per boot.", unfixed},
+		UnknownABI: []string{"Every known release of " + title + " with capability calls uses the legacy ABI, which is harmless."},
 	}
 }

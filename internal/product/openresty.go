@@ -2,14 +2,14 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// openresty is OpenResty, whose version begins with that of the nginx within.
+// openresty is OpenResty. Its version begins with that of its nginx.
 func openresty() Product {
 	return Product{
 		Name:        "openresty",
 		Title:       "OpenResty",
 		Executables: []string{"openresty"},
 		Hints:       []string{"openresty"},
-		// Gateways that bring it along without naming it.
+		// Gateways that include it under their own name.
 		Words:     []string{"kong", "apisix"},
 		Markers:   []Marker{{Text: "nginx version: openresty/"}},
 		Functions: []string{"ngx_worker_process_init"},

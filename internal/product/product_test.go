@@ -1,6 +1,7 @@
 package product
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -48,10 +49,11 @@ func TestExpected(t *testing.T) {
 	for _, p := range All() {
 		byName[p.Name] = p
 	}
-	for _, c := range []struct {
+	type expectation struct {
 		product, version string
 		want             report.ABI
-	}{
+	}
+	expected := []expectation{
 		{"haproxy", "2.6.12-1+deb12u3", report.ABINone},
 		{"haproxy", "2.8.2", report.ABINone},
 		{"haproxy", "2.8.3-dev1", report.ABINone},
@@ -75,10 +77,16 @@ func TestExpected(t *testing.T) {
 		{"tengine", "3.1.0", report.ABIV1},
 		{"angie", "1.5.0", report.ABIV1},
 		{"freenginx", "1.27.1", report.ABIV1},
-	} {
+	}
+	for _, c := range expected {
 		got, ok := byName[c.product].Expected(c.version)
 		if !ok || got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.product, c.version, got, c.want)
+		}
+	}
+	for _, p := range All() {
+		if !slices.ContainsFunc(expected, func(e expectation) bool { return e.product == p.Name }) {
+			t.Errorf("no version of %s is tried", p.Name)
 		}
 	}
 	if got, ok := byName["haproxy"].Expected("unreleased"); ok {
@@ -145,12 +153,14 @@ func TestHinted(t *testing.T) {
 }
 
 func TestMatcher(t *testing.T) {
+	matched := map[string]bool{}
 	for _, c := range []struct {
 		name, data            string
 		wantName, wantVersion string
 		wantFeature           byte
 	}{
-		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy", "3.0.11-1+deb13u4", '-'},
+		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy",
+			"3.0.11-1+deb13u4", '-'},
 		{"haproxy with the feature", "\x002.9-dev5, released 2023/09/08\x00the HAProxy team\x00 +LINUX_CAP ", "haproxy", "2.9-dev5", '+'},
 		{"another program that was released", "\x003.0.1, released 2026/01/02\x00", "", "", 0},
 		{"nginx", "\x00nginx version: nginx/1.22.1\n\x00", "nginx", "1.22.1", 0},
@@ -168,7 +178,26 @@ func TestMatcher(t *testing.T) {
 			if ok != (c.wantName != "") || got.Product.Name != c.wantName || got.Version != c.wantVersion || got.Feature != c.wantFeature {
 				t.Errorf("got %s %s %q", got.Product.Name, got.Version, got.Feature)
 			}
+			matched[got.Product.Name] = true
 		})
+	}
+	for _, p := range All() {
+		if !matched[p.Name] {
+			t.Errorf("no text of %s is tried", p.Name)
+		}
+	}
+}
+
+// TestDocsNameProducts: docs/accuracy.md names every product.
+func TestDocsNameProducts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/accuracy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range All() {
+		if !strings.Contains(strings.ToLower(string(page)), p.Name) {
+			t.Errorf("docs/accuracy.md does not name %s", p.Title)
+		}
 	}
 }
 
@@ -180,7 +209,8 @@ func testTriggers(t *testing.T, p Product) {
 	t.Helper()
 	sentence := func(of, text string) {
 		t.Helper()
-		if n := utf8.RuneCountInString(text); n < 20 || n > maxLine || !strings.HasSuffix(text, ".") || strings.ContainsFunc(text, unicode.IsControl) {
+		if n := utf8.RuneCountInString(text); n < 20 || n > maxLine || !strings.HasSuffix(text, ".") || strings.ContainsFunc(text,
+			unicode.IsControl) {
 			t.Errorf("%s: %s is not a sentence of at most %d runes: %q", p.Name, of, maxLine, text)
 		}
 	}
@@ -231,9 +261,11 @@ func TestLegacy(t *testing.T) {
 		has, hasNo []string
 	}{
 		{"HAProxy at every start", haproxy().Legacy(start),
-			[]string{"HAProxy 3.2 LTS at your next maintenance window. If you upgraded from 2.8 LTS, this message is expected.", "harmless", "Test environments"}, []string{"setcap"}},
+			[]string{"HAProxy 3.2 LTS at your next maintenance window. If you upgraded from 2.8 LTS, this message is expected.",
+				"harmless", "Test environments"}, []string{"setcap"}},
 		{"HAProxy with a configuration", haproxy().Legacy(older),
-			[]string{"HAProxy 3.2 LTS at your next maintenance window if its `global` section has both `user`/`uid` and `setcap`.", "harmless"}, []string{"2.8", "expected"}},
+			[]string{"HAProxy 3.2 LTS at your next maintenance window if its `global` section has both `user`/`uid` and `setcap`.",
+				"harmless"}, []string{"2.8", "expected"}},
 		{"nginx", nginx().Legacy(Found{}), []string{"harmless", "transparent bind", "No release"}, []string{"LTS"}},
 		{"Angie", angie().Legacy(Found{}), []string{"No release of Angie"}, []string{"nginx"}},
 		{"another program", OtherLegacy, []string{"harmless", "version 3"}, []string{"LTS", "release"}},
@@ -270,7 +302,8 @@ func TestTrigger(t *testing.T) {
 		{"3.1 and later without the call", haproxy(), Found{Version: "3.2.26-1", Calls: capset}, report.WhenConditional, asRoot},
 		{"3.1-dev1", haproxy(), Found{Version: "3.1-dev1", Calls: capget}, report.WhenStart, official},
 		{"by name", haproxy(), Found{Calls: capset, Functions: []string{"prepare_caps_from_permitted_set"}}, report.WhenStart, official},
-		{"by the name of a caller", haproxy(), Found{Version: "2.9.1", Calls: []report.Call{{Syscall: "capset", Function: "prepare_caps_from_permitted_set"}}}, report.WhenStart, official},
+		{"by the name of a caller", haproxy(), Found{Version: "2.9.1", Calls: []report.Call{{Syscall: "capset",
+			Function: "prepare_caps_from_permitted_set"}}}, report.WhenStart, official},
 		{"without symbols", haproxy(), Found{Version: "3.0.11", Calls: capget}, report.WhenStart, official},
 		{"before 3.0-dev7", haproxy(), Found{Version: "2.9.1", Calls: capset}, report.WhenConditional, asRoot},
 		{"2.8", haproxy(), Found{Version: "2.8.25", Calls: capset}, report.WhenConditional, asRoot},
@@ -295,9 +328,10 @@ func TestCondition(t *testing.T) {
 		met       map[*report.Settings]bool
 		certain   bool // without settings
 	}{
-		"always":   {Condition{}, map[*report.Settings]bool{nil: true, none: true, one: true, both: true}, true},
-		"never":    {Condition{Never: true}, map[*report.Settings]bool{nil: false, none: false, one: false, both: false}, true},
-		"requires": {Condition{Requires: []Directive{user, setcap}}, map[*report.Settings]bool{nil: false, none: false, one: false, both: true}, false},
+		"always": {Condition{}, map[*report.Settings]bool{nil: true, none: true, one: true, both: true}, true},
+		"never":  {Condition{Never: true}, map[*report.Settings]bool{nil: false, none: false, one: false, both: false}, true},
+		"requires": {Condition{Requires: []Directive{user, setcap}}, map[*report.Settings]bool{nil: false, none: false, one: false,
+			both: true}, false},
 		"excludes": {Condition{Excludes: []Directive{user}}, map[*report.Settings]bool{nil: true, none: true, one: false, both: false}, false},
 	} {
 		for settings, want := range c.met {

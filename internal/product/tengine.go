@@ -2,7 +2,7 @@ package product
 
 import "github.com/capvet/capvet/internal/report"
 
-// tengine is Tengine, which took nginx 1.15 with its 2.3.0.
+// tengine is Tengine. Its 2.3.0 moved to nginx 1.15.
 func tengine() Product {
 	return Product{
 		Name:        "tengine",

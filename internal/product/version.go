@@ -2,8 +2,8 @@ package product
 
 import "cmp"
 
-// Version is a program's own version: numbers, and whether it comes before the
-// release of those numbers. What distributions append does not count.
+// Version is a program's own version: numbers, and the stage before their release. Suffixes of
+// distributions are ignored.
 type Version struct {
 	numbers [4]int
 	stage   stage
@@ -11,7 +11,7 @@ type Version struct {
 	step int
 }
 
-// stage orders what comes before a release; the zero value comes first.
+// stage orders a version and its prereleases; the zero value comes first.
 type stage uint8
 
 const (
@@ -22,9 +22,8 @@ const (
 
 const maxNumber = 1 << 20
 
-// ParseVersion reads versions such as 2.9-dev5, 3.0.11-1+deb13u4, 3.1-dev2,
-// 1.25.3.1 and 3.0.0-1.0.0-346.512. It reports false for what does not begin
-// with two numbers.
+// ParseVersion reads versions such as 2.9-dev5, 3.0.11-1+deb13u4, 3.1-dev2, 1.25.3.1 and
+// 3.0.0-1.0.0-346.512. It reports false for a text that does not begin with two numbers.
 func ParseVersion(s string) (Version, bool) {
 	v := Version{stage: stageRelease}
 	n := 0
@@ -56,7 +55,7 @@ func ParseVersion(s string) (Version, bool) {
 	return v, true
 }
 
-// number reads the digits that s begins with.
+// number reads the digits at the beginning of s.
 func number(s string) (value int, rest string, ok bool) {
 	i := 0
 	for i < len(s) && s[i] >= '0' && s[i] <= '9' {

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// FailureClass says why an image could not be read, as far as a policy may
-// care. Policies name these classes under onScanError.
+// FailureClass is the class of an error in reading an image. Policies name these classes under
+// onScanError.
 type FailureClass string
 
 // Classes of failures.
@@ -14,16 +14,15 @@ const (
 	FailureTimeout      FailureClass = "timeout"      // the time allowed ran out
 	FailureUnauthorized FailureClass = "unauthorized" // no credential was accepted
 	FailureNotFound     FailureClass = "notFound"     // the registry has no such image
-	FailureRateLimited  FailureClass = "rateLimited"  // the registry asked to come back later
+	FailureRateLimited  FailureClass = "rateLimited"  // the registry limits requests
 	FailureTooLarge     FailureClass = "tooLarge"     // a limit of size or count was met
-	FailureMalformed    FailureClass = "malformed"    // what came back breaks its format or digest
+	FailureMalformed    FailureClass = "malformed"    // the content violates its format or digest
 	FailureBlocked      FailureClass = "blocked"      // capvet itself refuses to connect there
-	FailureRegistry     FailureClass = "registry"     // anything else between here and the registry
+	FailureRegistry     FailureClass = "registry"     // any other error of the registry or the network
 	FailureInternal     FailureClass = "internal"     // an error inside capvet; policies cannot name it
 )
 
-// FailureClasses returns every class that a policy can name, in the order of
-// its schema.
+// FailureClasses returns every class that a policy can name, in the order of its schema.
 func FailureClasses() []FailureClass {
 	return []FailureClass{
 		FailureTimeout, FailureUnauthorized, FailureNotFound, FailureRateLimited,
@@ -34,7 +33,7 @@ func FailureClasses() []FailureClass {
 // Failure is an image that could not be read.
 type Failure struct {
 	Class FailureClass
-	// Detail is for a person: one line, without secrets or URLs with queries.
+	// Detail is one line for people, without secrets or URLs with queries.
 	Detail string
 }
 
@@ -54,9 +53,8 @@ func ClassOf(err error) (FailureClass, bool) {
 
 // Reasons of gaps that judgement depends on.
 const (
-	// GapNoPlatform: the image has no manifest for the platform, so nothing of
-	// it can run there.
+	// GapNoPlatform: the image has no manifest for the platform, so that it cannot run there.
 	GapNoPlatform = "no-such-platform"
-	// GapNotRead: nothing hints at a known product, so the layers were not read.
+	// GapNotRead: the layers were not read, for want of a hint at a known product.
 	GapNotRead = "not-read"
 )

@@ -49,8 +49,10 @@ func TestJSON(t *testing.T) {
 	want := `{"schemaVersion":1,"image":"example.com/a@sha256:00","reference":"example.com/a:1","platform":"linux/arm64",` +
 		`"configuration":{"user":"99","entrypoint":["e"],"command":["c"]},"settings":[{"path":"/p","file":"/f","user":true,"setcap":false}],` +
 		`"binaries":[{"path":"/usr/sbin/haproxy","sha256":"ab","size":1,"layer":"sha256:cd","machine":"arm64","libc":"glibc",` +
-		`"linkage":"dynamic","pie":true,"stripped":true,"buildID":"ef","other":true,"product":{"name":"haproxy","version":"3.0.11","basis":"symbol"},` +
-		`"capset":{"abi":"v1","basis":"code","calls":[{"syscall":"capget","abi":"v1","function":"f","address":"0x1","via":"syscall","header":"stack"}],` +
+		`"linkage":"dynamic","pie":true,"stripped":true,"buildID":"ef","other":true,` +
+		`"product":{"name":"haproxy","version":"3.0.11","basis":"symbol"},` +
+		`"capset":{"abi":"v1","basis":"code","calls":[{"syscall":"capget","abi":"v1","function":"f",` +
+		`"address":"0x1","via":"syscall","header":"stack"}],` +
 		`"libraries":[{"name":"libcap.so.2","path":"/lib/libcap.so.2","abi":"negotiated"}]},` +
 		`"trigger":{"when":"start","why":"w"},"advice":"a"}],"complete":false,"gaps":[{"where":"x","reason":"y","detail":"z","other":true}]}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {

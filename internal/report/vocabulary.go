@@ -1,8 +1,8 @@
 package report
 
-// ABI is the version of the kernel's capability header that a program passes
-// to capget(2) and capset(2), or how it comes by one. The header versions are
-// _LINUX_CAPABILITY_VERSION_1 to _3 of linux/capability.h.
+// ABI is the version of the kernel's capability header that a program passes to capget(2) and
+// capset(2), or the origin of that version. The header versions are _LINUX_CAPABILITY_VERSION_1
+// to _3 of linux/capability.h.
 type ABI string
 
 // ABIs, the worst first.
@@ -16,11 +16,10 @@ const (
 	ABINone       ABI = "none"       // no capability calls
 )
 
-// abisWorstFirst is the order in which the worst of several call sites stands.
+// abisWorstFirst is the order of precedence among several call sites.
 var abisWorstFirst = [...]ABI{ABIV1, ABIV2, ABIUnknown, ABINegotiated, ABIV3, ABILibrary, ABINone}
 
-// WorseABI returns the worse of a and b. A value that is no known ABI ranks as
-// ABIUnknown.
+// WorseABI returns the worse of a and b. Other values rank as ABIUnknown.
 func WorseABI(a, b ABI) ABI {
 	if rank(b) < rank(a) {
 		return b
@@ -37,7 +36,7 @@ func rank(a ABI) int {
 	return rank(ABIUnknown)
 }
 
-// Legacy says that the kernel logs a warning for this ABI.
+// Legacy reports whether the kernel logs a warning for this ABI.
 func (a ABI) Legacy() bool { return a == ABIV1 || a == ABIV2 }
 
 // Header versions of linux/capability.h.
@@ -47,8 +46,7 @@ const (
 	HeaderV3 uint32 = 0x20080522
 )
 
-// ABIOfHeader returns the ABI that a header version stands for, ABIUnknown if
-// it is none of the kernel's.
+// ABIOfHeader returns the ABI of a header version, ABIUnknown if the kernel does not know it.
 func ABIOfHeader(version uint32) ABI {
 	switch version {
 	case HeaderV1:
@@ -61,7 +59,7 @@ func ABIOfHeader(version uint32) ABI {
 	return ABIUnknown
 }
 
-// Basis is what a verdict rests on.
+// Basis is the evidence of a verdict.
 type Basis string
 
 // Bases.
@@ -69,10 +67,10 @@ const (
 	BasisCode    Basis = "code"    // call sites and the headers they pass
 	BasisData    Basis = "data"    // a header object in the file
 	BasisVersion Basis = "version" // a product's known range
-	BasisNone    Basis = "none"    // nothing
+	BasisNone    Basis = "none"
 )
 
-// When says when a binary's calls run.
+// When is the time at which a binary's calls run.
 type When string
 
 // Times.

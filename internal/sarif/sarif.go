@@ -1,7 +1,7 @@
-// Package sarif writes findings in the Static Analysis Results Interchange
-// Format 2.1.0, for the services that show them beside the code.
+// Package sarif writes findings in the Static Analysis Results Interchange Format 2.1.0, for
+// services that show them beside the code.
 //
-// It holds the few fields that capvet fills in, and reads nothing.
+// It has the fields that capvet uses, and is not for reading SARIF.
 package sarif
 
 import (
@@ -33,7 +33,7 @@ type Rule struct {
 	ID string
 	// Description is one sentence.
 	Description string
-	// Help is what to do about it.
+	// Help is the advice.
 	Help string
 }
 
@@ -43,13 +43,13 @@ type Result struct {
 	Level  Level
 	// Message is plain text.
 	Message string
-	// File is a path, relative to wherever the program was started, and Line a
-	// line of it from 1; 0 for the file as a whole.
+	// File is a path relative to the working directory, and Line a line of it, counted from 1;
+	// 0 stands for the file as a whole.
 	File string
 	Line int
 }
 
-// Tool names who found the results.
+// Tool is the origin of the results.
 type Tool struct {
 	Name, Version, URI string
 	Rules              []Rule

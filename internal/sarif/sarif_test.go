@@ -17,9 +17,12 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"$schema":"https://json.schemastore.org/sarif-2.1.0.json","version":"2.1.0","runs":[{"tool":{"driver":{"name":"t","rules":[` +
-		`{"id":"a","shortDescription":{"text":"A."},"help":{"text":"Do."}},{"id":"b","shortDescription":{"text":"B."},"help":{"text":"Do."}}]}},"results":[` +
-		`{"ruleId":"b","ruleIndex":1,"level":"error","message":{"text":"m"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"dir/a%20file.yaml"},"region":{"startLine":7}}}]},` +
-		`{"ruleId":"a","ruleIndex":0,"level":"note","message":{"text":"n"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"file:///abs"}}}]}]}]}`
+		`{"id":"a","shortDescription":{"text":"A."},"help":{"text":"Do."}},` +
+		`{"id":"b","shortDescription":{"text":"B."},"help":{"text":"Do."}}]}},"results":[` +
+		`{"ruleId":"b","ruleIndex":1,"level":"error","message":{"text":"m"},` +
+		`"locations":[{"physicalLocation":{"artifactLocation":{"uri":"dir/a%20file.yaml"},"region":{"startLine":7}}}]},` +
+		`{"ruleId":"a","ruleIndex":0,"level":"note","message":{"text":"n"},` +
+		`"locations":[{"physicalLocation":{"artifactLocation":{"uri":"file:///abs"}}}]}]}]}`
 	squeeze := strings.NewReplacer("\n", "", "  ", "", `": `, `":`)
 	if diff := cmp.Diff(want, squeeze.Replace(b.String())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -10,10 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// object is as much of an object as is looked at, whatever its kind. Decoding is
-// most of what a review costs whose images are known, so the rest of a Pod, such as
-// environments, probes and managed fields, is passed over. Of a workload the whole
-// template is decoded, since any change to it makes new Pods.
+// object holds the decoded fields of an object of any kind. Decoding is most of the cost of a
+// review with known images, so the other fields of a Pod, such as environments, probes and
+// managed fields, are skipped. A workload's template is decoded as a whole, since any change to
+// it makes new Pods.
 type object struct {
 	Metadata Metadata `json:"metadata"`
 	Spec     struct {
@@ -23,7 +23,7 @@ type object struct {
 	} `json:"spec"`
 }
 
-// Metadata is as much of an object's metadata as is looked at.
+// Metadata holds the decoded fields of an object's metadata.
 type Metadata struct {
 	Name              string                  `json:"name"`
 	Labels            map[string]string       `json:"labels"`
@@ -48,7 +48,7 @@ type pod struct {
 	EphemeralContainers []container                   `json:"ephemeralContainers"`
 }
 
-// identity is the part of a securityContext that says as whom a container runs.
+// identity is the part of a securityContext about the user.
 type identity struct {
 	RunAsUser    *int64 `json:"runAsUser"`
 	RunAsNonRoot *bool  `json:"runAsNonRoot"`
@@ -100,7 +100,7 @@ func DecodeMetadata(encoded []byte) (Metadata, error) {
 	return o.Metadata, nil
 }
 
-// podSpec returns the same in the API's own type.
+// podSpec returns the spec in the API's own type.
 func (p *pod) podSpec() corev1.PodSpec {
 	spec := corev1.PodSpec{
 		NodeName: p.NodeName, NodeSelector: p.NodeSelector, Affinity: p.Affinity, Tolerations: p.Tolerations,
@@ -115,7 +115,8 @@ func (p *pod) podSpec() corev1.PodSpec {
 	}
 	for _, c := range containersOf(p.EphemeralContainers) {
 		// The same fields by definition of the API.
-		spec.EphemeralContainers = append(spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon(c)})
+		spec.EphemeralContainers = append(spec.EphemeralContainers,
+			corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon(c)})
 	}
 	return spec
 }

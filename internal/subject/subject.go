@@ -1,9 +1,8 @@
-// Package subject reads the objects that capvet judges: a Pod, or a workload
-// by the template that its Pods are made from.
+// Package subject reads the objects that capvet judges: Pods, and workloads by the template of
+// their Pods.
 //
-// It is not for judging, and it asks nobody: what it returns stands in the
-// object. The object is one that an API server validated or a file that a
-// person gave; of a file, whatever is missing stays empty.
+// It is not for judging, and reads nothing but the object: one that an API server validated, or
+// one from a file, in which missing fields stay empty.
 package subject
 
 import (
@@ -17,16 +16,17 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/capvet/capvet/internal/judge"
 	"github.com/capvet/capvet/internal/policy"
 )
 
 // KindPod is the kind of a Pod; all other kinds are workloads.
 const KindPod = "Pod"
 
-// kind is one kind of object that can be judged.
+// kind is one kind of object that is judged.
 type kind struct{ group, resource, kind string }
 
-// kinds returns all of them, Pods first.
+// kinds returns all kinds, Pods first.
 func kinds() []kind {
 	return []kind{
 		{"", "pods", KindPod},
@@ -40,8 +40,8 @@ func kinds() []kind {
 	}
 }
 
-// KindOfResource returns the kind of a resource (in the plural, lower case),
-// false if its objects are never judged.
+// KindOfResource returns the kind of a resource (lower-case plural), false if its objects are
+// never judged.
 func KindOfResource(group, resource string) (string, bool) {
 	for _, k := range kinds() {
 		if k.group == group && k.resource == resource {
@@ -56,8 +56,7 @@ func Judged(group, kindName string) bool {
 	return slices.ContainsFunc(kinds(), func(k kind) bool { return k.group == group && k.kind == kindName })
 }
 
-// TemplatePath returns the fields under which the Pod's spec and metadata lie in
-// an object of a kind.
+// TemplatePath returns the path of fields to the Pod's spec and metadata in an object of a kind.
 func TemplatePath(kindName string) []string {
 	switch kindName {
 	case KindPod:
@@ -71,21 +70,19 @@ func TemplatePath(kindName string) []string {
 // Subject is a Pod or a workload.
 type Subject struct {
 	Kind string
-	// Object is the metadata of the object itself, as far as Object has it.
+	// Object is the metadata of the object itself, with the fields of Metadata alone.
 	Object metav1.ObjectMeta
-	// Template is what a workload's Pods are made from; of a Pod, the Pod, with no
-	// more than the fields of the type pod.
+	// Template is the template of a workload's Pods, or the Pod itself with the fields of the
+	// type pod alone.
 	Template corev1.PodTemplateSpec
 }
 
-// Workload reports whether s is a template that Pods are made from, rather than
-// a Pod.
+// Workload reports whether s is a template of Pods rather than a Pod.
 func (s *Subject) Workload() bool { return s.Kind != KindPod }
 
-// LeftAlone reports whether s is never judged: what is being deleted (its
-// finalizers must be able to go), a mirror Pod (its static Pod runs whatever is
-// said here), what runs on Windows (no Linux kernel sees it), and a workload
-// that another controls (nobody reads what is said to a controller).
+// LeftAlone reports whether s is never judged: during its deletion (finalizers must go), as a
+// mirror Pod (its static Pod runs regardless), on Windows (no Linux kernel is involved), and as
+// a workload with a controller (which reads no warnings).
 func (s *Subject) LeftAlone() bool {
 	if s.Object.DeletionTimestamp != nil {
 		return true
@@ -99,9 +96,8 @@ func (s *Subject) LeftAlone() bool {
 	return onWindows(&s.Template.Spec)
 }
 
-// onWindows reports whether a Pod says that it is for Windows: in its own field, or
-// as most do, by the label of the nodes that it selects, which holds it away from
-// all others.
+// onWindows reports whether a Pod is for Windows: by its os field, or, as most are, by the node
+// label that it selects.
 func onWindows(spec *corev1.PodSpec) bool {
 	if spec.OS != nil {
 		return spec.OS.Name == corev1.Windows
@@ -114,9 +110,8 @@ func onWindows(spec *corev1.PodSpec) bool {
 	return false
 }
 
-// Changed returns the images that s brings in place of old: of a Pod those of
-// containers whose image differs, of a workload all if the template differs,
-// since new Pods will be made from it.
+// Changed returns the images that s adds to old: for a Pod those of containers with another
+// image, for a workload all if the template differs, since new Pods will be made from it.
 func (s *Subject) Changed(old *Subject) []policy.Image {
 	if s.Workload() {
 		if equality.Semantic.DeepEqual(s.Template, old.Template) {
@@ -131,15 +126,15 @@ func (s *Subject) Changed(old *Subject) []policy.Image {
 	return s.imagesWhere(func(container, image string) bool { return before[container] != image })
 }
 
-// Images returns all images of s, each once for each way that containers run
-// it. Architecture, Report and Failure are unset.
+// Images returns all images of s, each once for each way that containers run it. Architecture,
+// Report and Failure are unset.
 func (s *Subject) Images() []policy.Image {
 	return s.imagesWhere(func(string, string) bool { return true })
 }
 
 func (s *Subject) imagesWhere(wanted func(container, image string) bool) []policy.Image {
 	var images []policy.Image
-	known := map[string]int{} // by all that may differ: a Pod may have thousands of containers
+	known := map[string]int{} // by image and run: a Pod may have thousands of containers
 	for container := range s.containers() {
 		if container.Image == "" || !wanted(container.Name, container.Image) {
 			continue
@@ -157,12 +152,13 @@ func (s *Subject) imagesWhere(wanted func(container, image string) bool) []polic
 			continue
 		}
 		known[string(key)] = len(images)
-		images = append(images, policy.Image{Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
+		images = append(images, policy.Image{
+			Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
 	}
 	return images
 }
 
-// run tells how a container runs its image: its own securityContext goes before
+// run describes how a container runs its image. Its own securityContext takes precedence over
 // the Pod's, field by field.
 func (s *Subject) run(container *corev1.Container) policy.Run {
 	var run policy.Run
@@ -191,17 +187,16 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 	switch {
 	case user != nil && *user == 0:
 		run.User = policy.UserRoot
-	case user != nil, nonRoot != nil && *nonRoot: // a kubelet starts nothing as root then
+	case user != nil, nonRoot != nil && *nonRoot: // a kubelet refuses to start it as root
 		run.User = policy.UserNonRoot
 	}
 	return run
 }
 
-// ConfigMapFile returns the ConfigMap and the key of it that a container sees as
-// the file of a clean, absolute path; false if no volume of a ConfigMap's alone
-// shows one there.
+// ConfigMapFile returns the ConfigMap and key behind a file of a container, by the file's clean,
+// absolute path; false if the file is not from a ConfigMap volume.
 func (s *Subject) ConfigMapFile(container, file string) (name, key string, ok bool) {
-	var mount *corev1.VolumeMount // the one that lies closest over the file
+	var mount *corev1.VolumeMount // the innermost one above the file
 	for c := range s.containers() {
 		if c.Name != container {
 			continue
@@ -209,7 +204,8 @@ func (s *Subject) ConfigMapFile(container, file string) (name, key string, ok bo
 		for i := range c.VolumeMounts {
 			m := &c.VolumeMounts[i]
 			at := path.Clean("/" + m.MountPath)
-			if over := at == file || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/"); over && (mount == nil || len(at) > len(path.Clean("/"+mount.MountPath))) {
+			above := at == file || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/")
+			if above && (mount == nil || len(at) > len(path.Clean("/"+mount.MountPath))) {
 				mount = m
 			}
 		}
@@ -235,13 +231,24 @@ func (s *Subject) ConfigMapFile(container, file string) (name, key string, ok bo
 	return "", "", false
 }
 
-// ServiceAccount returns the name of the ServiceAccount that s's Pods run as. A
-// template that names none gets the namespace's default.
+// ServiceAccount returns the name of the ServiceAccount of s's Pods. A template without one gets
+// the namespace's default.
 func (s *Subject) ServiceAccount() string {
 	if s.Template.Spec.ServiceAccountName == "" && s.Workload() {
 		return "default"
 	}
 	return s.Template.Spec.ServiceAccountName
+}
+
+// ToJudge returns the values that a decision about images of s depends on. architectures chooses
+// among candidates for a Pod with the given spec.
+func (s *Subject) ToJudge(images []policy.Image, architectures func(spec *corev1.PodSpec, candidates []string) []string) judge.Subject {
+	return judge.Subject{
+		Workload:      s.Workload(),
+		Images:        images,
+		Architectures: func(candidates []string) []string { return architectures(&s.Template.Spec, candidates) },
+		ConfigMapFile: s.ConfigMapFile,
+	}
 }
 
 // PullSecrets returns the names of the pull secrets that s itself lists.
@@ -253,8 +260,7 @@ func (s *Subject) PullSecrets() []string {
 	return names
 }
 
-// containers yields each container: regular ones first, as a person would look
-// for them. Names are unique in a Pod.
+// containers yields each container, regular ones first. Names are unique in a Pod.
 func (s *Subject) containers() func(yield func(*corev1.Container) bool) {
 	spec := &s.Template.Spec
 	return func(yield func(*corev1.Container) bool) {
@@ -275,9 +281,9 @@ func (s *Subject) containers() func(yield func(*corev1.Container) bool) {
 	}
 }
 
-// FullName fills in an image reference's default registry, repository prefix
-// and tag: haproxy becomes docker.io/library/haproxy:latest. A reference that
-// cannot be parsed stays as it is; reading it will say what is wrong.
+// FullName fills in an image reference's default registry, repository prefix and tag: haproxy
+// becomes docker.io/library/haproxy:latest. An invalid reference stays as it is, and fails when
+// it is read.
 func FullName(reference string) string {
 	ref, err := name.ParseReference(reference)
 	if err != nil {

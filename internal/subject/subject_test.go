@@ -42,13 +42,14 @@ func objects(image string, meta metav1.ObjectMeta) map[string]any {
 	podMeta := meta
 	podMeta.Labels = tpl.Labels
 	return map[string]any{
-		"Pod":                   corev1.Pod{ObjectMeta: podMeta, Spec: tpl.Spec},
-		"Deployment":            appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: tpl}},
-		"ReplicaSet":            appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: tpl}},
-		"StatefulSet":           appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Template: tpl}},
-		"DaemonSet":             appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: tpl}},
-		"Job":                   batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: tpl}},
-		"CronJob":               batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: tpl}}}},
+		"Pod":         corev1.Pod{ObjectMeta: podMeta, Spec: tpl.Spec},
+		"Deployment":  appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: tpl}},
+		"ReplicaSet":  appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: tpl}},
+		"StatefulSet": appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Template: tpl}},
+		"DaemonSet":   appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: tpl}},
+		"Job":         batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: tpl}},
+		"CronJob": batchv1.CronJob{ObjectMeta: meta,
+			Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: tpl}}}},
 		"ReplicationController": corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &tpl}},
 	}
 }
@@ -159,18 +160,22 @@ func TestRun(t *testing.T) {
 		{"non-root taken back", &corev1.PodSecurityContext{RunAsNonRoot: &yes}, &corev1.SecurityContext{RunAsNonRoot: &no}, policy.UserOfImage},
 		{"non-root of the container", nil, &corev1.SecurityContext{RunAsNonRoot: &yes}, policy.UserNonRoot},
 	} {
-		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{SecurityContext: tt.pod, Containers: []corev1.Container{
-			{Name: "a", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
-			{Name: "b", Image: "x", SecurityContext: tt.container, Command: []string{"sleep"}, Args: []string{"1"}},
-			{Name: "c", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
-			{Name: "d", Image: "x", SecurityContext: tt.container},
-			{Name: "e", Image: "x", SecurityContext: tt.container, VolumeMounts: []corev1.VolumeMount{{MountPath: "/z"}, {MountPath: "/a"}}},
-		}}}}
+		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{SecurityContext: tt.pod,
+			Containers: []corev1.Container{
+				{Name: "a", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
+				{Name: "b", Image: "x", SecurityContext: tt.container, Command: []string{"sleep"}, Args: []string{"1"}},
+				{Name: "c", Image: "x", SecurityContext: tt.container, Args: []string{"-f"}},
+				{Name: "d", Image: "x", SecurityContext: tt.container},
+				{Name: "e", Image: "x", SecurityContext: tt.container, VolumeMounts: []corev1.VolumeMount{{MountPath: "/z"}, {MountPath: "/a"}}},
+			}}}}
 		want := []policy.Image{
-			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Args: []string{"-f"}}},
-			{Containers: []string{"b"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Command: []string{"sleep", "1"}}},
+			{Containers: []string{"a", "c"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want,
+				Args: []string{"-f"}}},
+			{Containers: []string{"b"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want,
+				Command: []string{"sleep", "1"}}},
 			{Containers: []string{"d"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want}},
-			{Containers: []string{"e"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want, Mounts: []string{"/a", "/z"}}},
+			{Containers: []string{"e"}, Reference: "x", Name: "docker.io/library/x:latest", Run: policy.Run{User: tt.want,
+				Mounts: []string{"/a", "/z"}}},
 		}
 		if diff := cmp.Diff(want, s.Images()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
@@ -229,12 +234,15 @@ func TestConfigMapFile(t *testing.T) {
 		want   string // name/key; empty: none
 	}{
 		{"a directory", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/haproxy/"}}, "/etc/haproxy/haproxy.cfg", "cm/haproxy.cfg"},
-		{"one file", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/haproxy/haproxy.cfg", SubPath: "lb.cfg"}}, "/etc/haproxy/haproxy.cfg", "cm/lb.cfg"},
+		{"one file", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc/haproxy/haproxy.cfg", SubPath: "lb.cfg"}},
+			"/etc/haproxy/haproxy.cfg", "cm/lb.cfg"},
 		{"by items", []corev1.VolumeMount{{Name: "items", MountPath: "/x"}}, "/x/etc/haproxy.cfg", "picked/main"},
 		{"a folder of items", []corev1.VolumeMount{{Name: "items", MountPath: "/x", SubPath: "etc"}}, "/x/haproxy.cfg", "picked/main"},
 		{"not among the items", []corev1.VolumeMount{{Name: "items", MountPath: "/x"}}, "/x/main", ""},
-		{"the closest", []corev1.VolumeMount{{Name: "scratch", MountPath: "/etc"}, {Name: "plain", MountPath: "/etc/haproxy"}, {Name: "scratch", MountPath: "/"}}, "/etc/haproxy/a", "cm/a"},
-		{"something else lies closer", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}, {Name: "scratch", MountPath: "/etc/haproxy"}}, "/etc/haproxy/a", ""},
+		{"the closest", []corev1.VolumeMount{{Name: "scratch", MountPath: "/etc"}, {Name: "plain", MountPath: "/etc/haproxy"},
+			{Name: "scratch", MountPath: "/"}}, "/etc/haproxy/a", "cm/a"},
+		{"something else lies closer", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"},
+			{Name: "scratch", MountPath: "/etc/haproxy"}}, "/etc/haproxy/a", ""},
 		{"at the root", []corev1.VolumeMount{{Name: "plain", MountPath: "/"}}, "/a", "cm/a"},
 		{"no key has a slash", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}}, "/etc/haproxy/a", ""},
 		{"the directory itself", []corev1.VolumeMount{{Name: "plain", MountPath: "/etc"}}, "/etc", ""},
@@ -259,7 +267,8 @@ func TestConfigMapFile(t *testing.T) {
 // TestDecodeAsEncodingJSON: of random objects of every kind the decoder makes the
 // same as encoding/json, by which the API's own types are defined.
 func TestDecodeAsEncodingJSON(t *testing.T) {
-	fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(1), serializer.NewCodecFactory(runtime.NewScheme())).NilChance(0.3).NumElements(0, 3)
+	fill := fuzzer.FuzzerFor(metafuzzer.Funcs, rand.NewSource(1),
+		serializer.NewCodecFactory(runtime.NewScheme())).NilChance(0.3).NumElements(0, 3)
 	fill = fill.Funcs(
 		func(q *resource.Quantity, c randfill.Continue) {
 			*q = *resource.NewMilliQuantity(c.Int63n(1e9), resource.DecimalSI)
@@ -304,7 +313,8 @@ func TestWindows(t *testing.T) {
 		{`{"os":{"name":"linux"},"nodeSelector":{"kubernetes.io/os":"windows"}}`, false},
 		{`{}`, false},
 	} {
-		for kind, object := range map[string]string{"Pod": `{"spec":` + tt.spec + `}`, "Deployment": `{"spec":{"template":{"spec":` + tt.spec + `}}}`} {
+		for kind, object := range map[string]string{"Pod": `{"spec":` + tt.spec + `}`,
+			"Deployment": `{"spec":{"template":{"spec":` + tt.spec + `}}}`} {
 			s, err := Decode(kind, []byte(object))
 			if err != nil {
 				t.Fatal(err)

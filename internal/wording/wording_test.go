@@ -60,7 +60,8 @@ func situations() map[string][]policy.Image {
 
 	other := imageOf("tool", "example.com/tools:1")
 	o := report.New()
-	o.Binaries = append(o.Binaries, report.Binary{Path: "/usr/bin/tool", Other: true, Capset: report.Capset{ABI: report.ABIV2, Basis: report.BasisCode,
+	o.Binaries = append(o.Binaries, report.Binary{Path: "/usr/bin/tool", Other: true, Capset: report.Capset{ABI: report.ABIV2,
+		Basis: report.BasisCode,
 		Calls: []report.Call{{Syscall: "capset", ABI: report.ABIV2, Address: "0x1234", Via: "capset", Header: "stack"}}}})
 	other.Report = &o
 
@@ -69,8 +70,10 @@ func situations() map[string][]policy.Image {
 
 	unknown := imageOf("proxy", "example.com/proxy@sha256:00")
 	u := report.New()
-	u.Binaries = append(u.Binaries, report.Binary{Path: "/usr/bin/proxy", Capset: report.Capset{ABI: report.ABIUnknown, Basis: report.BasisCode,
-		Calls: []report.Call{{Syscall: "capset", ABI: report.ABIUnknown, Address: "0x1234", Via: "syscall", Header: "the header comes from memory that the program fills in elsewhere"}}}})
+	u.Binaries = append(u.Binaries, report.Binary{Path: "/usr/bin/proxy", Capset: report.Capset{ABI: report.ABIUnknown,
+		Basis: report.BasisCode,
+		Calls: []report.Call{{Syscall: "capset", ABI: report.ABIUnknown, Address: "0x1234", Via: "syscall",
+			Header: "the header comes from memory that the program fills in elsewhere"}}}})
 	unknown.Report = &u
 
 	incomplete := imageOf("big", "example.com/big:1")
@@ -131,7 +134,8 @@ func TestWorkloadMessages(t *testing.T) {
 // TestTriggerMessages holds the exact words for each way that a container runs
 // HAProxy, under a policy for what runs at start and one for everything.
 func TestTriggerMessages(t *testing.T) {
-	official := &report.Configuration{User: "99", Entrypoint: []string{"docker-entrypoint.sh"}, Command: []string{"haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"}}
+	official := &report.Configuration{User: "99", Entrypoint: []string{"docker-entrypoint.sh"}, Command: []string{"haproxy", "-f",
+		"/usr/local/etc/haproxy/haproxy.cfg"}}
 	for name, tt := range map[string]struct {
 		run      policy.Run
 		image    *report.Configuration
@@ -146,8 +150,10 @@ func TestTriggerMessages(t *testing.T) {
 		"image-entrypoint": {policy.Run{}, &report.Configuration{User: "1000", Entrypoint: []string{"/init"}}, nil},
 		"settings":         {policy.Run{}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg"}}},
 		"settings-user":    {policy.Run{}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true}}},
-		"settings-root":    {policy.Run{User: policy.UserRoot}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true, SetCap: true}}},
-		"settings-hidden":  {policy.Run{Mounts: []string{"/usr/local/etc/haproxy"}}, official, []report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true}}},
+		"settings-root": {policy.Run{User: policy.UserRoot}, official,
+			[]report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true, SetCap: true}}},
+		"settings-hidden": {policy.Run{Mounts: []string{"/usr/local/etc/haproxy"}}, official,
+			[]report.Settings{{Path: "/usr/local/etc/haproxy/haproxy.cfg", User: true}}},
 	} {
 		var b strings.Builder
 		for _, trigger := range []v1alpha1.Trigger{v1alpha1.TriggerAny, v1alpha1.TriggerStart} {

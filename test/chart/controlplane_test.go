@@ -19,15 +19,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// outage is how long what is taken away stays away: longer than the webhook's
-// readiness takes to notice anything.
+// outage is the length of each outage. It exceeds the time in which readiness
+// would notice one.
 const outage = 6 * time.Second
 
-// TestControlPlaneFails takes the API server, etcd, and the replicas with their
-// certificate away, one after the other. An admission may fail while what it
-// needs is gone, or be answered by the policy's onScanError: capvet reads pull
-// secrets from the API server. None may be let through without a word as long as
-// a replica is there, and everything comes back by itself.
+// TestControlPlaneFails stops the API server, then etcd, then the replicas until
+// their certificate has expired. During an outage an admission may fail, or get
+// the action of onScanError, since capvet reads pull secrets from the API server.
+// While a replica runs, no Pod may pass without a warning. Afterwards all recover
+// without help.
 func TestControlPlaneFails(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)

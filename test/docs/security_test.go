@@ -1,4 +1,4 @@
-// Package docs holds what the documents claim against the repository.
+// Package docs checks claims of the documents against the repository.
 package docs
 
 import (

@@ -21,13 +21,13 @@ import (
 // Pods each gets.
 const clusters, podsPerCluster = 100, 40
 
-// cluster is what tools/scheduler is asked about.
+// cluster is a request to tools/scheduler.
 type cluster struct {
 	Nodes []*corev1.Node `json:"nodes"`
 	Pods  []*corev1.Pod  `json:"pods"`
 }
 
-// answer is what tools/scheduler says of a cluster.
+// answer is tools/scheduler's answer.
 type answer struct {
 	Invalid string
 	Pods    []podAnswer
@@ -42,9 +42,9 @@ type podAnswer struct {
 	}
 }
 
-// TestPlacement compares with kube-scheduler's own filter plugins and with what a
-// DaemonSet's controller decides. Only API servers with a feature gate take
-// tolerations that compare, and only schedulers with it heed them.
+// TestPlacement compares with kube-scheduler's own filter plugins and with the
+// DaemonSet controller. Tolerations with comparison operators need a feature gate,
+// in the API server and in the scheduler.
 func TestPlacement(t *testing.T) {
 	program, seed := program(t), seedOf(t)
 	t.Logf("seed %d; CAPVET_SCHEDULER_SEED sets another", seed)

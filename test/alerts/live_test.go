@@ -73,7 +73,7 @@ func TestAlertsFire(t *testing.T) {
 	for _, expr := range dashboard(t) {
 		eventually(t, func(ctx context.Context) error {
 			if n, err := p.samples(ctx, expr); err != nil || n == 0 {
-				return fmt.Errorf("the dashboard's %q shows nothing: %w", expr, err)
+				return fmt.Errorf("the dashboard's %q has no data: %w", expr, err)
 			}
 			return nil
 		})

@@ -62,7 +62,7 @@ func TestControlPlaneFails(t *testing.T) {
 					failedCalls(t))
 			}
 			if l.admitted.Load() == before {
-				t.Error("nothing is judged any more")
+				t.Error("no Pod is judged any more")
 			}
 			for _, replica := range replicas {
 				replica.awaitReady(t)
@@ -84,7 +84,7 @@ func expired(t *testing.T, r release, replicas []*replica, image string) {
 	r.balancer.set()
 	if _, err := admit(t.Context(), "outage-closed", image); !apierrors.IsInternalError(err) ||
 		!strings.Contains(err.Error(), "closed.pods.capvet.dev") {
-		t.Errorf("fail-closed, nobody there: %v", err)
+		t.Errorf("fail-closed, without a replica: %v", err)
 	}
 	// A certificate that is short-lived from here on.
 	r.apply(t, "upgrade", "--set", "certificates.lifetime=12s", "--set", "certificates.trustDelay=2s")
@@ -117,7 +117,7 @@ func expired(t *testing.T, r release, replicas []*replica, image string) {
 		t.Error("the expired certificate is still there")
 	}
 	if log, err := os.ReadFile(replica.Log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
-		t.Errorf("the replica does not say that it made another: %v", err)
+		t.Errorf("the replica's log does not mention a new certificate: %v", err)
 	}
 }
 
@@ -148,7 +148,7 @@ func expiredMeanwhile(t *testing.T, r release, image string) {
 	l.stop()
 	l.print("certificates that expired while the API server was away")
 	if l.admitted.Load() == before {
-		t.Error("nothing is judged any more")
+		t.Error("no Pod is judged any more")
 	}
 	secret := &corev1.Secret{}
 	if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},

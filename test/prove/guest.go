@@ -72,7 +72,7 @@ func ReadTestimony(console io.Reader) (Testimony, error) {
 	case !served || !done:
 		return found, fmt.Errorf("the guest did not come to its end (served: %t)", served)
 	case found.Offender == "":
-		return found, errors.New("the kernel warned of nobody, not even of the one who gave it reason")
+		return found, errors.New("the kernel's log names no program, not even the witness, which passed the legacy header")
 	}
 	return found, nil
 }

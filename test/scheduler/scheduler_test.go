@@ -115,14 +115,14 @@ func compare(t *testing.T, program string, seed uint64, gates string, mayCompare
 	}
 	t.Logf("%d Pods, of which %d are not valid without the feature gate and %d are kept off some node for a while", pods, invalid, held)
 	if invalid > pods/5 || held < pods/5 {
-		t.Error("too few Pods were compared, or kept off some node for a while: the test says little")
+		t.Error("too few Pods were compared, or kept off some node for a while: the test proves little")
 	}
 	for _, relation := range relations() {
 		counts := compared[relation.name]
 		t.Logf("%-45s by how many architectures were possible: %v, broken: %d", relation.name, counts, broken[relation.name])
 		for _, n := range relation.outcomes {
 			if counts[n] < 20 {
-				t.Errorf("%s: only %d Pods could land on %d architectures: the test says little", relation.name, counts[n], n)
+				t.Errorf("%s: only %d Pods could land on %d architectures: the test proves little", relation.name, counts[n], n)
 			}
 		}
 	}

@@ -85,7 +85,6 @@ func (a Action) strictness() int {
 		return 2
 	case ActionAudit:
 		return 1
-	case ActionIgnore:
 	}
 	return 0
 }

@@ -46,7 +46,6 @@ func (f *checkFormat) write(w io.Writer, all []checked) error {
 		return writeCheckJSON(w, all)
 	case checkSARIF:
 		return writeCheckSARIF(w, all)
-	case checkText:
 	}
 	return writeCheckText(w, all)
 }
@@ -160,15 +159,15 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			Help: "See what could not be read, or exempt the image in the policy."},
 		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
 	}}
-	levels := map[v1alpha1.Action]sarif.Level{
-		v1alpha1.ActionReject: sarif.LevelError, v1alpha1.ActionWarn: sarif.LevelWarning,
-		v1alpha1.ActionAudit: sarif.LevelNote, v1alpha1.ActionIgnore: sarif.LevelNote,
-	}
+	levels := map[v1alpha1.Action]sarif.Level{v1alpha1.ActionReject: sarif.LevelError, v1alpha1.ActionWarn: sarif.LevelWarning}
 	var results []sarif.Result
 	for _, c := range all {
 		for _, f := range c.decision.Findings {
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: levels[v1alpha1.Stricter(f.Action, f.Pods)],
-				Message: strings.Join(words(f), ". "), File: c.File, Line: c.lineOf(f)})
+			level := levels[v1alpha1.Stricter(f.Action, f.Pods)]
+			if level == "" {
+				level = sarif.LevelNote
+			}
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: strings.Join(words(f), ". "), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

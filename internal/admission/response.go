@@ -44,7 +44,6 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 		response, outcome = response.WithWarnings(wording.Warnings(kind, findingsPlace, d.Findings)...), OutcomeWarned
 	case v1alpha1.ActionAudit:
 		outcome = OutcomeAudited
-	case v1alpha1.ActionIgnore:
 	}
 	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
@@ -77,7 +76,6 @@ func internalError(policies []policy.Policy) admission.Response {
 		response = admission.Denied(text + " (rejected by a policy's onScanError)")
 	case v1alpha1.ActionWarn:
 		response = response.WithWarnings(text)
-	case v1alpha1.ActionAudit, v1alpha1.ActionIgnore:
 	}
 	response.AuditAnnotations = map[string]string{annotationDecision: string(action), annotationError: text}
 	return response

@@ -107,7 +107,6 @@ func (p *Policy) onWorkload(action v1alpha1.Action) v1alpha1.Action {
 		return v1alpha1.ActionIgnore
 	case v1alpha1.WorkloadReject:
 		return v1alpha1.ActionReject
-	case v1alpha1.WorkloadWarn:
 	}
 	return v1alpha1.ActionWarn
 }
@@ -233,7 +232,6 @@ func (p *Policy) scanErrorAction(class report.FailureClass) v1alpha1.Action {
 		action = p.onScanError.Blocked
 	case report.FailureRegistry:
 		action = p.onScanError.Registry
-	case report.FailureInternal:
 	}
 	return orDefault(action, p.onScanError.Default)
 }

@@ -108,7 +108,6 @@ func verdict(action v1alpha1.Action) string {
 		return "rejected"
 	case v1alpha1.ActionWarn:
 		return "warned of"
-	case v1alpha1.ActionAudit, v1alpha1.ActionIgnore:
 	}
 	return "noted"
 }
@@ -156,7 +155,6 @@ func failureText(class report.FailureClass) string {
 		return "capvet does not connect to that registry"
 	case report.FailureRegistry:
 		return "the registry could not be used"
-	case report.FailureInternal:
 	}
 	return "capvet failed on it"
 }

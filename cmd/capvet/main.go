@@ -1,5 +1,5 @@
-// Command capvet tells which capability ABI the executables in files and images
-// use.
+// Command capvet reports the capability ABI of the executables in files and
+// images.
 package main
 
 import (
@@ -19,14 +19,14 @@ var version = "dev"
 
 // Exit codes. They are a contract with scripts.
 const (
-	exitClean  = 0 // done, nothing legacy
-	exitFailed = 1 // something could not be read
+	exitClean  = 0 // no legacy use
+	exitFailed = 1 // an input could not be read or is unknown
 	exitUsage  = 2 // the command line is wrong
 	exitLegacy = 3 // legacy use found
 )
 
-// exitError ends the program with a code. Its error, if any, is still to be
-// said.
+// exitError ends the program with a code. Its error, if any, is yet to be
+// printed.
 type exitError struct {
 	code int
 	err  error
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitClean
 	}
 	var exit exitError
-	if !errors.As(err, &exit) { // cobra's own errors are all about the command line
+	if !errors.As(err, &exit) { // cobra's own errors concern the command line
 		exit = exitError{code: exitUsage, err: fmt.Errorf("%w (see capvet --help)", err)}
 	}
 	if exit.err != nil {
@@ -70,16 +70,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "capvet",
-		Short: "Find out which capability ABI executables use",
-		Long: `capvet reads ELF executables, from files or from container images, and tells
-which version of the kernel's capability ABI they call: v1 is the legacy 32-bit
-one that makes the kernel log "uses 32-bit capabilities (legacy support in use)".
+		Short: "Report the capability ABI of executables",
+		Long: `capvet reads ELF executables from files or container images and reports the
+version of the kernel's capability ABI that they call. v1 is the legacy 32-bit
+ABI: the kernel logs "uses 32-bit capabilities (legacy support in use)" for it.
 
-Exit codes: 0 nothing legacy, 3 legacy use found, 1 something failed, 2 usage.`,
+Exit codes: 0 no legacy use, 3 legacy use found, 1 an input could not be read,
+2 wrong usage.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// Without a sub-command there is nothing to do: say what there is.
+		// Without a subcommand, print the help.
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Args: cobra.NoArgs,
 	}

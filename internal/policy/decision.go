@@ -54,7 +54,6 @@ func (r Rule) uncertainty() int {
 		return 0
 	case RuleUnknown:
 		return 1
-	case RuleScanError:
 	}
 	return 2
 }

@@ -28,13 +28,13 @@ import (
 
 const (
 	namespace = "shop"
-	// nobody is a registry that is down: the discard port, where nobody listens.
+	// nobody is the address of a registry that is down: the discard port, without a listener.
 	nobody = "127.0.0.1:9"
 )
 
-// TestAlertsFire has a real Prometheus scrape a real webhook, with the rules'
-// durations sixty times as short. While all is well none fires; then one thing
-// after another goes wrong, and each alert does.
+// TestAlertsFire lets a real Prometheus scrape a real webhook, with the rules'
+// durations divided by sixty. No alert fires while the webhook is healthy. Then
+// the test breaks one part after the other, and each alert fires.
 func TestAlertsFire(t *testing.T) {
 	legacy := pushLegacy(t)
 	stuck := startStuck(t)
@@ -73,7 +73,7 @@ func TestAlertsFire(t *testing.T) {
 	for _, expr := range dashboard(t) {
 		eventually(t, func(ctx context.Context) error {
 			if n, err := p.samples(ctx, expr); err != nil || n == 0 {
-				return fmt.Errorf("the dashboard's %q shows nothing: %w", expr, err)
+				return fmt.Errorf("the dashboard's %q has no data: %w", expr, err)
 			}
 			return nil
 		})
@@ -93,7 +93,7 @@ func TestAlertsFire(t *testing.T) {
 	}
 }
 
-// dashboard returns what the chart's dashboard asks Prometheus.
+// dashboard returns the PromQL expressions of the chart's dashboard.
 func dashboard(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(shared.root, "charts", "capvet", "files", "dashboard.json"))

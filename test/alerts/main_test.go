@@ -1,9 +1,9 @@
 //go:build alerts
 
 // Package alerts tests the chart's alerts and dashboard with the real promtool
-// and the real Prometheus: the rules as helm renders them, what they say at
-// which time, and whether what a running webhook exports brings each of them to
-// fire and each panel of the dashboard to show something.
+// and the real Prometheus: the rules as helm renders them, their state over time
+// on given series, and, with the metrics of a running webhook, that each alert
+// fires and each panel of the dashboard has data.
 //
 // Prometheus finds the webhook by a fixed address with the labels namespace and
 // pod, which a ServiceMonitor adds in a cluster; no Prometheus operator runs.
@@ -21,7 +21,7 @@ import (
 	"github.com/capvet/capvet/test/harness"
 )
 
-// environment is what all tests share.
+// environment holds the tools and files that all tests share.
 type environment struct {
 	root       string // the repository's
 	dir        string
@@ -62,7 +62,7 @@ func runAll(ctx context.Context, m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// command runs a tool and returns all that it says.
+// command runs a tool and returns its output, standard error included.
 func command(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()

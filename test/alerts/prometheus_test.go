@@ -119,14 +119,14 @@ func (p *prometheus) samples(ctx context.Context, expr string) (int, error) {
 	return len(data.Result), err
 }
 
-// alert is one that is pending or fires.
+// alert is a pending or firing alert.
 type alert struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	State       string            `json:"state"`
 }
 
-// alerts returns those that are pending or fire.
+// alerts returns the pending and firing alerts.
 func (p *prometheus) alerts(ctx context.Context) ([]alert, error) {
 	var data struct {
 		Alerts []alert `json:"alerts"`
@@ -135,7 +135,7 @@ func (p *prometheus) alerts(ctx context.Context) ([]alert, error) {
 	return data.Alerts, err
 }
 
-// evaluated returns an error until every rule was evaluated without one.
+// evaluated returns an error until Prometheus has evaluated every rule without an error.
 func (p *prometheus) evaluated(ctx context.Context) error {
 	var data struct {
 		Groups []struct {
@@ -162,7 +162,7 @@ func (p *prometheus) evaluated(ctx context.Context) error {
 	return nil
 }
 
-// eventuallyLimit is how long something may take to come true.
+// eventuallyLimit bounds the wait for a condition.
 const eventuallyLimit = 3 * time.Minute
 
 // eventually tries until there is no error.

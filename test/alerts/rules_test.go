@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ruleFile is what Prometheus reads of a PrometheusRule.
+// ruleFile is the part of a PrometheusRule that Prometheus reads.
 type ruleFile struct {
 	Groups []struct {
 		Name  string `json:"name"`
@@ -117,7 +117,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// alterations are small changes of what the alerts ask.
+// alterations are small changes of the alerts' expressions.
 var alterations = map[string][][2]string{
 	"CapvetAbsent": {{"capvet_certificate_trusted", "capvet_certificate_trusted == 0"},
 		{"_trusted", `_trusted{pod="capvet-0"}`}},

@@ -1,7 +1,7 @@
 //go:build bench
 
-// Package bench measures what a user waits for, as whole processes and against
-// baselines in the same run. It asserts nothing: figures are read as ratios.
+// Package bench measures the programs' run times as whole processes, beside
+// baselines in the same run. It has no assertions: only the ratios mean anything.
 package bench
 
 import (
@@ -50,8 +50,8 @@ func BenchmarkInspect(b *testing.B) {
 	}
 }
 
-// BenchmarkInspectObjdump compares an analysis with what a person would begin
-// with: a disassembly of the same file, which says nothing of versions yet.
+// BenchmarkInspectObjdump compares an analysis with the first step of a manual
+// one: a disassembly of the same file, which yields no versions yet.
 func BenchmarkInspectObjdump(b *testing.B) {
 	_, origin := haproxy(b)
 	const objdump = "aarch64-linux-gnu-objdump"

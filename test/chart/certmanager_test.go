@@ -67,7 +67,7 @@ func startCertManager(t *testing.T) {
 	})
 }
 
-// secretData returns what a Secret of the release's namespace holds.
+// secretData returns the data of a Secret in the release's namespace.
 func secretData(ctx context.Context, name string) (map[string][]byte, error) {
 	secret := &corev1.Secret{}
 	err := shared.cluster.Client.Get(ctx, types.NamespacedName{Namespace: releaseNamespace, Name: name}, secret)
@@ -138,7 +138,7 @@ func TestCertManager(t *testing.T) {
 	}
 	r := newRelease(b, host, "--set", "certificates.mode=cert-manager")
 	r.apply(t, "install")
-	t.Cleanup(func() { // which cert-manager leaves
+	t.Cleanup(func() { // cert-manager leaves them
 		for _, name := range []string{"capvet-tls", "capvet-ca"} {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: name}}
 			if err := shared.cluster.Client.Delete(context.Background(), secret); err != nil {

@@ -47,9 +47,9 @@ func ask(ctx context.Context, address, namespace, image string, certificates ...
 	return response.StatusCode, string(body), err
 }
 
-// TestClientsAndRegistries installs with what an administrator says of who may
-// ask and where registries are: the API server is answered, its neighbours are
-// not, and images come from where the values say.
+// TestClientsAndRegistries installs with values for the permitted clients and for
+// registries: the API server gets answers and its neighbours get none, and images
+// are read from the configured mirrors.
 func TestClientsAndRegistries(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)

@@ -19,15 +19,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// outage is how long what is taken away stays away: longer than the webhook's
-// readiness takes to notice anything.
+// outage is the length of each outage. It exceeds the time in which readiness
+// would notice one.
 const outage = 6 * time.Second
 
-// TestControlPlaneFails takes the API server, etcd, and the replicas with their
-// certificate away, one after the other. An admission may fail while what it
-// needs is gone, or be answered by the policy's onScanError: capvet reads pull
-// secrets from the API server. None may be let through without a word as long as
-// a replica is there, and everything comes back by itself.
+// TestControlPlaneFails stops the API server, then etcd, then the replicas until
+// their certificate has expired. During an outage an admission may fail, or get
+// the action of onScanError, since capvet reads pull secrets from the API server.
+// While a replica runs, no Pod may pass without a warning. Afterwards all recover
+// without help.
 func TestControlPlaneFails(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)
@@ -62,7 +62,7 @@ func TestControlPlaneFails(t *testing.T) {
 					failedCalls(t))
 			}
 			if l.admitted.Load() == before {
-				t.Error("nothing is judged any more")
+				t.Error("no Pod is judged any more")
 			}
 			for _, replica := range replicas {
 				replica.awaitReady(t)
@@ -84,7 +84,7 @@ func expired(t *testing.T, r release, replicas []*replica, image string) {
 	r.balancer.set()
 	if _, err := admit(t.Context(), "outage-closed", image); !apierrors.IsInternalError(err) ||
 		!strings.Contains(err.Error(), "closed.pods.capvet.dev") {
-		t.Errorf("fail-closed, nobody there: %v", err)
+		t.Errorf("fail-closed, without a replica: %v", err)
 	}
 	// A certificate that is short-lived from here on.
 	r.apply(t, "upgrade", "--set", "certificates.lifetime=12s", "--set", "certificates.trustDelay=2s")
@@ -117,7 +117,7 @@ func expired(t *testing.T, r release, replicas []*replica, image string) {
 		t.Error("the expired certificate is still there")
 	}
 	if log, err := os.ReadFile(replica.Log); err != nil || !strings.Contains(string(log), "updated the shared certificate") {
-		t.Errorf("the replica does not say that it made another: %v", err)
+		t.Errorf("the replica's log does not mention a new certificate: %v", err)
 	}
 }
 
@@ -148,7 +148,7 @@ func expiredMeanwhile(t *testing.T, r release, image string) {
 	l.stop()
 	l.print("certificates that expired while the API server was away")
 	if l.admitted.Load() == before {
-		t.Error("nothing is judged any more")
+		t.Error("no Pod is judged any more")
 	}
 	secret := &corev1.Secret{}
 	if err := shared.cluster.Client.Get(t.Context(), types.NamespacedName{Namespace: releaseNamespace, Name: "capvet-tls"},

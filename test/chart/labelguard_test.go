@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// deleteNamed deletes an object of the cluster's, a test's being over or not.
+// deleteNamed deletes a cluster-scoped object, also after the end of a test.
 func deleteNamed(kind, name string) error {
 	output, err := exec.Command(shared.kubectl, "--kubeconfig", shared.cluster.Kubeconfig, "delete", kind, name, "--wait=false",
 		"--ignore-not-found").CombinedOutput()
@@ -27,8 +27,9 @@ func deleteNamed(kind, name string) error {
 	return nil
 }
 
-// TestLabelGuard: with the guard a namespace's labels of capvet's are for those
-// who may change the cluster's policies, and all others go on as before.
+// TestLabelGuard: with the guard, only users with the right to change
+// ClusterCapsetPolicies may change capvet's labels on a namespace. Other changes
+// are unaffected.
 func TestLabelGuard(t *testing.T) {
 	guard := render(t, "--set", "labelGuard.enabled=true", "--show-only", "templates/labelguard.yaml")
 	if _, err := kubectl(t, guard, "apply", "-f", "-"); err != nil {

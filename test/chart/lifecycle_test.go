@@ -87,7 +87,7 @@ func (c *lifeCycle) presets(t *testing.T) {
 
 // helmTest runs the chart's test Pod's command, with a replica's address in place of the Service's.
 func (c *lifeCycle) helmTest(t *testing.T) {
-	// What its Pod runs, at the address that the Service leads to.
+	// The Service's address leads to no Pod here.
 	pods := byName(t, render(t, "--show-only", "templates/test.yaml"))
 	var args []string
 	for _, value := range pods["Pod/capvet-test"].Object["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)["args"].([]any) {

@@ -55,10 +55,10 @@ func (r *recorder) text() string {
 	return strings.Join(r.lines, "\n")
 }
 
-// legacyWarning is part of what a Pod with HAProxy 3.0 is warned of.
+// legacyWarning is part of the warning for a Pod with HAProxy 3.0.
 const legacyWarning = "legacy 32-bit"
 
-// pendingWarning is part of what it is warned of when time runs out.
+// pendingWarning is part of its warning after a timeout.
 const pendingWarning = "is pending"
 
 func judged(namespace, image string) func(context.Context) error {
@@ -74,10 +74,10 @@ func judged(namespace, image string) func(context.Context) error {
 // load is a stream of admissions.
 type load struct {
 	admitted, failed, unjudged atomic.Int64
-	// Told so: that there was no time, and that it could not be done.
+	// Admitted with a warning: of a timeout, and of an unreadable image.
 	pending, uninspected atomic.Int64
 	first                atomic.Pointer[error]
-	firstUnjudged        atomic.Pointer[string] // when, and what was said instead
+	firstUnjudged        atomic.Pointer[string] // the time and the warnings
 	stop                 func()
 }
 

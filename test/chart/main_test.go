@@ -2,8 +2,8 @@
 
 // Package chart tests the Helm chart and config/ as an administrator uses them:
 // rendered, validated by a real API server, and installed with the real helm,
-// upgraded, rolled back and removed, with the webhook running as the installed
-// Deployment says.
+// upgraded, rolled back and removed, with the webhook running as its Deployment
+// specifies.
 //
 // No kubelet runs here: the tests start the webhook's process with the arguments,
 // files and ServiceAccount token that the Deployment gives it. The one
@@ -24,7 +24,7 @@ import (
 	"github.com/capvet/capvet/test/harness"
 )
 
-// environment is what all tests share.
+// environment holds the tools and processes that all tests share.
 type environment struct {
 	root         string
 	dir          string
@@ -74,7 +74,7 @@ func runAll(ctx context.Context, m *testing.M) (code int, err error) {
 		helm: filepath.Join(helm, "helm"), kubectl: filepath.Join(assets, "kubectl"), registryTool: filepath.Join(registry, "registry"),
 		certManager: filepath.Join(certManager, "certmanager"),
 	}
-	// Not with the race detector: what runs here is what ships.
+	// Without the race detector, as in a release.
 	if shared.webhook, err = harness.BuildCommand(ctx, root, "webhook", dir); err != nil {
 		return 1, err
 	}
@@ -129,7 +129,8 @@ func kubectl(t *testing.T, stdin string, args ...string) (string, error) {
 	return string(output), nil
 }
 
-// variants are the chart's values files for tests, by name; "default" has none.
+// variants are helm's arguments for each of the chart's values files, by name;
+// "default" has no values file.
 func variants(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(chartDir(), "ci", "*-values.yaml"))

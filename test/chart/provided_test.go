@@ -49,8 +49,8 @@ func (l *load) passes(t *testing.T, r *replica, before *x509.Certificate) {
 	})
 }
 
-// TestProvidedCertificate installs with a certificate that somebody else keeps,
-// and has it replaced under load as a kubelet replaces a Secret's files.
+// TestProvidedCertificate installs with a certificate from outside, and replaces
+// it under load as a kubelet replaces a Secret's files.
 func TestProvidedCertificate(t *testing.T) {
 	host, image := pushHAProxy(t)
 	b := startBalancer(t)

@@ -79,7 +79,7 @@ func TestNoRightTooMany(t *testing.T) {
 				defer set(context.Background(), all)
 				err := works(t, rbacPatience)
 				if err == nil {
-					t.Errorf("nobody misses it")
+					t.Errorf("the webhook works without this right")
 				}
 				t.Log(err)
 			})

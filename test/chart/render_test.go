@@ -29,7 +29,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestGolden: a change of what the defaults render is a change somebody decides.
+// TestGolden: the rendering of the defaults changes only together with the golden
+// file.
 func TestGolden(t *testing.T) {
 	golden := filepath.Join("testdata", "default.yaml")
 	got := render(t)
@@ -123,7 +124,7 @@ func TestBadValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestEveryLimitIsAValue: what the webhook has flags for, values can set.
+// TestEveryLimitIsAValue: values can set each flag of the webhook.
 func TestEveryLimitIsAValue(t *testing.T) {
 	usage, _ := exec.CommandContext(t.Context(), shared.webhook, "--help").CombinedOutput()
 	var set, want []string
@@ -178,7 +179,7 @@ func TestEqualsKustomize(t *testing.T) {
 	}
 }
 
-// normal returns an object without what may differ.
+// normal returns an object without the fields that may differ.
 func normal(t *testing.T, object *unstructured.Unstructured, certManager bool) map[string]any {
 	t.Helper()
 	object = object.DeepCopy()
@@ -270,7 +271,7 @@ func TestConfigMapsAreReadOnRequest(t *testing.T) {
 	}
 }
 
-// TestNoHookJobsNoThirdParty: the chart starts nothing but capvet.
+// TestNoHookJobsNoThirdParty: every container of the chart runs capvet's image.
 func TestNoHookJobsNoThirdParty(t *testing.T) {
 	image := regexp.MustCompile(`(?m)^\s*(?:- )?image: (\S+)`)
 	for name, args := range variants(t) {

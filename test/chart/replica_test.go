@@ -98,8 +98,8 @@ func startReplicaOf(t *testing.T, webhook, namespace, deployment string) *replic
 	return r
 }
 
-// freeAddresses returns addresses on loopback that nobody listens on. All are held
-// until each is known, so that none comes twice.
+// freeAddresses returns n unused addresses on loopback. All listeners stay open
+// until the end, so that no address comes twice.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string
@@ -114,8 +114,8 @@ func freeAddresses(t *testing.T, n int) []string {
 	return addresses
 }
 
-// filesOf returns what a volume of a ConfigMap or a Secret holds, by path; nil:
-// it is of another kind.
+// filesOf returns the files of a ConfigMap or Secret volume, by path; nil for a
+// volume of another kind.
 func filesOf(t *testing.T, namespace string, volume corev1.Volume) map[string][]byte {
 	t.Helper()
 	var items []corev1.KeyToPath
@@ -246,7 +246,7 @@ func startBalancer(t *testing.T) *balancer {
 	return b
 }
 
-// set says which replicas there are; they take part once they are ready.
+// set replaces the replicas; each takes part as soon as it is ready.
 func (b *balancer) set(replicas ...*replica) {
 	b.mu.Lock()
 	b.replicas = replicas

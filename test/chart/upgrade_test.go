@@ -25,8 +25,8 @@ import (
 // reachable: main of 24 November 2026, before policies could choose images.
 const beforeReleases = "ddbff13085ce5ed8973a3a3c73c9788ad9257ca3"
 
-// previousRelease returns the newest release that this tree comes after, or what
-// stands in for it, and the folder that it was unpacked to.
+// previousRelease returns the newest release before this tree, or its stand-in,
+// and the folder with its sources.
 func previousRelease(t *testing.T) (revision, dir string) {
 	t.Helper()
 	git := func(args ...string) ([]byte, error) {
@@ -59,7 +59,7 @@ func previousRelease(t *testing.T) (revision, dir string) {
 	return revision, dir
 }
 
-// versions returns those of a CustomResourceDefinition, with their schemas.
+// versions returns a CustomResourceDefinition's versions, with their schemas.
 func versions(t *testing.T, text string) []any {
 	t.Helper()
 	objects, err := readObjects(strings.NewReader(text))

@@ -20,8 +20,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// labelled is where a corpus lies beside the repository: labels.tsv says what
-// each file of binaries.tar.zst is known to do, and how that is known.
+// labelled is the path of an optional corpus beside the repository. Its labels.tsv
+// gives the expected verdict for each file of binaries.tar.zst, and the evidence.
 const labelled = "../../../shared/corpus"
 
 // accepted are the verdicts that a label allows.
@@ -33,8 +33,8 @@ var accepted = map[string]report.ABI{
 // maxUnknown is the share of files whose verdict may be unknown, in percent.
 const maxUnknown = 3
 
-// TestLabelled scores a corpus: no false v1, no missed v1 and no false none at
-// all, unknown for few, and every proxy right, by its code.
+// TestLabelled scores a corpus: no false v1, no missed v1, no false none, a
+// bounded share of unknown, and for every proxy the right verdict from its code.
 func TestLabelled(t *testing.T) {
 	want := labels(t)
 	archive, err := os.Open(filepath.Join(labelled, "binaries.tar.zst"))
@@ -98,8 +98,8 @@ func TestLabelled(t *testing.T) {
 	}
 }
 
-// labels reads labels.tsv. The corpus is no part of the repository: a clone
-// without it beside has nothing to score.
+// labels reads labels.tsv. The corpus is not part of the repository; the test is
+// skipped without it.
 func labels(t *testing.T) map[string]report.ABI {
 	t.Helper()
 	file, err := os.Open(filepath.Join(labelled, "labels.tsv"))

@@ -22,7 +22,7 @@ import (
 // sources are small programs, each named for the verdict that it should get.
 const sources = "../../internal/elfcaps/testdata/src"
 
-// compilers are what each architecture's programs are built with.
+// compilers are the C compilers, by architecture.
 var compilers = map[string]string{"arm64": "aarch64-linux-gnu-gcc", "amd64": "x86_64-linux-gnu-gcc"}
 
 // tools are the compilers and Debian's packages of them. Those for C++ depend on
@@ -112,7 +112,7 @@ func requireTools(t *testing.T) {
 	}
 }
 
-// judge builds a program and judges what comes out.
+// judge builds a program and returns its verdict.
 func judge(t *testing.T, compiler, flags, source string) (report.Capset, error) {
 	out := filepath.Join(t.TempDir(), "program")
 	args := append(strings.Fields(flags), "-w", "-s", source, "-o", out)

@@ -46,10 +46,10 @@ func newApt() (*apt, error) {
 // configuration is read after the machine's own, whose proxies and mirror
 // credentials stay in force. Its %[1]s is the private folder.
 //
-// The keys of the private sources come with them (Signed-By), and signatures
-// are required, whatever the machine says. The update hooks are the machine's
-// and none of our business. apt would otherwise drop to a user who cannot write
-// in a folder of ours.
+// The private sources name their keys (Signed-By), and signatures are required
+// even where the machine's configuration waives them. The machine's update hooks
+// are switched off. The sandbox user is root, since apt's own cannot write to the
+// private folder.
 const configuration = `#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -94,7 +94,7 @@ Signed-By: %s
 Check-Valid-Until: no
 `
 
-// index is what an apt source lists.
+// index is the list of packages of an apt source.
 type index struct{ types, targets string }
 
 var (
@@ -262,7 +262,7 @@ func (a *apt) run(ctx context.Context, dir string, args ...string) (string, erro
 // userinfo is the part of a URI that may hold a password.
 var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
 
-// complaint is what apt said, in one line of bounded length.
+// complaint returns apt's error output as one line of bounded length.
 func complaint(words string) string {
 	words = strings.Join(strings.Fields(userinfo.ReplaceAllString(words, "://")), " ")
 	if len(words) > maxComplaint {

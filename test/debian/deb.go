@@ -15,7 +15,7 @@ import (
 // MaxExtract bounds the size of a file that Extract returns, in bytes.
 const MaxExtract = 256 << 20
 
-// Field returns a field of the package's control file, "" if it has none.
+// Field returns a field of the package's control file, "" if it is absent.
 func Field(ctx context.Context, deb, name string) (string, error) {
 	var stderr bytes.Buffer
 	command := exec.CommandContext(ctx, "dpkg-deb", "--field", deb, name)
@@ -86,7 +86,7 @@ func (f *filesystem) Read(p []byte) (int, error) {
 }
 
 // Close ends the process. It fails only if the stream was read to its end and
-// the process failed: what a reader left unread is no failure.
+// the process failed: stopping early is no failure.
 func (f *filesystem) Close() error {
 	if f.closed {
 		return nil

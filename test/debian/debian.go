@@ -4,12 +4,12 @@
 //
 // It drives apt-get with a configuration of its own and never touches the
 // machine's: no package is installed, no list or cache of the machine is
-// written. The mirror is one of the machine's own apt sources; what it serves
-// is checked against Debian's archive keyring. It is not a resolver: it fetches
-// the packages that are named and no others.
+// written. The mirror is one of the machine's own apt sources; its packages are
+// checked against Debian's archive keyring. It is not a resolver: it fetches
+// only the named packages, without their dependencies.
 //
-// Tools is the exception: it installs what a test has to run, on a machine that
-// lets it.
+// Tools is the exception: it installs programs that a test runs, where the
+// process has the rights.
 //
 // The machine's apt configuration and Debian's keys are trusted, the mirror and
 // the network are not.
@@ -24,7 +24,7 @@ import (
 	"regexp"
 )
 
-// ErrUnavailable says that Debian's packages cannot be had here: no mirror, no
+// ErrUnavailable means that Debian's packages are unavailable here: no mirror, no
 // network, or no such package. Callers go on with fixtures, or skip.
 var ErrUnavailable = errors.New("no Debian packages can be had here")
 
@@ -45,8 +45,8 @@ type Request struct {
 	Packages []string
 	// CacheDir keeps the packages; DefaultCacheDir if empty.
 	CacheDir string
-	// Refresh fetches anew what the cache already has. Without it a package in
-	// the cache stands, whatever its version.
+	// Refresh fetches packages even if the cache has them. Without it a cached
+	// package is used in any version.
 	Refresh bool
 }
 
@@ -55,7 +55,7 @@ type Package struct {
 	Name    string
 	Version string // as Debian spells it: [epoch:]upstream[-revision]
 	Suite   string
-	Arch    string // what was asked for, also when the package is Architecture: all
+	Arch    string // the requested one, also for a package with Architecture: all
 	Path    string // of the .deb file
 }
 
@@ -75,13 +75,13 @@ func DefaultCacheDir() (string, error) {
 	return filepath.Join(home, ".cache", "capvet", "debian"), nil
 }
 
-// word is what suites, architectures and package names are made of. They enter
-// configuration files and paths.
+// word matches the permitted names of suites, architectures and packages, which
+// become parts of configuration files and paths.
 var word = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
 
-// Fetch returns the named packages by name. What the cache holds needs no
-// network. Processes that share a cache may call it at once. An error for which
-// errors.Is(err, ErrUnavailable) holds says why the packages cannot be had.
+// Fetch returns the named packages by name. Cached packages need no network.
+// Several processes may share a cache. If the packages are unavailable, the error
+// wraps ErrUnavailable and gives the reason.
 func Fetch(ctx context.Context, request Request) (map[string]Package, error) {
 	for _, name := range append([]string{request.Suite, request.Arch}, request.Packages...) {
 		if !word.MatchString(name) {

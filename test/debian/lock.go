@@ -12,8 +12,8 @@ import (
 // lockPoll is how often a lock that another process holds is tried again.
 const lockPoll = 100 * time.Millisecond
 
-// lock takes the lock of the file path, made if need be, and returns what frees
-// it. The system frees it too when the process dies.
+// lock locks the file path, which it creates if necessary, and returns the unlock
+// function. The kernel also unlocks it at the process's end.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

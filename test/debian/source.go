@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// sourceArch is what apt is told to be of while it fetches sources, which have
-// no architecture.
+// sourceArch is apt's architecture for fetching sources, which have none of their
+// own.
 const sourceArch = "amd64"
 
-// Source is the upstream tarball of a Debian source package: what Debian builds
-// from, before its own patches.
+// Source is the upstream tarball of a Debian source package, without Debian's
+// patches.
 type Source struct {
 	Name    string
 	Version string // of upstream, as the tarball's name spells it
@@ -26,10 +26,10 @@ type Source struct {
 	SHA256  string // of the tarball, lower-case hexadecimal
 }
 
-// FetchSource returns the upstream tarball of a source package in a suite.
-// Its sum stands in an index that Debian signed. As with Fetch the cache, which
-// is DefaultCacheDir if empty, stands whatever its version, and an
-// ErrUnavailable says why there is none.
+// FetchSource returns the upstream tarball of a source package in a suite. Its
+// checksum comes from an index that Debian signed. As with Fetch, a cached tarball
+// is used in any version; an empty cache means DefaultCacheDir. If the source is
+// unavailable, the error wraps ErrUnavailable and gives the reason.
 func FetchSource(ctx context.Context, suite, name, cache string) (Source, error) {
 	for _, name := range []string{suite, name} {
 		if !word.MatchString(name) {
@@ -111,8 +111,8 @@ func (a *apt) downloadSourceFrom(ctx context.Context, private, mirror, suite, na
 	if err != nil {
 		return "", err
 	}
-	// Debian's patches are left out: a .dsc may have gone from the mirror, and
-	// the upstream tarball is what others build from.
+	// Without Debian's patches: the mirror may have dropped the .dsc, and other
+	// distributions build from the upstream tarball.
 	if _, err := a.run(ctx, archives, "-c", config, "source", "--download-only", "--tar-only", "--only-source", name); err != nil {
 		return "", err
 	}

@@ -12,9 +12,9 @@ import (
 // lockTimeout is how long apt-get waits for another that installs, in seconds.
 const lockTimeout = "300"
 
-// Tools makes sure that executables are in PATH. packages says which package of
-// Debian has each. What is missing is installed where the process may: by root,
-// with apt-get. Elsewhere an ErrUnavailable names what is missing.
+// Tools makes sure that executables are in PATH. packages maps each to its Debian
+// package. Root installs missing ones with apt-get; for other users the error
+// wraps ErrUnavailable and names them.
 func Tools(ctx context.Context, packages map[string]string) error {
 	missing, names := lacking(packages)
 	if len(missing) == 0 {

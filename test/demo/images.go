@@ -12,10 +12,10 @@ import (
 	"github.com/capvet/capvet/test/testimage"
 )
 
-// images are what the demo's registry holds.
+// images are the references of the demo's images.
 type images struct {
 	haproxy30, haproxy32 string // references
-	version30            string // of HAProxy 3.0, as the program says it
+	version30            string // of HAProxy 3.0, as the program prints it
 }
 
 // pushImages builds both images, each for arm64 and amd64, from Debian's

@@ -1,10 +1,10 @@
-// Command demo shows capvet at work on a real cluster's front: etcd and
-// kube-apiserver, a registry with real HAProxy images, the webhook, three
-// namespaces with different policies, and what kubectl says to Pods created in
-// each. Everything listens on loopback and is gone when it ends.
+// Command demo runs capvet with a real control plane: etcd and kube-apiserver, a
+// registry with real HAProxy images, the webhook, and three namespaces with
+// different policies. It shows kubectl's output for Pods created in each.
+// Everything listens on loopback and is removed at the end.
 //
-// It stays up for playing with until interrupted; with DEMO_EXIT=1 it ends at
-// once, successfully only if every outcome was the expected one.
+// It stays up until interrupted. With DEMO_EXIT=1 it ends after the last scene,
+// and fails unless every outcome was the expected one.
 package main
 
 import (
@@ -110,7 +110,7 @@ No kubelet runs here, so Pods stay Pending. The webhook's log is
 
 func step(text string) { fmt.Println("==", text) }
 
-// kubectl runs the real one and shows it as a person would see it.
+// kubectl runs the real kubectl, and prints the command and its output.
 type kubectl struct{ path, kubeconfig string }
 
 func (k kubectl) run(ctx context.Context, args ...string) (string, error) {
@@ -120,7 +120,7 @@ func (k kubectl) run(ctx context.Context, args ...string) (string, error) {
 	return output, err
 }
 
-// quiet runs it and shows nothing.
+// quiet runs kubectl without printing.
 func (k kubectl) quiet(ctx context.Context, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, k.path, args...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+k.kubeconfig)

@@ -43,14 +43,14 @@ func createNamespaces(ctx context.Context, cluster *harness.ControlPlane) error 
 	return nil
 }
 
-// scene is one kubectl command and what should come of it.
+// scene is one kubectl command and its expected outcome.
 type scene struct {
 	title     string
 	namespace string
 	name      string
 	image     string
 	refused   bool
-	says      []string // parts of what kubectl prints
+	says      []string // parts of kubectl's output
 	silent    bool     // kubectl prints no warning
 }
 
@@ -93,13 +93,13 @@ func (s scene) play(ctx context.Context, k kubectl) bool {
 	return true
 }
 
-// wrong says what is not as expected; empty when all is.
+// wrong returns the difference from the expected outcome, empty if there is none.
 func (s scene) wrong(output string, err error) string {
 	if refused := err != nil; refused != s.refused {
 		return fmt.Sprintf("refused is %v", refused)
 	}
 	for _, part := range s.says {
-		// A dry run says the same with a remark at its end.
+		// A dry run adds a remark at the end of the line.
 		if !strings.Contains(output, part) {
 			return fmt.Sprintf("%q is missing", part)
 		}

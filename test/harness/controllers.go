@@ -7,8 +7,8 @@ import (
 	"github.com/capvet/capvet/test/process"
 )
 
-// controllers are those that make Pods, or what makes Pods, and the one that
-// Kubernetes' own roles take others in by.
+// controllers are the controllers that create Pods or their owners, and the one
+// that aggregates cluster roles.
 const controllers = "clusterrole-aggregation-controller,deployment-controller,replicaset-controller,statefulset-controller," +
 	"daemonset-controller,job-controller,cronjob-controller,replicationcontroller-controller"
 

@@ -44,7 +44,7 @@ type ControlPlane struct {
 	// AuditLog is the path of the API server's audit log: one JSON event a line,
 	// with metadata, for Pods.
 	AuditLog string
-	// Log is the path of what the API server itself says.
+	// Log is the path of the API server's own log.
 	Log string
 	// ClientCA is the path of the certificate authority of the certificate,
 	// named ClientName, that the API server shows to webhooks.
@@ -54,7 +54,7 @@ type ControlPlane struct {
 	environment *envtest.Environment
 }
 
-// auditPolicy keeps the log to what concerns Pods.
+// auditPolicy limits the audit log to Pods.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

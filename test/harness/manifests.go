@@ -24,7 +24,7 @@ func kubernetesScheme(s *runtime.Scheme) error {
 	return errors.Join(clientgoscheme.AddToScheme(s), apiextensionsv1.AddToScheme(s))
 }
 
-// fieldOwner names who applied an object, for server-side apply.
+// fieldOwner is the field manager for server-side apply.
 const fieldOwner = client.FieldOwner("capvet-harness")
 
 // Install applies config/default of the repository at root, as kubectl renders

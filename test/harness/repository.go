@@ -19,8 +19,8 @@ func Root() (string, error) {
 	return strings.TrimSpace(string(output)), nil
 }
 
-// Tools returns the folder with the tools of tools/NAME, built if need be; what
-// is being done is said on standard error.
+// Tools returns the folder with the tools of tools/NAME, which it builds if
+// necessary, with progress on standard error.
 func Tools(ctx context.Context, root, name string) (string, error) {
 	ensure := exec.CommandContext(ctx, filepath.Join(root, "tools", "ensure"), name)
 	ensure.Stderr = os.Stderr

@@ -18,7 +18,7 @@ import (
 // killTimeout is how long a killed process may take to be gone.
 const killTimeout = 10 * time.Second
 
-// The folders of each process's own, within the control plane's.
+// Folders of the processes, within the control plane's.
 const (
 	apiServerFolder = "kube-apiserver"
 	etcdFolder      = "etcd"
@@ -29,8 +29,7 @@ func (c *ControlPlane) KillAPIServer(ctx context.Context) error {
 	return killChild(ctx, "--cert-dir="+filepath.Join(c.dir, apiServerFolder))
 }
 
-// KillEtcd ends etcd without a warning. The API server stays, with nothing to
-// read from.
+// KillEtcd ends etcd without a warning. The API server stays, without storage.
 func (c *ControlPlane) KillEtcd(ctx context.Context) error {
 	return killChild(ctx, "--data-dir="+filepath.Join(c.dir, etcdFolder))
 }
@@ -58,8 +57,8 @@ func (c *ControlPlane) StartEtcd() error {
 	return nil
 }
 
-// killChild kills the one process that this one has started with an argument,
-// and waits until it is gone.
+// killChild kills the child process with the given argument, and waits for its
+// end.
 func killChild(ctx context.Context, argument string) error {
 	processes, err := exec.CommandContext(ctx, "ps", "-axww", "-o", "pid=,ppid=,args=").Output()
 	if err != nil {

@@ -29,11 +29,11 @@ type Webhook struct {
 	caBundle []byte
 }
 
-// WebhookOptions say how to start a webhook.
+// WebhookOptions are the options of StartWebhook.
 type WebhookOptions struct {
 	// Binary is the path of the webhook's executable.
 	Binary string
-	// Args are added to those that the harness needs.
+	// Args follow the harness's own arguments.
 	Args []string
 	// Env is added to the environment.
 	Env []string
@@ -43,8 +43,8 @@ type WebhookOptions struct {
 const webhookReadyTimeout = time.Minute
 
 // StartWebhook installs the shipped manifests of the repository at root and
-// starts a webhook behind them, under the ServiceAccount that they give it. It
-// returns when the webhook says that it is ready.
+// starts a webhook behind them, with the ServiceAccount of its Deployment. It
+// returns when /readyz succeeds.
 func (c *ControlPlane) StartWebhook(ctx context.Context, root string, o WebhookOptions) (*Webhook, error) {
 	const namespace, serviceAccount = "capvet-system", "capvet"
 	dir, err := os.MkdirTemp(c.dir, "webhook-")
@@ -125,13 +125,13 @@ func (w *Webhook) waitReady(ctx context.Context) error {
 	}
 }
 
-// Stop ends the webhook and returns what it ended with.
+// Stop ends the webhook and returns its exit error.
 func (w *Webhook) Stop() error {
 	return errors.Join(w.Process.Stop(), w.Wait(context.Background()))
 }
 
-// freePorts returns n loopback ports that nobody listens on. All are held until
-// each is known, so that no port comes twice.
+// freePorts returns n unused loopback ports. All listeners stay open until the
+// end, so that no port comes twice.
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {

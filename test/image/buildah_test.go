@@ -26,7 +26,7 @@ type buildah struct {
 	cache   string // the host's build cache
 }
 
-// run runs buildah and returns what it prints.
+// run runs buildah and returns its output.
 func (b *buildah) run(ctx context.Context, args ...string) (string, error) {
 	storage := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.dir, "root"), "--runroot", filepath.Join(b.dir, "run")}
 	command := exec.CommandContext(ctx, "buildah", append(storage, args...)...)
@@ -86,7 +86,7 @@ func (b *buildah) makeBuilder(ctx context.Context, goroot, caRoots, shell string
 		{"add", "-q", container, tmp, "/tmp"},
 		{
 			"config", "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOPATH=/go", "--env", "GOTOOLCHAIN=local",
-			// What the host has downloaded; go.sum says whether it is right.
+			// The host's module cache, checked by go.sum.
 			"--env", "GOPROXY=file://" + modulesFolder, "--env", "GOSUMDB=off", "--env", "GOCACHE=" + cacheFolder, container,
 		},
 		{"manifest", "create", builder},
@@ -119,7 +119,7 @@ func (b *buildah) build(ctx context.Context, source, arch, version, layout strin
 	return err
 }
 
-// errUnsupported says why images cannot be built here.
+// errUnsupported means that this machine cannot build images.
 var errUnsupported = errors.New("buildah cannot build here")
 
 // supported returns an errUnsupported where this process may not build.

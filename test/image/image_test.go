@@ -36,8 +36,8 @@ const (
 	version = "v0.0.0-test"
 )
 
-// newBuildah returns one with a builder for the architectures. Where there can
-// be none the test is skipped, or fails under CI.
+// newBuildah returns a buildah with a builder for the architectures. Where that is
+// impossible the test is skipped, or fails under CI.
 func newBuildah(t *testing.T, architectures []string) *buildah {
 	t.Helper()
 	err := supported()
@@ -194,7 +194,7 @@ func imageOf(t *testing.T, dir, arch string) v1.Image {
 	return nil
 }
 
-// file is what of a file matters to whoever runs the image.
+// file holds the properties of a file that matter at run time.
 type file struct {
 	Type       string
 	Mode       int64 // permissions alone: some write the type of file into it as well
@@ -234,7 +234,7 @@ func filesOf(t *testing.T, image v1.Image) map[string]file {
 	return files
 }
 
-// configOf returns what of an image's configuration matters to whoever runs it.
+// configOf returns the parts of an image's configuration that matter at run time.
 func configOf(t *testing.T, image v1.Image) any {
 	t.Helper()
 	config, err := image.ConfigFile()
@@ -242,7 +242,7 @@ func configOf(t *testing.T, image v1.Image) any {
 		t.Fatal(err)
 	}
 	if config.Config.WorkingDir == "/" {
-		config.Config.WorkingDir = "" // which means the same; some builders write it out
+		config.Config.WorkingDir = "" // the default, which some builders write out
 	}
 	return struct {
 		OS, Architecture, Variant string

@@ -27,7 +27,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// hurried is a person whose client waits for nothing.
+// hurried returns a person whose client has no rate limit.
 func hurried(t *testing.T) *person {
 	t.Helper()
 	p := &person{}
@@ -70,7 +70,7 @@ func pushOver(t *testing.T, base v1.Image, repository string, layers ...v1.Layer
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not through the front, which is to count what capvet does.
+	// Not through the front, which counts only capvet's requests.
 	ref, err := name.ParseReference(shared.registry.Host()+"/"+repository, name.Insecure)
 	if err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func pushOver(t *testing.T, base v1.Image, repository string, layers ...v1.Layer
 	return shared.front.Host() + "/" + repository
 }
 
-// TestBurst: a large Deployment's Pods, all at once, of one large image that
-// nobody has read yet. Not one request fails, and each layer is fetched once.
+// TestBurst: all Pods of a large Deployment at once, with one large image that is
+// in no cache. No request fails, and each layer is fetched once.
 func TestBurst(t *testing.T) {
 	const pods, layers, layerBytes = 500, 6, 100 << 20
 	over := make([]v1.Layer, layers)
@@ -203,7 +203,7 @@ func TestNamespaceFlood(t *testing.T) {
 		close(released)
 		all.Wait()
 	}()
-	for range 6 { // what one namespace gets of the eight
+	for range 6 { // one namespace's share of the eight scans
 		<-arrived
 	}
 	warnings, err := create(t, newPerson(t), modest, pod("web", small))

@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// TestNetworkNeighbour: who can reach the webhook's port and is not the API
-// server learns nothing. That the API server is answered is what all other tests
-// show.
+// TestNetworkNeighbour: a client that can reach the webhook's port, but is not the
+// API server, gets no verdict. All other tests show that the API server gets one.
 func TestNetworkNeighbour(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()

@@ -41,7 +41,7 @@ func (p *person) HandleWarningHeader(_ int, _ string, text string) {
 	p.shown = append(p.shown, text)
 }
 
-// warnings returns what was shown since the last call.
+// warnings returns the warnings since the last call.
 func (p *person) warnings() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

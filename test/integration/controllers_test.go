@@ -21,7 +21,7 @@ import (
 // eventNote is the longest message that an Event holds, in characters.
 const eventNote = 1024
 
-// cronTime is how long a CronJob that is due every minute may take to show.
+// cronTime bounds the wait for the first Job of a CronJob that is due every minute.
 const cronTime = 3 * time.Minute
 
 // workloadManifests is one workload of each kind, as a person writes them, by its
@@ -47,9 +47,9 @@ func workloadManifests(image string) map[string]string {
 	}
 }
 
-// TestControllers: Pods come from the real controllers. The user who applies a
-// workload is warned; the controllers' Pods are admitted or refused as the policy says, and
-// where they are refused the workload's events say why.
+// TestControllers: Pods come from the real controllers. Applying a workload shows
+// a warning. The controllers' Pods get the policy's action, and the workload's
+// events contain the reason of a refusal.
 func TestControllers(t *testing.T) {
 	p := newPerson(t)
 	warned, rejected := "", ""
@@ -60,7 +60,7 @@ func TestControllers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node.Spec.Taints = nil // not-ready, which a kubelet would have taken away
+	node.Spec.Taints = nil // not-ready, which a kubelet would have removed
 	if _, err := p.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestControllers(t *testing.T) {
 	}
 	await("the fixed version's Pods", running(rejected, 2))
 
-	// Scaling is nothing to capvet, up or down, wherever and by whom.
+	// Scaling passes without a warning, up and down, under each policy.
 	for _, ns := range []string{warned, rejected} {
 		for _, workload := range []string{"deployment/deployment", "replicaset/replicaset", "statefulset/statefulset"} {
 			for _, replicas := range []string{"0", "3"} {
@@ -194,8 +194,8 @@ func eventsName(ctx context.Context, t *testing.T, p *person, ns string, kinds [
 	return nil
 }
 
-// ownersHavePolicies: who may view or edit a namespace may do so with its policies,
-// and with nobody else's.
+// ownersHavePolicies: users with the role view or edit in a namespace have the
+// same access to its CapsetPolicies, and no access to others.
 func ownersHavePolicies(t *testing.T, ns string) {
 	t.Helper()
 	for _, role := range []string{"view", "edit"} {
@@ -229,9 +229,8 @@ func lastLine(text string) string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// scaleThroughReject tightens a namespace's policy under a running Deployment:
-// what runs is left alone, scaling it passes, and only the Pods that this would
-// add are refused.
+// scaleThroughReject tightens a namespace's policy under a running Deployment: its
+// Pods stay, scaling it passes, and only the additional Pods are refused.
 func scaleThroughReject(t *testing.T, p *person, ns string) {
 	t.Helper()
 	policy := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "tightened", Namespace: ns}, Spec: *rejecting()}

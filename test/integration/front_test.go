@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 )
 
-// front stands before a registry: it counts requests, and answers those that a
-// test has a fault for.
+// front is a proxy before a registry: it counts requests, and answers some with a
+// test's fault.
 type front struct {
 	*httptest.Server
 	proxy    http.Handler // to the registry

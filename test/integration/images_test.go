@@ -29,9 +29,9 @@ type images struct {
 	version30, version32 string
 }
 
-// pushImages builds the images from Debian's packages, and fills the
-// registries. Where the packages cannot be had it takes the project's own
-// fixtures and says so; under CI that is a failure.
+// pushImages builds the images from Debian's packages, and fills the registries.
+// Where the packages are unavailable it uses the fixtures, with a notice; under CI
+// it fails instead.
 func pushImages(ctx context.Context, c *cluster) (images, error) {
 	i := images{
 		haproxy30: c.front.Host() + "/library/haproxy:3.0",

@@ -17,7 +17,8 @@ import (
 	"github.com/capvet/capvet/test/registry"
 )
 
-// cluster is what all tests share. Each test has namespaces of its own.
+// cluster holds the processes that all tests share. Each test has its own
+// namespaces.
 type cluster struct {
 	*harness.ControlPlane
 	root     string
@@ -118,5 +119,6 @@ func (c *cluster) webhookArgs() []string {
 	return append(args, "--client-ca-file="+c.ClientCA, "--client-name="+harness.ClientName)
 }
 
-// nobody is a registry that is down: the discard port, where nobody listens.
+// nobody is the address of a registry that is down: the discard port, without a
+// listener.
 const nobody = "127.0.0.1:9"

@@ -135,8 +135,7 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// TestLeftAlone: no policy is in the way of a static Pod's mirror, nor of what no
-// Linux kernel runs.
+// TestLeftAlone: policies pass over mirror Pods, and over Pods for Windows.
 func TestLeftAlone(t *testing.T) {
 	ns := namespace(t, rejecting())
 	mirror := pod("mirror", shared.images.haproxy30)
@@ -152,8 +151,8 @@ func TestLeftAlone(t *testing.T) {
 	}
 }
 
-// TestExemption: an exempt image is neither judged nor asked for, and the audit log
-// says why.
+// TestExemption: an exempt image is neither judged nor fetched, and the audit log
+// has the reason.
 func TestExemption(t *testing.T) {
 	spec := rejecting()
 	spec.Exemptions = []v1alpha1.Exemption{
@@ -243,7 +242,7 @@ func TestUpdates(t *testing.T) {
 		_, err := p.CoreV1().Pods(ns).Patch(ctx, "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 		return err
 	}
-	// Nothing of these is capvet's business, though the Pod would be rejected now.
+	// None of these changes brings an image, so all pass, though a new Pod would be rejected.
 	if err := patch(`{"metadata":{"labels":{"a":"b"}}}`); err != nil {
 		t.Errorf("label: %v", err)
 	}
@@ -314,7 +313,7 @@ func TestPolicies(t *testing.T) {
 	if err := shared.Client.Create(ctx, own); err != nil {
 		t.Fatal(err)
 	}
-	want("policies-prod", "rejected") // a namespace's own policy loosens nothing
+	want("policies-prod", "rejected") // a namespace's own policy cannot loosen the cluster's
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: dev}}
 	if err := shared.Client.Patch(ctx, ns, client.RawPatch(types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"stage":"prod"}}}`))); err != nil {
@@ -409,7 +408,7 @@ func TestPullSecrets(t *testing.T) {
 		return p
 	}
 	p := newPerson(t)
-	// A missing secret and one that is refused stand in nobody's way.
+	// A missing and a refused secret do not keep others from being tried.
 	if _, err := create(t, p, ns, with("of-the-pod", "missing", "wrong", "right")); !denied(err) {
 		t.Errorf("the Pod's secrets: %v", err)
 	}
@@ -453,7 +452,7 @@ func kubectl(t *testing.T, stdin string, args ...string) (string, error) {
 	return string(output), err
 }
 
-// TestKubectl: what a person with kubectl sees.
+// TestKubectl compares kubectl's output.
 func TestKubectl(t *testing.T) {
 	warned, rejected := namespace(t, warning()), ""
 	t.Run("reject", func(t *testing.T) { rejected = namespace(t, rejecting()) })

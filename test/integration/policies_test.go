@@ -128,8 +128,8 @@ func TestPolicyStatus(t *testing.T) {
 		}
 		return nil
 	})
-	// What the API server's own checks do not reach is said here, and to whoever
-	// creates a Pod.
+	// Faults beyond the API server's own checks are reported in the status, and in a
+	// warning to the creator of a Pod.
 	broken := &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "broken", Namespace: ns}, Spec: v1alpha1.CapsetPolicySpec{
 		PodSelector: v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{strings.Repeat("a", 254) + "/b": "c"}}}}
 	if err := shared.Client.Create(ctx, broken); err != nil {
@@ -188,8 +188,8 @@ func TestPolicyExplains(t *testing.T) {
 	}
 }
 
-// TestModes: a namespace's label chooses among the presets of config/samples,
-// and one that does nothing is answered with a warning.
+// TestModes: a namespace's label chooses among the presets of config/samples, and
+// a label without effect causes a warning.
 func TestModes(t *testing.T) {
 	modes := shared.root + "/config/samples/capvet_v1alpha1_modes.yaml"
 	if output, err := kubectl(t, "", "apply", "-f", modes); err != nil {

@@ -2,5 +2,6 @@
 
 package integration
 
-// raceEnabled says that the webhook under test is built like the tests.
+// raceEnabled reports whether the tests, and so the webhook under test, are built
+// with the race detector.
 const raceEnabled = true

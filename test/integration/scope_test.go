@@ -22,8 +22,8 @@ import (
 	"github.com/capvet/capvet/test/testimage"
 )
 
-// pushFiles pushes an image for arm64 of those files, with nothing in its
-// configuration but what is given, and returns its reference.
+// pushFiles pushes an image for arm64 with the given files and configuration, and
+// returns its reference.
 func pushFiles(t *testing.T, repository string, config v1.Config, files ...testimage.File) string {
 	t.Helper()
 	image, err := testimage.Build(t.Context(), testimage.Spec{
@@ -53,8 +53,8 @@ func haproxy30File(t *testing.T) testimage.File {
 	return testimage.File{Path: testimage.OfficialPath, Mode: 0o755, Data: executableOf(spec)}
 }
 
-// TestImageSelection: an image without a sign of a known product is read by
-// policies for all images alone, and what is not read is not called clean.
+// TestImageSelection: an image without a sign of a known product is read only
+// under policies for all images, and an unread image is not called clean.
 func TestImageSelection(t *testing.T) {
 	reference := pushFiles(t, "shop/app:1", v1.Config{}, haproxy30File(t))
 	for name, tt := range map[string]struct {

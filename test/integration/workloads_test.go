@@ -104,15 +104,16 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
-// TestWorkloadLeftAlone: what leaves the template as it is passes in silence
-// even where the workload would be rejected now; what changes it does not.
+// TestWorkloadLeftAlone: an update that keeps the template passes without a
+// warning even if a new workload would be rejected; an update of the template is
+// judged.
 func TestWorkloadLeftAlone(t *testing.T) {
 	ns := namespace(t, nil)
 	p := newPerson(t)
 	deployments := p.AppsV1().Deployments(ns)
 	d := deployment("web", shared.images.haproxy30)
 	d.Finalizers = []string{"capvet.dev/test"}
-	// The largest templates must be within what matchConditions may cost.
+	// The largest templates must be within the cost limit of matchConditions.
 	for i := range 49 {
 		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{
 			Name: fmt.Sprintf("c%d", i), Image: shared.images.haproxy32, Env: []corev1.EnvVar{{Name: "TEXT", Value: strings.Repeat("x", 4096)}},
@@ -245,7 +246,7 @@ func TestWorkloadWarmsTheCache(t *testing.T) {
 	if err != nil || len(warnings) == 0 {
 		t.Errorf("%v, %q", err, warnings)
 	}
-	// The configuration says for which platform a lone manifest is.
+	// A lone manifest's platform stands in its configuration.
 	if warm := shared.front.blobs.Load() - before - cold; warm > 1 || cold < 2 {
 		t.Errorf("%d blobs were fetched for the workload, and %d again for its Pod", cold, warm)
 	}

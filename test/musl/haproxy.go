@@ -41,9 +41,9 @@ type HAProxy struct {
 	Dynamic, Static, StaticPIE string
 }
 
-// linkings are the file names of the executables, and what links them. The same
-// objects serve for all: a compiler that makes position independent executables
-// by default, as Alpine's does, makes such objects for static ones too.
+// linkings are the linker flags by file name of the executables. All use the same
+// objects: a compiler with position independent executables by default, such as
+// Alpine's, compiles for static executables in the same way.
 var linkings = [...]struct{ file, flag string }{
 	{"haproxy-dynamic", "-pie"},
 	{"haproxy-static", "-static"},
@@ -61,9 +61,9 @@ func options(caps bool) []string {
 	return chosen
 }
 
-// Build returns HAProxy of a Debian suite, from the cache if it was built
-// before; caps is HAProxy's own option USE_LINUX_CAP. A debian.ErrUnavailable
-// says what is missing to build it.
+// Build returns HAProxy of a Debian suite, from the cache if possible; caps is
+// HAProxy's option USE_LINUX_CAP. If a build input is missing, the error wraps
+// debian.ErrUnavailable and names it.
 func Build(ctx context.Context, suite string, caps bool) (HAProxy, error) {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
@@ -115,8 +115,8 @@ func (t *toolchain) build(ctx context.Context, tarball, folder string, options [
 		return err
 	}
 	for _, linking := range linkings {
-		// A make around this one, and variables of its makefile's names, would
-		// have their say.
+		// An outer make, and environment variables with names of the makefile's,
+		// would change the build.
 		make := []string{
 			"-i", "LC_ALL=C", "PATH=" + bin + ":" + os.Getenv("PATH"),
 			"make", "-s", fmt.Sprintf("-j%d", runtime.NumCPU()), "CC=" + wrapped, "LDFLAGS=" + linking.flag, "haproxy",

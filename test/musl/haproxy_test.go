@@ -15,9 +15,9 @@ import (
 	"github.com/capvet/capvet/test/debian"
 )
 
-// TestHAProxy judges every build. Under CI what it takes to build must be there,
-// but for the source of a suite that moves: a mirror may list a release there
-// whose tarball it does not have.
+// TestHAProxy judges every build. Under CI a missing build input is a failure,
+// except for the source of a rolling suite: a mirror may list a release before it
+// has the tarball.
 func TestHAProxy(t *testing.T) {
 	for name, test := range map[string]struct {
 		suite string

@@ -15,8 +15,8 @@ import (
 // HAProxy's source.
 const suite = "trixie"
 
-// The compiler for arm64, as Debian's package names its programs, and what runs
-// it with musl.
+// Names of the arm64 compiler's programs in Debian's package, and of the wrapper
+// that compiles with musl.
 const (
 	compiler = "aarch64-linux-gnu-gcc"
 	strip    = "aarch64-linux-gnu-strip"
@@ -32,7 +32,7 @@ const (
 // toolchain is a compiler for arm64 and the packages that make it one for musl.
 type toolchain struct {
 	packages []string // paths of .deb files
-	// identity changes with whatever changes what it makes.
+	// identity changes with every change of the compiler's output.
 	identity string
 }
 
@@ -60,8 +60,8 @@ func newToolchain(ctx context.Context) (*toolchain, error) {
 	return t, nil
 }
 
-// wrapper runs the compiler with musl. The kernel's headers come last, for what
-// musl has none of.
+// wrapper runs the compiler with musl. The kernel's headers come last, for the
+// headers that musl lacks.
 const wrapper = `#!/bin/sh
 exec %[1]s "$@" -specs '%[2]s/musl.specs' -isystem '%[2]s/usr/include' -isystem '%[2]s/usr/include/aarch64-linux-gnu'
 `

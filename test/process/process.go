@@ -21,13 +21,13 @@ const (
 
 // Process is a program that was started.
 type Process struct {
-	// Log is the path of what it wrote.
+	// Log is the path of its output.
 	Log string
 
 	command *exec.Cmd
 	told    atomic.Bool // to end
 	ended   chan struct{}
-	err     error // what it ended with, once ended is closed
+	err     error // exit error, set before ended is closed
 }
 
 // Start starts a command, which writes all its output to the file log.
@@ -70,7 +70,7 @@ func (p *Process) Terminate() error {
 	return nil
 }
 
-// Wait waits for the program to end and returns what it ended with.
+// Wait waits for the program's end and returns its exit error.
 func (p *Process) Wait(ctx context.Context) error {
 	select {
 	case <-p.ended:

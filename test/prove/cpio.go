@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 )
 
-// cpioAlign is what names and contents are filled up to, in bytes.
+// cpioAlign is the alignment of names and contents, in bytes.
 const cpioAlign = 4
 
 // WriteInitramfs writes the files of a folder as an uncompressed archive that
 // the kernel unpacks at its start (cpio's format newc, see the kernel's
-// buffer-format.rst). All belong to root. keep says, by the path within the
-// folder, what is taken; a folder that is not takes all in it along.
+// buffer-format.rst). All belong to root. keep selects files by path within the
+// folder; a folder that it rejects is left out with its content.
 func WriteInitramfs(w io.Writer, folder string, keep func(path string, entry fs.DirEntry) bool) error {
 	inode := 0
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// What command witness and the machine that boots it agree on: paths in the
-// guest, and how lines of its console begin.
+// The interface between command witness and the machine that boots it: paths in
+// the guest, and prefixes of its console lines.
 const (
 	GuestProgram = "/usr/sbin/haproxy"
 	GuestConfig  = "/config"
@@ -26,7 +26,7 @@ const (
 // knows it.
 const WitnessName = "witness"
 
-// Testimony is what a booted kernel said.
+// Testimony is the parsed console output of a booted kernel.
 type Testimony struct {
 	Kernel string // its version line
 	Line   string // the line about 32-bit capabilities
@@ -72,7 +72,7 @@ func ReadTestimony(console io.Reader) (Testimony, error) {
 	case !served || !done:
 		return found, fmt.Errorf("the guest did not come to its end (served: %t)", served)
 	case found.Offender == "":
-		return found, errors.New("the kernel warned of nobody, not even of the one who gave it reason")
+		return found, errors.New("the kernel's log names no program, not even the witness, which passed the legacy header")
 	}
 	return found, nil
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/capvet/capvet/test/debian"
 )
 
-// bootTimeout bounds one boot, from start to power-off. It takes some seconds
-// on a machine that has nothing else to do.
+// bootTimeout bounds one boot, from start to power-off. A boot takes some seconds
+// on an idle machine.
 const bootTimeout = 4 * time.Minute
 
 // TestKernel boots Debian's arm64 kernel on an emulated machine once for each
@@ -119,8 +119,8 @@ func boot(t *testing.T, kernel, witness string, p program) (Testimony, error) {
 	return said, nil
 }
 
-// pack makes the initramfs: the root without what nothing in it opens, the
-// witness and HAProxy's configuration.
+// pack makes the initramfs: the root without unused files, the witness, and
+// HAProxy's configuration.
 func pack(t *testing.T, witness string, p program) (string, error) {
 	t.Helper()
 	copyIn(t, witness, filepath.Join(p.root, WitnessName))

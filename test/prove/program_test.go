@@ -44,8 +44,8 @@ func staging(t *testing.T) string {
 	return dir
 }
 
-// unpack makes a root of packages. What they all put under /usr is reached from
-// outside of it too, as on Debian.
+// unpack makes a root folder of packages. As on Debian, links such as /lib lead to
+// their files under /usr.
 func unpack(t *testing.T, packages map[string]debian.Package) string {
 	t.Helper()
 	root := staging(t)
@@ -142,8 +142,8 @@ func fetch(t *testing.T, suite, arch string, names ...string) map[string]debian.
 	return fetched
 }
 
-// libraries fetches a package and all libraries that it needs, by name. What
-// else it depends on is for installing it.
+// libraries fetches a package and all libraries that it needs, by name. Its other
+// dependencies are only for its installation.
 func libraries(t *testing.T, suite, arch, name string) map[string]debian.Package {
 	t.Helper()
 	all := map[string]debian.Package{}

@@ -1,11 +1,10 @@
-// Package prove holds capvet's verdicts against what really happens: the same
-// executables run under strace, and on an arm64 kernel of their own that says
-// itself who passed it the legacy header.
+// Package prove compares capvet's verdicts with running programs: the same
+// executables run under strace, and on an arm64 kernel whose log names the program
+// that passed it the legacy header.
 //
-// Its tests need a machine to run foreign programs on, as root for most of it,
-// and a minute or two: they have the build tag prove, and make prove runs them.
-// What runs are Debian's own packages, builds of HAProxy's source and the
-// project's fixtures, all trusted.
+// Its tests run foreign programs, mostly as root, for a minute or two. So they
+// have the build tag prove, and make prove runs them. The programs are Debian's
+// packages, builds of HAProxy's source and the project's fixtures, all trusted.
 package prove
 
 import (
@@ -24,9 +23,9 @@ type Call struct {
 
 func (c Call) String() string { return c.Syscall + " " + string(c.ABI) }
 
-// Contradictions says where a verdict and the calls that were seen in one run
-// do not go together, one text each. must are the system calls that such a run
-// is known to make; without any, none may be seen.
+// Contradictions returns the contradictions between a verdict and the observed
+// calls of one run, one text each. must are the system calls that such a run is
+// known to make; if it is empty, any call is a contradiction.
 func Contradictions(verdict report.Capset, seen []Call, must []string) []string {
 	var found []string
 	for _, call := range unique(seen) {

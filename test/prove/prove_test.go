@@ -100,7 +100,7 @@ func TestReadTestimony(t *testing.T) {
 		"an offender": {console: "[    9.100000] capability: warning: `console' uses 32-bit capabilities\r\n" + served + version + haproxy +
 			done, want: "haproxy"},
 		"the control":    {console: served + version + witness + done, want: "witness"},
-		"nobody":         {console: served + version + done, wrong: "warned of nobody"},
+		"nobody":         {console: served + version + done, wrong: "names no program"},
 		"not served":     {console: version + haproxy + done, wrong: "did not come to its end"},
 		"cut off":        {console: served + version + haproxy, wrong: "did not come to its end"},
 		"a failure":      {console: "witness: failed: no answer\r\n", wrong: "no answer"},

@@ -10,25 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nobody is a user without privileges, on every distribution.
+// nobody is the user ID without privileges on every distribution.
 const nobody = 65534
 
-// scenario is one way to run a program. What it must do is known from the
-// program's source, not from the verdict.
+// scenario is one way to run a program. The expected calls come from the program's
+// source, not from the verdict.
 type scenario struct {
 	name    string
-	user    int       // who starts it: 0 or nobody
+	user    int       // user ID at the start: 0 or nobody
 	ambient []uintptr // capabilities that it is started with
-	// config is the configuration, given a folder that every user can write in;
-	// the server listens on its file socket. Nil: it takes none and ends by
-	// itself.
+	// config returns the configuration, given a folder that every user can write
+	// to; the server listens on its file socket. A program with a nil config takes
+	// none, and ends without a signal.
 	config func(folder string) string
 	args   []string // %s is the folder with the configuration
 	must   []string // the system calls that it is known to make
 }
 
-// haproxy's scenario: its configuration and user decide what it calls. global
-// is what the section of that name has besides.
+// haproxy returns a scenario of HAProxy, whose calls depend on its configuration
+// and user. global has additional lines for the section of that name.
 func haproxy(name string, user int, global string, must ...string) scenario {
 	return scenario{
 		name: name, user: user, must: must, args: []string{"-db", "-f", "%s/config"},
@@ -62,8 +62,8 @@ func haproxy30() []scenario {
 	}
 }
 
-// haproxy32 is for 3.1 and later: they note at every start, for a report should
-// they crash, what capabilities they have.
+// haproxy32 is for 3.1 and later: they read their capabilities at every start, for
+// a crash report.
 func haproxy32() []scenario {
 	all := haproxy30()
 	for i := range all {

@@ -25,13 +25,14 @@ const (
 	stopTimeout = 20 * time.Second
 )
 
-// emulators are what runs a program of another architecture, and their package.
+// emulators are the programs that run executables of another architecture, and
+// their package.
 var emulators = map[string]string{"arm64": "qemu-aarch64-static", "amd64": "qemu-x86_64-static"}
 
 const emulatorPackage = "qemu-user-static"
 
-// TestStrace runs every program in each of its scenarios and compares what it
-// calls with the verdict.
+// TestStrace runs every program in each of its scenarios and compares its calls
+// with the verdict.
 func TestStrace(t *testing.T) {
 	tools := map[string]string{"strace": "strace"}
 	for arch, emulator := range emulators {
@@ -131,7 +132,7 @@ func run(ctx context.Context, s scenario, folder string, args []string) error {
 	command := exec.Command("strace", args...)
 	command.Dir = folder
 	command.Stdout, command.Stderr = &output, &output
-	// With -o strace leaves signals to what it runs: the group gets them.
+	// With -o, strace ignores signals: send them to the whole process group.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Geteuid() == 0 && s.user != 0 {
 		command.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.user), Gid: uint32(s.user)}
@@ -170,7 +171,7 @@ func run(ctx context.Context, s scenario, folder string, args []string) error {
 	signal(syscall.SIGTERM)
 	select {
 	case err := <-ended:
-		// strace ends as what it ran did: by the signal.
+		// strace ends as its program did: by the signal.
 		if exit := new(exec.ExitError); errors.As(err, &exit) {
 			return nil
 		}
@@ -181,7 +182,7 @@ func run(ctx context.Context, s scenario, folder string, args []string) error {
 	}
 }
 
-// said adds what a program printed to an error.
+// said adds a program's output to an error.
 func said(err error, output *bytes.Buffer) error {
 	if err == nil {
 		return nil

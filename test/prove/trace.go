@@ -15,7 +15,7 @@ var (
 	// before it. A call that another process interrupts has two lines, and its
 	// arguments in either.
 	traced = regexp.MustCompile(`^(?:\d+\s+)?(?:<\.\.\. )?(capget|capset)(?:\(| resumed>)(.*)$`)
-	// version is the header's version, by name or, when strace knows none, by
+	// version is the header's version: its name in strace's table, or else the
 	// number.
 	version = regexp.MustCompile(`\bversion=(\w+)`)
 )
@@ -33,8 +33,8 @@ func abiOf(name string) (report.ABI, bool) {
 	return report.ABIUnknown, false
 }
 
-// ParseTrace returns the capability calls in what strace -f -e
-// trace=capget,capset -v wrote.
+// ParseTrace returns the capability calls in the output of strace -f -e
+// trace=capget,capset -v.
 func ParseTrace(trace io.Reader) ([]Call, error) {
 	var calls []Call
 	lines := bufio.NewScanner(trace)

@@ -8,9 +8,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// CorruptBlob flips one bit in the middle of a stored blob, so that what is
-// served no longer has the digest it is served under. A registry refuses such
-// a push, a broken disk or a hostile registry does not.
+// CorruptBlob flips one bit in the middle of a stored blob, so that the served
+// content no longer matches its digest. A registry refuses to be pushed such a
+// blob, but a broken disk or a hostile registry can serve one.
 func (r *Registry) CorruptBlob(digest v1.Hash) error {
 	path := r.blob(digest)
 	content, err := os.ReadFile(path)
@@ -24,8 +24,7 @@ func (r *Registry) CorruptBlob(digest v1.Hash) error {
 	return os.WriteFile(path, content, 0o600)
 }
 
-// RemoveBlob removes a stored blob, so that an image refers to what is not
-// there.
+// RemoveBlob removes a stored blob, so that an image refers to a missing one.
 func (r *Registry) RemoveBlob(digest v1.Hash) error {
 	if err := os.RemoveAll(filepath.Dir(r.blob(digest))); err != nil {
 		return fmt.Errorf("removing %s: %w", digest, err)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// writeConfig writes what the registry reads at its start and returns the path
-// of its configuration. That is YAML, of which JSON is a part.
+// writeConfig writes the registry's configuration and password files, and returns
+// the path of the configuration. Its format is YAML, of which JSON is a subset.
 func writeConfig(options Options) (string, error) {
 	if err := os.MkdirAll(storage(options.Dir), 0o700); err != nil {
 		return "", err

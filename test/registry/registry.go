@@ -29,7 +29,7 @@ const (
 	startPoll = 20 * time.Millisecond
 )
 
-// Options say how to run a registry.
+// Options are the options of Start.
 type Options struct {
 	// Binary is the path of the registry's executable.
 	Binary string
@@ -79,8 +79,8 @@ func Start(ctx context.Context, options Options) (*Registry, error) {
 	r.command.Stdout, r.command.Stderr = access, log
 	r.command.Cancel = func() error { return r.command.Process.Signal(os.Interrupt) }
 	r.command.WaitDelay = stopTimeout
-	// What the machine has set for a registry of its own, or for traces, is not
-	// for this one.
+	// Environment variables for another registry, or for traces, would
+	// configure this one.
 	r.command.Env = []string{"OTEL_TRACES_EXPORTER=none", "HOME=" + options.Dir}
 	if err := r.command.Start(); err != nil {
 		return nil, fmt.Errorf("starting a registry (tools/ensure registry builds it): %w", err)
@@ -100,7 +100,7 @@ func Start(ctx context.Context, options Options) (*Registry, error) {
 // Host is the registry's part of an image reference: 127.0.0.1:PORT.
 func (r *Registry) Host() string { return r.host }
 
-// Log is the path of the file with what the registry says.
+// Log is the path of the registry's log.
 func (r *Registry) Log() string { return filepath.Join(r.dir, "registry.log") }
 
 // AccessLog is the path of the file with one line for each request that was
@@ -133,7 +133,7 @@ func (r *Registry) Close() error {
 	return err
 }
 
-// listening is what the registry logs once it listens.
+// listening matches the registry's log line about its listener.
 var listening = regexp.MustCompile(`listening on 127\.0\.0\.1:([0-9]+)`)
 
 // awaitPort waits until the registry listens and returns its port.

@@ -106,7 +106,7 @@ func TestPushAndPull(t *testing.T) {
 		t.Errorf("access log: %v\n%s", err, access)
 	}
 
-	// Stopped it answers nobody, and started again it has what it had.
+	// After a stop it refuses connections, and after a restart its content is unchanged.
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +130,8 @@ func TestPushAndPull(t *testing.T) {
 	}
 }
 
-// TestIndex has the registry take what testimage builds, and broken on the way
-// refuse it.
+// TestIndex: the registry accepts an index from testimage, and refuses one that is
+// corrupted on the way.
 func TestIndex(t *testing.T) {
 	r := start(t, Options{Dir: t.TempDir()})
 	reference, err := name.ParseReference(r.Host() + "/proxy:3.0")

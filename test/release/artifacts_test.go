@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifest is what a krew needs of a plugin's manifest.
+// manifest holds the fields of a plugin's manifest that krew needs.
 type manifest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -157,7 +157,7 @@ func folder(t *testing.T, dir string) map[string]string {
 	return sums
 }
 
-// TestVersionRefused: what is no version of a release is not stamped.
+// TestVersionRefused: only a release's version can be stamped.
 func TestVersionRefused(t *testing.T) {
 	for _, bad := range []string{"dev", "0.1.0", "v1", "v1.2.3-dirty;rm"} {
 		_, err := run(t, shared.root, nil, "go", "run", "./tools/artifacts", "-output", t.TempDir(), "-version", bad)

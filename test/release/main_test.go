@@ -1,11 +1,11 @@
 //go:build release
 
-// Package release tests what a release is made of, by the make targets that the
-// release's workflow calls: archives and krew's manifest, installed as krew does
-// and run by the real kubectl; SBOMs; the image, pushed to a real registry; the
-// chart's package; the workflows and the changelog.
+// Package release tests the parts of a release, by the make targets of the release
+// workflow: archives and krew's manifest, installed as krew does and run by the
+// real kubectl; SBOMs; the image, pushed to a real registry; the chart's package;
+// the workflows and the changelog.
 //
-// What needs GitHub (signatures, provenance, publishing) is not run here.
+// The steps that need GitHub (signatures, provenance, publishing) are not tested.
 package release
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/capvet/capvet/test/harness"
 )
 
-// version is what the tests release.
+// version is the version of the tests' release.
 const version = "v0.0.0-test.1"
 
-// environment is what all tests share.
+// environment holds the tools that all tests share.
 type environment struct {
 	root, kubectl, helm, registry, actionlint string
 }
@@ -57,7 +57,7 @@ func setUp() error {
 	return err
 }
 
-// run runs a command in a folder and returns what it prints.
+// run runs a command in a folder and returns its output.
 func run(t *testing.T, dir string, env []string, name string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)

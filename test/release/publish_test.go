@@ -15,8 +15,7 @@ import (
 	"github.com/capvet/capvet/test/registry"
 )
 
-// TestPushImage: what is pushed is an index for both platforms, under the tag
-// that the chart asks for.
+// TestPushImage pushes an index for both platforms, with the chart's tag.
 func TestPushImage(t *testing.T) {
 	store, err := registry.Start(t.Context(), registry.Options{Binary: shared.registry, Dir: t.TempDir()})
 	if err != nil {
@@ -65,7 +64,7 @@ func TestPushImage(t *testing.T) {
 	}
 }
 
-// chart is what a chart says of itself.
+// chart holds fields of Chart.yaml.
 type chart struct {
 	Version     string            `json:"version"`
 	AppVersion  string            `json:"appVersion"`

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestSBOM: the list of each program has every module that go says it is built
-// from, and two lists of the same program are the same.
+// TestSBOM: each program's SBOM lists every module of its build information, and
+// two SBOMs of the same program are equal.
 func TestSBOM(t *testing.T) {
 	first, second := t.TempDir(), t.TempDir()
 	makeTarget(t, first, "sbom")

@@ -42,8 +42,8 @@ func TestWorkflows(t *testing.T) {
 	}
 }
 
-// TestReleaseNotes: a version's part of the changelog, and nothing else; none
-// for a version that has none.
+// TestReleaseNotes: a version's notes are its section of the changelog; a version
+// without one is an error.
 func TestReleaseNotes(t *testing.T) {
 	dir := t.TempDir()
 	makefile := filepath.Join(shared.root, "Makefile")

@@ -15,7 +15,7 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 )
 
-// view is a cluster, and what capvet knows of it.
+// view is a cluster, and the part that capvet sees.
 type view struct {
 	nodes, settled []*corev1.Node
 	pods           []*corev1.Pod
@@ -87,8 +87,8 @@ func (v *view) architectures(names []string, condition func(*corev1.Node) bool) 
 
 func anyNode(*corev1.Node) bool { return true }
 
-// labelled says that a node has the labels that every kubelet sets. What capvet says
-// of nodes that it does not see, it says of such.
+// labelled reports whether a node has the labels that every kubelet sets. capvet's
+// results for nodes that it does not see hold only for such nodes.
 func labelled(n *corev1.Node) bool {
 	return n.Labels[archLabel] != "" && n.Labels[archLabel] == n.Labels[oldArchLabel]
 }
@@ -129,7 +129,7 @@ func (e *example) asks() (names []string) {
 	return names
 }
 
-// asksForOthers says that the Pod asks for a node that is not among these.
+// asksForOthers reports whether the Pod asks for a node that is not among these.
 func (e *example) asksForOthers(names []string) bool {
 	return slices.ContainsFunc(e.asks(), func(name string) bool { return !slices.Contains(names, name) })
 }

@@ -1,7 +1,7 @@
-// Package scheduler holds where capvet says that Pods can land against where
-// Kubernetes' own scheduler and DaemonSet controller put the same Pods on the same
-// nodes. Both are random, and have all that these two go by: names, labels,
-// affinity, taints and tolerations. It is not for speed.
+// Package scheduler compares capvet's placement of Pods with that of Kubernetes'
+// own scheduler and DaemonSet controller on the same nodes. Pods and nodes are
+// random, with all the inputs of these two: names, labels, affinity, taints and
+// tolerations. It does not measure speed.
 package scheduler
 
 import (
@@ -23,7 +23,7 @@ const (
 	manyNodes, manyClusterNodes = 12, 10
 )
 
-// Architectures returns those that random nodes have.
+// Architectures returns the architectures of random nodes.
 func Architectures() []string { return []string{"amd64", "arm64", "riscv64"} }
 
 func labelKeys() []string { return []string{"zone", "disk", "cores", corev1.LabelHostname} }
@@ -99,8 +99,8 @@ func effects() []corev1.TaintEffect {
 	return []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute, corev1.TaintEffectPreferNoSchedule}
 }
 
-// Settled returns a node as it is once nothing is wrong with it: without the taints
-// that Kubernetes sets for a while, and not cordoned.
+// Settled returns a node in good health: without the taints that Kubernetes sets
+// for a while, and not cordoned.
 func Settled(node *corev1.Node) *corev1.Node {
 	settled := node.DeepCopy()
 	settled.Spec.Unschedulable = false
@@ -157,7 +157,7 @@ func (r Random) toleration() corev1.Toleration {
 	return toleration
 }
 
-// Compares says that an API server takes a Pod only with the feature gate
+// Compares reports whether an API server accepts a Pod only with the feature gate
 // TaintTolerationComparisonOperators.
 func Compares(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool {
@@ -171,7 +171,7 @@ func (r Random) affinity() *corev1.Affinity {
 		return nil
 	case 1:
 		return &corev1.Affinity{}
-	case 2: // and nothing is required
+	case 2: // without required terms
 		return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
 				{Weight: 1, Preference: corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{r.requirement()}}},

@@ -11,7 +11,7 @@ import (
 	"github.com/capvet/capvet/internal/placement"
 )
 
-// bounds are what capvet says, and the least and the most that it is to say.
+// bounds are capvet's architectures for a Pod, with a lower and an upper bound.
 type bounds struct{ got, atLeast, atMost []string }
 
 func (b bounds) hold() bool { return within(b.atLeast, b.got) && within(b.got, b.atMost) }
@@ -22,18 +22,19 @@ func within(some, all []string) bool {
 
 func exactly(got, want []string) []bounds { return []bounds{{got, want, want}} }
 
-// relation is between what capvet and what Kubernetes says of a Pod; without bounds
-// where it is none of that Pod's. Each number of architectures in outcomes must come up.
+// relation is a relation between capvet's and Kubernetes' results for a Pod; it has
+// no bounds for a Pod to which it does not apply. Each number of architectures in
+// outcomes must occur.
 type relation struct {
 	name     string
 	of       func(*example) []bounds
 	outcomes []int
 }
 
-// relations returns all of them. What capvet passes over on purpose makes it say
-// more than the scheduler does: taints that Kubernetes sets for a while and cordons
-// (once settled the two agree), what a kubelet refuses of Pods bound to its node, and
-// nodes that it does not see.
+// relations returns all relations. capvet ignores some conditions on purpose, so it
+// returns more than the scheduler: taints that Kubernetes sets for a while and
+// cordons (on settled nodes the two agree), refusals by a kubelet of Pods bound to
+// its node, and nodes that it does not see.
 func relations() []relation {
 	free := func(e *example) bool { return e.pod.Spec.NodeName == "" }
 	return []relation{

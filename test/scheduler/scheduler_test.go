@@ -21,13 +21,13 @@ import (
 // Pods each gets.
 const clusters, podsPerCluster = 100, 40
 
-// cluster is what tools/scheduler is asked about.
+// cluster is a request to tools/scheduler.
 type cluster struct {
 	Nodes []*corev1.Node `json:"nodes"`
 	Pods  []*corev1.Pod  `json:"pods"`
 }
 
-// answer is what tools/scheduler says of a cluster.
+// answer is tools/scheduler's answer.
 type answer struct {
 	Invalid string
 	Pods    []podAnswer
@@ -42,9 +42,9 @@ type podAnswer struct {
 	}
 }
 
-// TestPlacement compares with kube-scheduler's own filter plugins and with what a
-// DaemonSet's controller decides. Only API servers with a feature gate take
-// tolerations that compare, and only schedulers with it heed them.
+// TestPlacement compares with kube-scheduler's own filter plugins and with the
+// DaemonSet controller. Tolerations with comparison operators need a feature gate,
+// in the API server and in the scheduler.
 func TestPlacement(t *testing.T) {
 	program, seed := program(t), seedOf(t)
 	t.Logf("seed %d; CAPVET_SCHEDULER_SEED sets another", seed)
@@ -115,14 +115,14 @@ func compare(t *testing.T, program string, seed uint64, gates string, mayCompare
 	}
 	t.Logf("%d Pods, of which %d are not valid without the feature gate and %d are kept off some node for a while", pods, invalid, held)
 	if invalid > pods/5 || held < pods/5 {
-		t.Error("too few Pods were compared, or kept off some node for a while: the test says little")
+		t.Error("too few Pods were compared, or kept off some node for a while: the test proves little")
 	}
 	for _, relation := range relations() {
 		counts := compared[relation.name]
 		t.Logf("%-45s by how many architectures were possible: %v, broken: %d", relation.name, counts, broken[relation.name])
 		for _, n := range relation.outcomes {
 			if counts[n] < 20 {
-				t.Errorf("%s: only %d Pods could land on %d architectures: the test says little", relation.name, counts[n], n)
+				t.Errorf("%s: only %d Pods could land on %d architectures: the test proves little", relation.name, counts[n], n)
 			}
 		}
 	}

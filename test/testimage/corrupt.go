@@ -9,7 +9,7 @@ import (
 )
 
 // CorruptLayer returns image with layer i serving bytes that do not match its
-// digest. For registries that check what is pushed, corrupt the stored blob
+// digest. For a registry that checks pushed blobs, corrupt the stored blob
 // instead.
 func CorruptLayer(image v1.Image, i int) (v1.Image, error) {
 	layers, err := image.Layers()

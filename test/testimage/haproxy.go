@@ -24,12 +24,12 @@ type HAProxy struct {
 	Arch string
 	// CacheDir keeps Debian's packages; debian.DefaultCacheDir if empty.
 	CacheDir string
-	// Fixtures leaves Debian's packages alone and takes the project's own
-	// stand-ins, which 2.6 has none of.
+	// Fixtures selects the stand-ins of package fixtures instead of Debian's
+	// packages. There is none for 2.6.
 	Fixtures bool
 }
 
-// Origin says where an image's HAProxy comes from.
+// Origin is the source of an image's HAProxy.
 type Origin struct {
 	// Version is the version that the executable carries.
 	Version string
@@ -42,8 +42,8 @@ type Origin struct {
 	Fallback error
 }
 
-// Refused returns why a stand-in may not be taken: under CI, which the
-// environment's CI says, real packages are required. Nil otherwise.
+// Refused returns an error for a stand-in under CI, that is, if the environment
+// variable CI is set: CI requires real packages. Otherwise it returns nil.
 func (o Origin) Refused() error {
 	if o.Fallback == nil || os.Getenv("CI") == "" {
 		return nil
@@ -54,7 +54,7 @@ func (o Origin) Refused() error {
 // line is where a release branch is found.
 type line struct {
 	suite   string
-	fixture func(arch string) ([]byte, error) // nil: none
+	fixture func(arch string) ([]byte, error) // nil if there is none
 	version string                            // of the fixture
 }
 

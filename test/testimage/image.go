@@ -25,7 +25,8 @@ type Spec struct {
 	Platform v1.Platform
 	// Layers lie on each other, the lowest first.
 	Layers []Layer
-	// Config is what a container gets: environment, entry point, command, user.
+	// Config is the configuration of containers: environment, entry point,
+	// command, user.
 	Config v1.Config
 }
 
@@ -33,7 +34,7 @@ type Spec struct {
 type Layer struct {
 	// Debs are paths of Debian packages.
 	Debs []string
-	// Files come after the packages' and replace what has the same path.
+	// Files come after the packages' files and replace those with the same path.
 	Files []File
 	// CreatedBy is the layer's line in the history.
 	CreatedBy string
@@ -42,7 +43,7 @@ type Layer struct {
 	MediaType types.MediaType
 }
 
-// created is the time of everything that has none of its own.
+// created is the default time of files, layers and images.
 var created = v1.Time{Time: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
 
 // Build builds the image.
@@ -82,7 +83,7 @@ func Build(ctx context.Context, spec Spec) (v1.Image, error) {
 	return mutate.Append(image, additions...)
 }
 
-// configHistory is what a builder notes for instructions that make no layer.
+// configHistory returns the history entries of instructions without a layer.
 func configHistory(config v1.Config) []string {
 	var lines []string
 	for _, variable := range config.Env {

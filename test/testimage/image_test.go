@@ -15,7 +15,7 @@ import (
 	"github.com/capvet/capvet/test/debian"
 )
 
-// fixture is an image spec that needs nothing from outside.
+// fixture is an image spec without external inputs.
 func fixture(t *testing.T, arch string) (Spec, Origin) {
 	t.Helper()
 	spec, origin, err := HAProxy{Line: "3.0", Arch: arch, Fixtures: true}.Official(t.Context())
@@ -34,7 +34,7 @@ func build(t *testing.T, spec Spec) v1.Image {
 	return image
 }
 
-// entries lists what a layer holds, a link with its target.
+// entries lists a layer's entries, a link with its target.
 func entries(t *testing.T, layer v1.Layer) []string {
 	t.Helper()
 	stream, err := layer.Uncompressed()

@@ -21,11 +21,10 @@ import (
 	"github.com/capvet/capvet/test/debian"
 )
 
-// File is one entry of a layer. Exactly one of Data, Symlink, Hardlink and
-// Content gives what it is; none of them is an empty file, or with fs.ModeDir in
-// Mode a directory.
+// File is one entry of a layer. At most one of Data, Symlink, Hardlink and Content
+// is set. Without any it is an empty file, or with fs.ModeDir in Mode a directory.
 type File struct {
-	Path     string      // slash-separated; a leading slash changes nothing
+	Path     string      // slash-separated; a leading slash is ignored
 	Mode     fs.FileMode // 0 is 0o644, 0o755 for a directory
 	Data     []byte
 	Symlink  string // the link's target
@@ -44,8 +43,8 @@ func Whiteout(name string) File {
 // Opaque is the entry that removes all that the layers below have in dir.
 func Opaque(dir string) File { return File{Path: path.Join("/", dir, ".wh..wh..opq")} }
 
-// Zeros is a file that compresses to almost nothing: a layer that is small to
-// fetch and large to read. size is in bytes.
+// Zeros returns a file of zeros, which makes a layer that is small to fetch and
+// large to read. size is in bytes.
 func Zeros(name string, size int64) File {
 	return File{Path: name, Size: size, Content: func() io.Reader { return zeros{} }}
 }
@@ -123,8 +122,7 @@ func copyDeb(ctx context.Context, archive *tar.Writer, deb string, directories m
 	for {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			// What comes after the archive's end is read too, so that the end of
-			// the process is seen.
+			// Read past the archive's end, to notice the end of the process.
 			_, err = io.Copy(io.Discard, stream)
 			return err
 		}

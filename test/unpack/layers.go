@@ -1,7 +1,7 @@
-// Package unpack holds what capvet makes of layers against what real unpackers,
-// containerd's and umoci's, write onto a disk from the same layers. Its tests take
-// random stacks of layers that have all that occurs in layers and much that
-// should not. It is not for speed.
+// Package unpack compares capvet's reading of layers with the files that real
+// unpackers, containerd's and umoci's, write to a disk. Its tests use random
+// stacks of layers with all kinds of entries, invalid ones included. It does not
+// measure speed.
 package unpack
 
 import (
@@ -102,10 +102,10 @@ const (
 	opaque = ".wh..wh..opq"
 )
 
-// ThroughLink reports whether layers put something below what is, or was or will
-// be, a symbolic link. Unpackers into one folder write through it; an overlay of
-// folders shows a directory in its place, and which of the two happens is the
-// runtime's affair. So no two have to agree on these.
+// ThroughLink reports whether layers have an entry below a path that is a symbolic
+// link in any of them. Unpackers into one folder write through the link; an
+// overlay of folders shows a directory in its place. Runtimes differ, so the
+// results need not agree.
 func ThroughLink(layers [][]Entry) bool {
 	links := map[string]bool{}
 	for before := -1; before < len(links); {
@@ -132,10 +132,10 @@ func ThroughLink(layers [][]Entry) bool {
 	return false
 }
 
-// RemovesItsOwn reports whether a layer has a whiteout behind what it names, or
-// something in that. By the image format whiteouts are for the layers below, and
-// umoci and capvet leave what the layer itself brings; containerd removes it where
-// it unpacks into one folder (of an opaque directory what lies in directories that
+// RemovesItsOwn reports whether a layer has a whiteout after an entry for the same
+// path, or for one below it. By the image format a whiteout applies to lower
+// layers, so umoci and capvet keep such entries. containerd removes them when it
+// unpacks into one folder (for an opaque directory, entries in directories that
 // the layer does not list).
 func RemovesItsOwn(layer []Entry) bool {
 	for i, e := range layer {
@@ -157,8 +157,7 @@ func RemovesItsOwn(layer []Entry) bool {
 	return false
 }
 
-// names are those that everything is made of. The long ones do not fit into a
-// header without an extension.
+// names are the parts of all paths. The long ones need an extended header.
 var names = []string{"a", "b", "c", strings.Repeat("l", 120)}
 
 // Paths returns all that a layer's entries can be at, absolute.
@@ -177,7 +176,7 @@ func Paths() []string {
 	return all
 }
 
-// Random makes a layer for on top of those below.
+// Random returns a random layer to put on top of lower ones.
 func Random(r *rand.Rand, below [][]Entry) []Entry {
 	name := func() string {
 		parts := make([]string, 1+r.IntN(3))
@@ -211,7 +210,7 @@ func Random(r *rand.Rand, below [][]Entry) []Entry {
 			e.Name = strings.TrimSuffix(entries[r.IntN(len(entries))].Name, "/")
 		}
 		e.Name = spelled(r, e.Name)
-		// Most of what unpackers refuse is of no use here, but not all is known.
+		// Unpackers refuse most impossible entries, so only some are generated.
 		if r.IntN(30) == 0 || possible(append(slices.Clone(below), entries), e) {
 			entries = append(entries, e)
 		}
@@ -219,9 +218,8 @@ func Random(r *rand.Rand, below [][]Entry) []Entry {
 	return entries
 }
 
-// possible reports whether unpackers may take an entry on top of layers: its
-// parents are directories as far as there are any, and what a hard link names is a
-// file.
+// possible reports whether unpackers can accept an entry on top of layers: its
+// existing parents are directories, and the target of a hard link is a file.
 func possible(layers [][]Entry, e Entry) bool {
 	there := map[string]byte{}
 	for _, e := range slices.Concat(layers...) {

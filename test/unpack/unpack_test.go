@@ -80,7 +80,7 @@ func stack(t *testing.T, dir string, layers [][]Entry) (files []string, held map
 	return files, held
 }
 
-// unpacked returns what an unpacker makes of layers.
+// unpacked returns the files that an unpacker writes for layers.
 func unpacked(t *testing.T, program, with, paths string, files []string) (map[string]string, error) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, append([]string{with, t.TempDir(), paths}, files...)...)
@@ -94,8 +94,8 @@ func unpacked(t *testing.T, program, with, paths string, files []string) (map[st
 	return held, json.Unmarshal(output, &held)
 }
 
-// TestLikeRealUnpackers: where a real unpacker takes a stack of layers, capvet
-// finds at every path what it wrote there.
+// TestLikeRealUnpackers: for every stack of layers that a real unpacker accepts,
+// capvet finds the same content at every path.
 func TestLikeRealUnpackers(t *testing.T) {
 	program := unpacker(t)
 	dir := t.TempDir()
@@ -119,7 +119,7 @@ func TestLikeRealUnpackers(t *testing.T) {
 				continue
 			}
 			want, err := unpacked(t, program, with, paths, files)
-			if err != nil { // and then nobody runs the image
+			if err != nil { // such an image cannot run
 				refused[with]++
 				t.Logf("seed %d: %v", seed, err)
 				continue

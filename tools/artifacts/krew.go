@@ -6,10 +6,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// krewFile is the name that krew-index wants: the plugin's.
+// krewFile is the manifest's name in krew-index: the plugin's name.
 const krewFile = "capvet.yaml"
 
-// Plugin and the types below are what krew reads of a plugin's manifest
+// plugin and the types below are the parts of a plugin's manifest that krew reads
 // (krew.googlecontainertools.github.com/v1alpha2).
 type plugin struct {
 	APIVersion string     `json:"apiVersion"`

@@ -1,9 +1,8 @@
-// Command artifacts builds what a release offers for download: the command line
-// as an archive for each platform, SHA256SUMS, and the manifest of the kubectl
-// plugin for krew. The same sources, version and Go give the same bytes.
+// Command artifacts builds a release's downloads: the command line as an archive
+// for each platform, SHA256SUMS, and krew's manifest of the kubectl plugin. The
+// same sources, version and Go release give the same bytes.
 //
-// It publishes nothing. The platforms' archives are not run here but for this
-// machine's own, by the test.
+// It publishes nothing. The test runs only the program for its own platform.
 package main
 
 import (
@@ -25,10 +24,10 @@ import (
 	"time"
 )
 
-// platform is what an archive is for, in Go's names.
+// platform is an archive's platform, in Go's names.
 type platform struct{ os, arch string }
 
-// archive is a finished one.
+// archive is a finished archive.
 type archive struct {
 	platform platform
 	name     string
@@ -47,7 +46,7 @@ func main() {
 	}
 }
 
-// semantic is what krew takes for a version.
+// semantic matches the versions that krew accepts.
 var semantic = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
 
 func run(ctx context.Context, output, version string) error {
@@ -87,7 +86,7 @@ func run(ctx context.Context, output, version string) error {
 	return errors.Join(write(output, krewFile, manifest), write(output, "SHA256SUMS", []byte(sums.String())))
 }
 
-// write writes a file that everybody may read.
+// write writes a file that every user may read.
 func write(dir, name string, content []byte) error {
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // for everybody to download
@@ -115,8 +114,8 @@ func build(ctx context.Context, p platform, version string) ([]byte, error) {
 	return os.ReadFile(binary)
 }
 
-// pack returns a gzipped tar of the program and its license, without anything
-// of this machine or moment.
+// pack returns a gzipped tar of the program and its license, without users, times
+// or paths of this machine.
 func pack(program, license []byte) ([]byte, error) {
 	var packed bytes.Buffer
 	compressed := gzip.NewWriter(&packed)

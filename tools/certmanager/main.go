@@ -1,7 +1,7 @@
-// Command certmanager runs what a chart needs of cert-manager: the controllers of
-// Certificates, of Issuers that sign themselves or with a CA, and cainjector for
-// webhook configurations. They are cert-manager's own, set up as its commands set
-// them up, without ACME and its like.
+// Command certmanager runs the parts of cert-manager that the chart needs: the
+// controllers of Certificates, of self-signed and CA Issuers, and cainjector for
+// webhook configurations. It sets them up as cert-manager's commands do, without
+// ACME and other issuers.
 package main
 
 import (

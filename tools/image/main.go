@@ -1,7 +1,7 @@
 // Command image assembles capvet's image for linux/amd64 and linux/arm64 as an
-// OCI layout, where no container engine is to be had. It holds what the
-// Dockerfile's image holds: the two programs, CA roots, the same user, entry
-// point and labels. The same sources and CA roots give the same digests.
+// OCI layout, without a container engine. Its content is that of the Dockerfile's
+// image: the two programs, CA roots, the same user, entry point and labels. The
+// same sources and CA roots give the same digests.
 package main
 
 import (
@@ -28,7 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// caRoots is where the CA roots are, here and in the image.
+// caRoots is the path of the CA roots, on this machine and in the image.
 const caRoots = "/etc/ssl/certs/ca-certificates.crt"
 
 func main() {
@@ -121,11 +121,11 @@ func assemble(arch, version string, layers ...[]file) (v1.Image, error) {
 	return image, nil
 }
 
-// config is what the last stage of the Dockerfile sets.
+// config returns the configuration of the Dockerfile's last stage.
 func config(version string) v1.Config {
 	return v1.Config{
 		User: "65532:65532",
-		// Every builder gives it to images from scratch.
+		// Builders' default for images from scratch.
 		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Entrypoint: []string{"/usr/local/bin/webhook"},
 		Labels: map[string]string{
@@ -138,8 +138,8 @@ func config(version string) v1.Config {
 	}
 }
 
-// pack writes files, and the directories that they lie in, as a tar without
-// anything of this machine or moment.
+// pack writes files and their directories as a tar, without users or times of this
+// machine.
 func pack(files []file) ([]byte, error) {
 	var packed bytes.Buffer
 	w := tar.NewWriter(&packed)

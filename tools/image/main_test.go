@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestEqualsDockerfile: what is set here stands in the Dockerfile's last stage.
+// TestEqualsDockerfile: the configuration equals that of the Dockerfile's last
+// stage.
 func TestEqualsDockerfile(t *testing.T) {
 	text, err := os.ReadFile("../../Dockerfile")
 	if err != nil {

@@ -1,7 +1,7 @@
-// Command scheduler says which nodes take a Pod: by kube-scheduler's own filter
-// plugins that go by labels, affinity, taints and names, and, with the Pod as its
-// template, by a DaemonSet's own controller. Tests compare what capvet says of the
-// same Pods and nodes.
+// Command scheduler returns the nodes for a Pod, by kube-scheduler's own filter
+// plugins for labels, affinity, taints and names, and, with the Pod as a template,
+// by the DaemonSet controller. Tests compare capvet's results for the same Pods
+// and nodes.
 //
 // usage: scheduler [-feature-gates NAME=true,...]
 //
@@ -40,27 +40,27 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
 )
 
-// cluster is what is asked about: each Pod, and all nodes that there are.
+// cluster is a request: Pods, and all nodes of their cluster.
 type cluster struct {
 	Nodes []*corev1.Node `json:"nodes"`
 	Pods  []*corev1.Pod  `json:"pods"`
 }
 
-// answer is about a cluster. Invalid says why an API server would not take one of
-// the nodes; nothing else is answered then.
+// answer is the answer for a cluster. Invalid is an API server's reason to refuse
+// one of the nodes; the other fields are then empty.
 type answer struct {
 	Invalid string      `json:"invalid,omitempty"`
 	Pods    []podAnswer `json:"pods"`
 }
 
-// podAnswer is about one Pod. Invalid says why an API server would not take it, or
-// a DaemonSet of it.
+// podAnswer is the answer for one Pod. Invalid is an API server's reason to refuse
+// it, or a DaemonSet with it as a template.
 type podAnswer struct {
 	Invalid string `json:"invalid,omitempty"`
-	// Nodes are those that the scheduler would take for it.
+	// Nodes are the nodes that pass the scheduler's filters.
 	Nodes []string `json:"nodes"`
-	// Daemons has what a DaemonSet's controller makes of it as a template: the Pod
-	// for each node that is to have one, and whether the scheduler takes that node.
+	// Daemons are the Pods that the DaemonSet controller would create from it as a
+	// template, by node, and whether the scheduler accepts that node.
 	Daemons map[string]daemonPod `json:"daemons"`
 }
 
@@ -79,7 +79,7 @@ func main() {
 }
 
 func run(ctx context.Context, gates string, in io.Reader, out io.Writer) error {
-	ctx = klog.NewContext(ctx, klog.Logger{}) // says nothing: a taint's value that is no number is logged as an error
+	ctx = klog.NewContext(ctx, klog.Logger{}) // discards: a taint whose value is no number is logged as an error
 	if err := utilfeature.DefaultMutableFeatureGate.Set(gates); err != nil {
 		return err
 	}
@@ -108,12 +108,12 @@ func run(ctx context.Context, gates string, in io.Reader, out io.Writer) error {
 	}
 }
 
-// lister is the snapshot of the cluster that is asked about.
+// lister is the snapshot of the current request's cluster.
 type lister struct{ *cache.Snapshot }
 
-// newScheduler returns the scheduler's framework with the filter plugins that go by
-// nothing but names, labels, affinity and taints. A framework has to have plugins
-// that sort and bind as well; they never run.
+// newScheduler returns the scheduler's framework with the filter plugins for names,
+// labels, affinity and taints. A framework must also have plugins that sort and
+// bind; they never run.
 func newScheduler(ctx context.Context, nodes fwk.SharedLister) (framework.Framework, error) {
 	features := feature.NewSchedulerFeaturesFromGates(utilfeature.DefaultFeatureGate)
 	registry := runtime.Registry{
@@ -164,8 +164,8 @@ func answerFor(ctx context.Context, scheduler framework.Framework, asked cluster
 	return answered, nil
 }
 
-// schedulable returns the names of the nodes that the scheduler would take for a
-// Pod, as findNodesThatFitPod of pkg/scheduler comes to them.
+// schedulable returns the names of the nodes that pass the scheduler's filters for
+// a Pod, as findNodesThatFitPod of pkg/scheduler does.
 func schedulable(ctx context.Context, scheduler framework.Framework, pod *corev1.Pod) ([]string, error) {
 	state := framework.NewCycleState()
 	only, status, _ := scheduler.RunPreFilterPlugins(ctx, state, pod)

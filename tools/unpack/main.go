@@ -1,12 +1,12 @@
-// Command unpack writes the layers of an image out, as the unpackers do that
-// nodes and builders use: containerd's and umoci's. Tests compare what capvet says of the
-// same layers with what then lies on the disk. It takes tar streams that a test
-// made, and runs as root: layers have owners and devices.
+// Command unpack unpacks the layers of an image with an unpacker of nodes or
+// builders: containerd's or umoci's. Tests compare capvet's reading of the same
+// layers with the result. Its input are tar streams from a test. It runs as root,
+// since layers have owners and devices.
 //
 // usage: unpack containerd|umoci DIR PATHS LAYER...
 //
-// Then it makes DIR its root, looks at each path of the file PATHS, one a line, and
-// prints as JSON what the regular files that they lead to hold.
+// Afterwards it changes its root to DIR, opens each path of the file PATHS, one a
+// line, and prints the contents of those that lead to regular files as JSON.
 package main
 
 import (
@@ -60,7 +60,7 @@ func run(with, dir, list string, layers []string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	// The kernel itself then follows the links, as it will in a container.
+	// So the kernel resolves links as it does in a container.
 	if err := syscall.Chroot(dir); err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// withTable makes an eStargz layer of one, in a file of a folder, and returns what
-// its descriptor is annotated with.
+// withTable converts a layer to eStargz, in a file of a folder, and returns the
+// annotations of its descriptor.
 func withTable(layer v1.Layer, dir string) (v1.Layer, map[string]string, error) {
 	unpacked, err := layer.Uncompressed()
 	if err != nil {

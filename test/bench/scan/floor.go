@@ -21,8 +21,8 @@ import (
 // floorCommand makes this program do the least that reading layers takes.
 const floorCommand = "floor"
 
-// floor downloads blobs, as many at a time as there are cores, verifies and
-// unpacks them and walks through what they hold.
+// floor downloads blobs, one per core at a time, verifies and unpacks them, and
+// walks their tar entries.
 func floor(ctx context.Context, urls []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))

@@ -35,14 +35,14 @@ func (i image) String() string {
 		len(i.Needed))
 }
 
-// base is what a small base image holds, as far as size goes.
+// base are packages whose sizes add up to that of a small base image.
 var base = []string{
 	"base-files", "bash", "coreutils", "dpkg", "apt", "libc6", "libc-bin", "libstdc++6", "perl-base", "tzdata", "util-linux",
 	"tar", "sed", "grep", "findutils", "libsystemd0", "libgnutls30t64", "libapt-pkg7.0", "e2fsprogs", "login", "passwd", "libdb5.3t64",
 	"libpam-modules", "mount", "ncurses-base", "libkrb5-3", "gpgv",
 }
 
-// added is what the typical image adds to it.
+// added are the packages that the typical image adds to the base.
 var added = []string{"ca-certificates", "openssl", "libssl3t64", "liblua5.4-0", "libpcre2-8-0", "perl-modules-5.40", "libperl5.40",
 	"libpython3.13-minimal", "libpython3.13-stdlib"}
 
@@ -163,8 +163,8 @@ type builder struct {
 	built    map[string]mutate.Addendum
 }
 
-// push builds an image and pushes it. change makes something else of its layers,
-// in a file of the builder's folder; nil: nothing.
+// push builds an image and pushes it. change converts a layer, in a file of the
+// builder's folder; nil leaves the layers as they are.
 func (b builder) push(tag string, layers []testimage.Layer,
 	change func(v1.Layer, string) (v1.Layer, map[string]string, error)) (image, error) {
 	whole, err := testimage.Build(b.ctx, testimage.Spec{Platform: b.platform})

@@ -1,7 +1,7 @@
 // Command scan measures cold scans of images against crane and tar, and against
-// the floor: what it takes to download, verify, unpack and walk the layers that
-// have to be read. All run as processes of their own against one registry on
-// loopback, in turn. It asserts nothing: figures are read as ratios.
+// the floor: the time to download, verify, unpack and walk the necessary layers.
+// Each runs as a process of its own, in turn, against one registry on loopback.
+// It has no assertions: only the ratios mean anything.
 //
 // Its images are made of Debian's packages for arm64, which it fetches and
 // keeps; the images themselves are removed at the end.

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Names of what is measured. Ratios are between them.
+// Names of the measured commands, for the ratios between them.
 const (
 	scanWhole  = "capvet scan"
 	scanFirst  = "capvet scan --first"
@@ -73,7 +73,7 @@ func commands(capvet, crane, syft, self string, i image) []command {
 	return all
 }
 
-// figure is what one command took.
+// figure holds the resources of one run of a command.
 type figure struct {
 	wall, cpu time.Duration
 	peak      int64 // bytes
@@ -136,7 +136,7 @@ func (m *measurer) once(ctx context.Context, c command) (figure, error) {
 // sentBytes is the size of an answer's body in the combined log format.
 var sentBytes = regexp.MustCompile(`(?m)" \d{3} (\d+) `)
 
-// sent adds up what the registry has sent so far.
+// sent returns the bytes that the registry has sent so far.
 func (m *measurer) sent() (int64, error) {
 	log, err := os.ReadFile(m.log)
 	if err != nil {

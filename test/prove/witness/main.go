@@ -1,11 +1,10 @@
 // Command witness is the first process of an arm64 kernel that make prove
 // boots: it starts HAProxy as a user without privileges, waits until it serves,
-// ends it, passes the legacy header itself, and prints what the kernel's log
-// then says.
+// ends it, passes the legacy header itself, and prints the kernel's log.
 //
-// The kernel names only the first offender of a boot. When HAProxy is none,
-// that is this command: a log without HAProxy's name is then proof, because the
-// warning and the log did work.
+// The kernel names only the first program with the legacy header per boot. If
+// HAProxy does not use it, this command comes first: a log with its name proves
+// that the warning works, and that HAProxy did not cause it.
 package main
 
 import (

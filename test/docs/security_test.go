@@ -1,5 +1,4 @@
-// Package docs compares the documents, the Makefile and the CI configuration with
-// the repository.
+// Package docs checks claims of the documents against the repository.
 package docs
 
 import (

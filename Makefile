@@ -30,12 +30,12 @@ test: test-race test-integration test-chart test-alerts test-release test-corpus
 
 .PHONY: test-unit
 test-unit: ## run the unit tests without the race detector: needs only Go
-	@echo "make test-unit: unit tests without the race detector; under a minute with a warm build cache, UNITCOLD without one"
+	@echo "make test-unit: unit tests without the race detector; under a minute with a warm build cache, about 3 minutes without one"
 	@go test ./...
 
 .PHONY: test-race
 test-race: ## run the unit tests with the race detector: needs Go and a C compiler
-	@echo "make test-race: unit tests$(if $(RACE), with the race detector,: there is no C compiler for the race detector); RACEWARM with a warm build cache, RACECOLD without one"
+	@echo "make test-race: unit tests$(if $(RACE), with the race detector,: there is no C compiler for the race detector); about 2 minutes with a warm build cache, 4 without one"
 	@$(GO_TEST) ./...
 
 .PHONY: test-integration

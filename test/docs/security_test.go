@@ -1,5 +1,4 @@
-// Package docs compares the documents, the Makefile and the CI configuration with
-// the repository.
+// Package docs checks claims of the documents against the repository.
 package docs
 
 import (
@@ -10,8 +9,11 @@ import (
 	"testing"
 )
 
+// named is the form in which the pages name a test, with its folder.
+var named = regexp.MustCompile("`([a-z0-9/]+): (Test[A-Za-z0-9]+)`")
+
 // TestSecurityNamesItsTests: each line of the threat model names the tests that
-// hold it, and they exist.
+// enforce it, and they exist.
 func TestSecurityNamesItsTests(t *testing.T) {
 	root := filepath.Join("..", "..")
 	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
@@ -24,7 +26,6 @@ func TestSecurityNamesItsTests(t *testing.T) {
 	}
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := strings.Split(table, "\n")[2:] // without the heads and the rule
-	named := regexp.MustCompile("`([a-z/]+): (Test[A-Za-z0-9]+)`")
 	for _, row := range rows {
 		cells := strings.Split(strings.Trim(row, "|"), "|")
 		tests := named.FindAllStringSubmatch(cells[len(cells)-1], -1)

@@ -44,6 +44,7 @@ func (f *checkFormat) write(w io.Writer, all []checked) error {
 		return writeCheckJSON(w, all)
 	case checkSARIF:
 		return writeCheckSARIF(w, all)
+	case checkText:
 	}
 	return writeCheckText(w, all)
 }

@@ -94,11 +94,11 @@ func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 		}
 		// Keep the parts of the old cell on both sides of the new one.
 		if c.off < off {
-			before = &cell{space, id, c.off, uint8(off - c.off), piece(*c, 0, uint8(off-c.off)), c.by}
+			before = &cell{space: space, id: id, off: c.off, width: uint8(off - c.off), val: piece(*c, 0, uint8(off-c.off)), by: c.by}
 		}
 		if end := c.off + int64(c.width); end > off+int64(width) {
 			n := uint8(end - off - int64(width))
-			after = &cell{space, id, off + int64(width), n, piece(*c, c.width-n, n), c.by}
+			after = &cell{space: space, id: id, off: off + int64(width), width: n, val: piece(*c, c.width-n, n), by: c.by}
 		}
 	}
 	var put [3]cell
@@ -107,7 +107,7 @@ func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 		put[n] = *before
 		n++
 	}
-	put[n] = cell{space, id, off, width, Truncate(v, width), by}
+	put[n] = cell{space: space, id: id, off: off, width: width, val: Truncate(v, width), by: by}
 	n++
 	if after != nil {
 		put[n] = *after
@@ -241,7 +241,7 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 				// Stores of different widths: keep the narrower one.
 				w := min(a.width, b.width)
 				pa, pb := piece(a, 0, w), piece(b, 0, w)
-				c := cell{a.space, a.id, a.off, w, n.Join(pa, pb), n.JoinTrails(a.by, b.by)}
+				c := cell{space: a.space, id: a.id, off: a.off, width: w, val: n.Join(pa, pb), by: n.JoinTrails(a.by, b.by)}
 				if a.width > w || c.val != a.val {
 					changed = true
 				}

@@ -38,8 +38,8 @@ func golden(t *testing.T, name string) (code [][]byte, text []string) {
 }
 
 func TestDecodeLengths(t *testing.T) {
-	for _, name := range []string{"amd64", "arm64"} {
-		m := For(name)
+	for _, m := range Machines() {
+		name := m.Name
 		code, text := golden(t, name)
 		for i, raw := range code {
 			var in Insn
@@ -63,11 +63,12 @@ func TestDecodeFlow(t *testing.T) {
 		"bnd": FlowJumpIndirect, "svc": FlowSyscall, "brk": FlowStop, "retaa": FlowReturn, "blr": FlowCallIndirect,
 		"br": FlowJumpIndirect,
 	}
-	for _, name := range []string{"amd64", "arm64"} {
+	for _, m := range Machines() {
+		name := m.Name
 		code, text := golden(t, name)
 		for i, raw := range code {
 			var in Insn
-			For(name).Decode(raw, 0x1000, &in)
+			m.Decode(raw, 0x1000, &in)
 			mnemonic, _, _ := strings.Cut(strings.ReplaceAll(text[i], "\t", " "), " ")
 			if in.Flow != want[mnemonic] {
 				t.Errorf("%s %q has flow %d, want %d", name, text[i], in.Flow, want[mnemonic])

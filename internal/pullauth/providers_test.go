@@ -132,14 +132,14 @@ func TestProvidersRememberForAsLongAsTheySay(t *testing.T) {
 		image                    string
 		again                    bool
 	}{
-		{"the default", "Image", "", 9 * time.Minute, "a.cloud.example/app", false},
-		{"the default, over", "Image", "", 11 * time.Minute, "a.cloud.example/app", true},
-		{"its own", "Image", `,"cacheDuration":"1h0m0s"`, 59 * time.Minute, "a.cloud.example/app", false},
-		{"nothing is kept", "Image", `,"cacheDuration":"0s"`, 0, "a.cloud.example/app", true},
-		{"another image", "Image", "", 0, "a.cloud.example/app2", true},
-		{"the same registry", "Registry", "", 0, "a.cloud.example/app2", false},
-		{"another registry", "Registry", "", 0, "b.cloud.example/app", true},
-		{"all", "Global", "", 0, "b.cloud.example/app", false},
+		{name: "the default", cacheKey: "Image", after: 9 * time.Minute, image: "a.cloud.example/app"},
+		{name: "the default, over", cacheKey: "Image", after: 11 * time.Minute, image: "a.cloud.example/app", again: true},
+		{name: "its own", cacheKey: "Image", duration: `,"cacheDuration":"1h0m0s"`, after: 59 * time.Minute, image: "a.cloud.example/app"},
+		{name: "nothing is kept", cacheKey: "Image", duration: `,"cacheDuration":"0s"`, image: "a.cloud.example/app", again: true},
+		{name: "another image", cacheKey: "Image", image: "a.cloud.example/app2", again: true},
+		{name: "the same registry", cacheKey: "Registry", image: "a.cloud.example/app2"},
+		{name: "another registry", cacheKey: "Registry", image: "b.cloud.example/app", again: true},
+		{name: "all", cacheKey: "Global", image: "b.cloud.example/app"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, dir, err := loadPlugins(t, twoProviders, map[string]string{

@@ -164,16 +164,15 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 			Help: "See what could not be read, or exempt the image in the policy."},
 		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
 	}}
-	levels := map[policy.Action]sarif.Level{policy.ActionReject: sarif.LevelError, policy.ActionWarn: sarif.LevelWarning}
+	levels := map[policy.Action]sarif.Level{
+		policy.ActionReject: sarif.LevelError, policy.ActionWarn: sarif.LevelWarning,
+		policy.ActionAudit: sarif.LevelNote, policy.ActionIgnore: sarif.LevelNote,
+	}
 	var results []sarif.Result
 	for _, c := range all {
 		for _, f := range c.decision.Findings {
-			level := levels[policy.Stricter(f.Action, f.Pods)]
-			if level == "" {
-				level = sarif.LevelNote
-			}
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: level, Message: wording.Join(words(f)),
-				File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: levels[policy.Stricter(f.Action, f.Pods)],
+				Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -133,7 +133,10 @@ var triggerTests = []struct {
 		why: "it runs as non-root here",
 	},
 	{name: "nginx, root", product: "nginx", base: whenConditional, run: Run{User: UserRoot}, want: whenConditional, why: "transparent"},
-	{name: "a product of no known ways", product: "other", base: whenStart, run: Run{User: UserRoot}, want: whenStart, why: "as the report says"},
+	{
+		name: "an unknown product", product: "other", base: whenStart, run: Run{User: UserRoot},
+		want: whenStart, why: "as the report says",
+	},
 	{
 		name: "its command", product: "haproxy", base: whenStart,
 		run: Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, want: whenStart, why: "at every start",

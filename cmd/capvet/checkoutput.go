@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,36 +14,13 @@ import (
 	"github.com/capvet/capvet/internal/wording"
 )
 
-// checkFormat is the value of check's --output.
-type checkFormat string
-
-const (
-	checkText  checkFormat = "text"
-	checkJSON  checkFormat = "json"
-	checkSARIF checkFormat = "sarif"
-)
-
-// String, Set and Type implement pflag.Value.
-func (f *checkFormat) String() string { return string(*f) }
-
-func (f *checkFormat) Set(s string) error {
-	switch checkFormat(s) {
-	case checkText, checkJSON, checkSARIF:
-		*f = checkFormat(s)
-		return nil
-	}
-	return errors.New("no such format: give text, json or sarif")
-}
-
-func (f *checkFormat) Type() string { return "format" }
-
-func (f *checkFormat) write(w io.Writer, all []checked) error {
-	switch *f {
-	case checkJSON:
+// writeChecked writes the decisions in a format.
+func writeChecked(w io.Writer, format string, all []checked) error {
+	switch format {
+	case formatJSON:
 		return writeCheckJSON(w, all)
-	case checkSARIF:
+	case formatSARIF:
 		return writeCheckSARIF(w, all)
-	case checkText:
 	}
 	return writeCheckText(w, all)
 }

@@ -29,7 +29,7 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// reader is an ImageReader with answers by reference; what it has no answer for
+// reader is an ImageReader with answers by reference; a reference without an answer
 // fails the way a registry does.
 type reader struct {
 	answers map[string]func(ctx context.Context) (report.Report, error)
@@ -298,8 +298,8 @@ func TestHandleUnreadableObject(t *testing.T) {
 	}
 }
 
-// TestInternalErrorsAreForTheLog: what goes wrong between capvet and the API
-// server may name what the Pod's author need not know.
+// TestInternalErrorsAreForTheLog: an error between capvet and the API server may hold
+// details that are not for the Pod's author.
 func TestInternalErrorsAreForTheLog(t *testing.T) {
 	for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 		policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})}
@@ -321,7 +321,7 @@ func TestInternalErrorsAreForTheLog(t *testing.T) {
 	}
 }
 
-// TestHandlePassesThePuller: what a kubelet would look at for credentials.
+// TestHandlePassesThePuller: the reader gets the fields in which a kubelet finds credentials.
 func TestHandlePassesThePuller(t *testing.T) {
 	images := &reader{answers: answers()}
 	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
@@ -360,7 +360,7 @@ func TestHandlePassesTheScope(t *testing.T) {
 	}
 }
 
-// TestHandleWorkloads: what a workload gets, and as whom its images are pulled.
+// TestHandleWorkloads: the answers for workloads, and the credentials for their images.
 func TestHandleWorkloads(t *testing.T) {
 	deployment := func(image string, replicas int32) *appsv1.Deployment {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "d", Namespace: "n"}}

@@ -171,7 +171,7 @@ func TestTrigger(t *testing.T) {
 	}
 }
 
-// says is a configuration with that user, and the words of ENTRYPOINT and, after
+// says returns a configuration with that user, and the words of ENTRYPOINT and, after
 // --, of CMD.
 func says(user string, words ...string) *report.Configuration {
 	c := &report.Configuration{User: user, Entrypoint: words}
@@ -181,7 +181,7 @@ func says(user string, words ...string) *report.Configuration {
 	return c
 }
 
-// saysUser is says for a user whose number in the image is known.
+// saysUser returns a configuration with a user whose number in the image is known.
 func saysUser(user string, uid int64) *report.Configuration {
 	return &report.Configuration{User: user, UID: &uid}
 }

@@ -26,11 +26,11 @@ type checkOptions struct {
 	namespaceLabels []string
 	excluded        []string
 	registries      registryOptions
-	format          checkFormat
+	format          *choice
 }
 
 func newCheckCommand() *cobra.Command {
-	o := checkOptions{format: checkText}
+	o := checkOptions{format: newChoice("format", formatText, formatJSON, formatSARIF)}
 	cmd := &cobra.Command{
 		Use:   "check -f MANIFEST... --policy FILE...",
 		Short: "Judge manifests as the webhook would, without a cluster",
@@ -70,7 +70,7 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 				fmt.Fprintf(cmd.ErrOrStderr(), "capvet: nothing was judged: the manifests hold %d objects, "+
 					"and no Pod or workload that the webhook judges\n", len(c.input.objects))
 			}
-			if err := o.format.write(cmd.OutOrStdout(), checked); err != nil {
+			if err := writeChecked(cmd.OutOrStdout(), o.format.value, checked); err != nil {
 				return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
 			}
 			return checkOutcome(checked)
@@ -84,7 +84,7 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 	flags.StringSliceVar(&o.excluded, "exclude-namespaces", []string{"kube-system", "capvet-system"},
 		"`namespaces` that the installed webhook does not see")
 	o.registries.register(flags)
-	flags.Var(&o.format, "output", "`format` of the result: text, json or sarif")
+	flags.Var(o.format, "output", "`format` of the result: text, json or sarif")
 	for _, name := range []string{"filename", "policy"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for an unknown flag
 	}

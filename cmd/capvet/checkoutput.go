@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,36 +14,13 @@ import (
 	"github.com/capvet/capvet/internal/wording"
 )
 
-// checkFormat is the value of check's --output.
-type checkFormat string
-
-const (
-	checkText  checkFormat = "text"
-	checkJSON  checkFormat = "json"
-	checkSARIF checkFormat = "sarif"
-)
-
-// String, Set and Type implement pflag.Value.
-func (f *checkFormat) String() string { return string(*f) }
-
-func (f *checkFormat) Set(s string) error {
-	switch checkFormat(s) {
-	case checkText, checkJSON, checkSARIF:
-		*f = checkFormat(s)
-		return nil
-	}
-	return errors.New("no such format: give text, json or sarif")
-}
-
-func (f *checkFormat) Type() string { return "format" }
-
-func (f *checkFormat) write(w io.Writer, all []checked) error {
-	switch *f {
-	case checkJSON:
+// writeChecked writes the decisions in a format.
+func writeChecked(w io.Writer, format string, all []checked) error {
+	switch format {
+	case formatJSON:
 		return writeCheckJSON(w, all)
-	case checkSARIF:
+	case formatSARIF:
 		return writeCheckSARIF(w, all)
-	case checkText:
 	}
 	return writeCheckText(w, all)
 }
@@ -65,7 +41,7 @@ func (c checked) lineOf(f policy.Finding) int {
 // words returns the lines about a finding, the headline first.
 func words(f policy.Finding) []string {
 	lines := []string{wording.Headline(f)}
-	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // else there will be none
+	if f.Pods == policy.ActionReject && f.Action != policy.ActionReject { // a rejected workload has no Pods
 		lines = append(lines, "Pods of this template will be rejected by "+f.PodsPolicy)
 	}
 	return wording.Lines(slices.Concat(lines, f.Advice, wording.Evidence(f)))
@@ -161,7 +137,7 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 		{ID: "legacy-capability-abi", Description: "An image's program uses the kernel's legacy 32-bit capability ABI.",
 			Help: "Move to a release of the program that uses version 3 of the ABI, or exempt the image in the policy."},
 		{ID: "unknown-capability-abi", Description: "It could not be told whether an image's program uses the legacy capability ABI.",
-			Help: "See what could not be read, or exempt the image in the policy."},
+			Help: "Look at the unread parts, or exempt the image in the policy."},
 		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
 	}}
 	levels := map[policy.Action]sarif.Level{

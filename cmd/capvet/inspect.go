@@ -14,7 +14,7 @@ import (
 )
 
 func newInspectCommand() *cobra.Command {
-	format := formatText
+	format := newChoice("format", formatText, formatJSON)
 	explain := false
 	var libraries []string
 	cmd := &cobra.Command{
@@ -26,8 +26,8 @@ func newInspectCommand() *cobra.Command {
   capvet inspect --libdir /usr/lib/aarch64-linux-gnu /usr/bin/bwrap`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if explain && format != formatText {
-				return exitError{exitUsage, errors.New("--explain needs text output: leave out --output")}
+			if explain && format.value != formatText {
+				return exitError{exitUsage, errors.New("--explain writes text: leave out --output")}
 			}
 			var reports []report.Report
 			var evidence [][]elfcaps.Evidence
@@ -46,13 +46,13 @@ func newInspectCommand() *cobra.Command {
 				reports, evidence = append(reports, r), append(evidence, why)
 			}
 			if !explain {
-				return finish(cmd.OutOrStdout(), format, reports, failed)
+				return finish(cmd.OutOrStdout(), format.value, reports, failed)
 			}
 			return explained(cmd.OutOrStdout(), reports, evidence, failed)
 		},
 	}
-	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
-	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict is based on")
+	cmd.Flags().Var(format, "output", "`format` of the result: text or json")
+	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
 	cmd.Flags().StringArrayVar(&libraries, "libdir", nil,
 		"`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
 	return cmd

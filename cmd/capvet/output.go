@@ -13,31 +13,9 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// outputFormat is the value of --output.
-type outputFormat string
-
-const (
-	formatText outputFormat = "text"
-	formatJSON outputFormat = "json"
-)
-
-// String, Set and Type implement pflag.Value.
-func (f *outputFormat) String() string { return string(*f) }
-
-func (f *outputFormat) Set(s string) error {
-	switch outputFormat(s) {
-	case formatText, formatJSON:
-		*f = outputFormat(s)
-		return nil
-	}
-	return fmt.Errorf("no such format: give text or json")
-}
-
-func (f *outputFormat) Type() string { return "format" }
-
 // finish writes the reports and chooses the exit code. Errors were printed before; an error takes
 // precedence over a finding, since the rest is unknown.
-func finish(w io.Writer, format outputFormat, reports []report.Report, failed bool) error {
+func finish(w io.Writer, format string, reports []report.Report, failed bool) error {
 	write := writeText
 	if format == formatJSON {
 		write = writeJSON

@@ -11,11 +11,11 @@ import (
 )
 
 func newScanCommand() *cobra.Command {
-	format := formatText
+	format := newChoice("format", formatText, formatJSON)
 	var platform string
 	var registries registryOptions
 	var first bool
-	binaries := binariesProxies
+	binaries := newChoice("which", binariesProxies, binariesAll)
 	cmd := &cobra.Command{
 		Use:   "scan REF...",
 		Short: "Read container images",
@@ -33,9 +33,8 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{
-					Reference: reference, Platform: platform, Credentials: keychain{}, Early: first, AllBinaries: binaries == binariesAll,
-				})
+				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform,
+					Credentials: keychain{}, Early: first, AllBinaries: binaries.value == binariesAll})
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)
@@ -43,42 +42,20 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 				}
 				reports = append(reports, r)
 			}
-			return finish(cmd.OutOrStdout(), format, reports, failed)
+			return finish(cmd.OutOrStdout(), format.value, reports, failed)
 		},
 	}
-	cmd.Flags().Var(&format, "output", "`format` of the result: text or json")
+	cmd.Flags().Var(format, "output", "`format` of the result: text or json")
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	registries.register(cmd.Flags())
-	cmd.Flags().Var(&binaries, "binaries",
-		"executables to analyse: proxies (known products, files with their names, the programs that the image runs) or all")
+	cmd.Flags().Var(binaries, "binaries",
+		"executables to inspect: proxies (known products, files named like one, the image's entry point) or all")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first proven legacy executable, without reading the layers below it")
 	return cmd
 }
 
-// binarySelection is the value of --binaries.
-type binarySelection string
-
-const (
-	binariesProxies binarySelection = "proxies"
-	binariesAll     binarySelection = "all"
-)
-
-// String, Set and Type implement pflag.Value.
-func (b *binarySelection) String() string { return string(*b) }
-
-func (b *binarySelection) Set(s string) error {
-	switch binarySelection(s) {
-	case binariesProxies, binariesAll:
-		*b = binarySelection(s)
-		return nil
-	}
-	return errors.New("give proxies or all")
-}
-
-func (b *binarySelection) Type() string { return "which" }
-
-// unread reports on an image that could not be read, so that the output covers
-// every reference of the command line.
+// unread reports on an image that could not be read, so that every requested image is in the
+// output.
 func unread(reference, platform string, err error) report.Report {
 	r := report.New()
 	r.Reference, r.Platform, r.Complete = reference, platform, false

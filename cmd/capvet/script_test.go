@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs testdata/script: command lines beside what they print. Each
+// TestScript runs testdata/script: command lines beside their output. Each
 // script finds the project's own fixture executables, images of them, and in
 // $REGISTRY a registry that holds those, which $TLS_REGISTRY is too: its authority
 // is ca.pem, and certs.d has a hosts.toml for it.
@@ -42,7 +42,7 @@ func TestScript(t *testing.T) {
 	server := httptest.NewServer(content)
 	t.Cleanup(server.Close)
 	secured := httptest.NewTLSServer(content)
-	secured.Config.ErrorLog = log.New(io.Discard, "", 0) // who does not trust it says so
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs clients that do not trust it
 	t.Cleanup(secured.Close)
 	securedHost := strings.TrimPrefix(secured.URL, "https://")
 	host := strings.TrimPrefix(server.URL, "http://")
@@ -73,7 +73,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REGISTRY", host)
 			env.Setenv("TLS_REGISTRY", securedHost)
-			env.Setenv("HOME", env.WorkDir) // no credentials of whoever runs the tests
+			env.Setenv("HOME", env.WorkDir) // without the credentials of the developer
 			authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secured.Certificate().Raw})
 			folder := filepath.Join(env.WorkDir, "certs.d", securedHost)
 			return errors.Join(

@@ -31,7 +31,7 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// reader is an ImageReader with answers by reference; what it has no answer for
+// reader is an ImageReader with answers by reference; a reference without an answer
 // fails the way a registry does.
 type reader struct {
 	answers map[string]func(ctx context.Context) (report.Report, error)
@@ -164,12 +164,13 @@ type handleTest struct {
 }
 
 func handleTests(t *testing.T) []handleTest {
-	warn := v1alpha1.CapsetPolicySpec{}
-	reject := v1alpha1.CapsetPolicySpec{
+	warn := policySource(t, v1alpha1.CapsetPolicySpec{})
+	reject := policySource(t, v1alpha1.CapsetPolicySpec{
 		Action: v1alpha1.ActionReject, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionReject, NotFound: v1alpha1.ActionIgnore},
-	}
-	audit := v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionAudit}
-	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"docker.io/library/legacy:*"}, Reason: "r"}}}
+	})
+	audit := policySource(t, v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionAudit})
+	exempting := policySource(t, v1alpha1.CapsetPolicySpec{
+		Exemptions: []v1alpha1.Exemption{{Images: []string{"docker.io/library/legacy:*"}, Reason: "r"}}})
 	const create, update = admissionv1.Create, admissionv1.Update
 	deleting := pod("legacy")
 	deleting.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
@@ -187,78 +188,48 @@ func handleTests(t *testing.T) []handleTest {
 
 	return []handleTest{
 		{name: "no policy", source: source{}, operation: create, pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped},
-		{name: "clean", source: policySource(t, warn), operation: create, pod: pod("clean"), allowed: true, outcome: OutcomeClean, reads: 1},
+		{name: "clean", source: warn, operation: create, pod: pod("clean"), allowed: true, outcome: OutcomeClean, reads: 1},
+		{name: "warn", source: warn, operation: create, pod: pod("legacy"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1},
+		{name: "reject", source: reject, operation: create, pod: pod("clean", "legacy"), outcome: OutcomeRejected, reads: 2},
+		{name: "audit", source: audit, operation: create, pod: pod("legacy"), allowed: true, outcome: OutcomeAudited, reads: 1},
 		{
-			name: "warn", source: policySource(t, warn), operation: create, pod: pod("legacy"),
-			allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
-		},
-		{name: "reject", source: policySource(t, reject), operation: create, pod: pod("clean", "legacy"), outcome: OutcomeRejected, reads: 2},
-		{
-			name: "audit", source: policySource(t, audit), operation: create, pod: pod("legacy"),
-			allowed: true, outcome: OutcomeAudited, reads: 1,
-		},
-		{
-			name: "one read for one image", source: policySource(t, warn), operation: create,
+			name: "one read for one image", source: warn, operation: create,
 			pod: pod("legacy", "legacy"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
 		},
+		{name: "exempt is not read", source: exempting, operation: create, pod: pod("legacy"), allowed: true, outcome: OutcomeClean},
+		{name: "init container", source: reject, operation: create, pod: withInit, outcome: OutcomeRejected, reads: 2},
 		{
-			name: "exempt is not read", source: policySource(t, exempting), operation: create,
-			pod: pod("legacy"), allowed: true, outcome: OutcomeClean,
-		},
-		{name: "init container", source: policySource(t, reject), operation: create, pod: withInit, outcome: OutcomeRejected, reads: 2},
-		{
-			name: "ephemeral container", source: policySource(t, reject), operation: update,
+			name: "ephemeral container", source: reject, operation: update,
 			subresource: "ephemeralcontainers", old: pod("clean"), pod: withEphemeral, outcome: OutcomeRejected, reads: 1,
 		},
+		{name: "image updated", source: reject, operation: update, old: pod("clean"), pod: pod("legacy"), outcome: OutcomeRejected, reads: 1},
 		{
-			name: "image updated", source: policySource(t, reject), operation: update,
-			old: pod("clean"), pod: pod("legacy"), outcome: OutcomeRejected, reads: 1,
-		},
-		{
-			name: "unchanged update", source: policySource(t, reject), operation: update,
+			name: "unchanged update", source: reject, operation: update,
 			old: pod("legacy"), pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
 		},
+		{name: "deletion", source: reject, operation: update, old: pod("clean"), pod: deleting, allowed: true, outcome: OutcomeSkipped},
+		{name: "DELETE", source: reject, operation: admissionv1.Delete, old: pod("legacy"), allowed: true, outcome: OutcomeSkipped},
 		{
-			name: "deletion", source: policySource(t, reject), operation: update, old: pod("clean"),
-			pod: deleting, allowed: true, outcome: OutcomeSkipped,
-		},
-		{
-			name: "DELETE", source: policySource(t, reject), operation: admissionv1.Delete,
-			old: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
-		},
-		{
-			name: "other subresource", source: policySource(t, reject), operation: update,
+			name: "other subresource", source: reject, operation: update,
 			subresource: "status", old: pod("clean"), pod: pod("legacy"), allowed: true, outcome: OutcomeSkipped,
 		},
-		{name: "mirror Pod", source: policySource(t, reject), operation: create, pod: mirror, allowed: true, outcome: OutcomeSkipped},
-		{name: "Windows Pod", source: policySource(t, reject), operation: create, pod: windows, allowed: true, outcome: OutcomeSkipped},
-		{name: "cannot land on arm64", source: policySource(t, reject), operation: create, pod: amd64, allowed: true, outcome: OutcomeSkipped},
+		{name: "mirror Pod", source: reject, operation: create, pod: mirror, allowed: true, outcome: OutcomeSkipped},
+		{name: "Windows Pod", source: reject, operation: create, pod: windows, allowed: true, outcome: OutcomeSkipped},
+		{name: "cannot land on arm64", source: reject, operation: create, pod: amd64, allowed: true, outcome: OutcomeSkipped},
+		{name: "scan error by class", source: reject, operation: create, pod: pod("nowhere"), allowed: true, outcome: OutcomeClean, reads: 1},
+		{name: "scan error without class", source: reject, operation: create, pod: pod("broken"), outcome: OutcomeRejected, reads: 1},
 		{
-			name: "scan error by class", source: policySource(t, reject), operation: create,
-			pod: pod("nowhere"), allowed: true, outcome: OutcomeClean, reads: 1,
-		},
-		{
-			name: "scan error without class", source: policySource(t, reject), operation: create,
-			pod: pod("broken"), outcome: OutcomeRejected, reads: 1,
-		},
-		{
-			name: "reader panics, warn", source: policySource(t, warn), operation: create,
+			name: "reader panics, warn", source: warn, operation: create,
 			pod: pod("panics"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
 		},
+		{name: "reader panics, reject", source: reject, operation: create, pod: pod("panics"), outcome: OutcomeRejected, reads: 1},
 		{
-			name: "reader panics, reject", source: policySource(t, reject), operation: create,
-			pod: pod("panics"), outcome: OutcomeRejected, reads: 1,
-		},
-		{
-			name: "time runs out, warn", source: policySource(t, warn), operation: create,
+			name: "time runs out, warn", source: warn, operation: create,
 			pod: pod("hangs"), allowed: true, warned: true, outcome: OutcomeWarned, reads: 1,
 		},
+		{name: "time runs out, reject", source: reject, operation: create, pod: pod("hangs"), outcome: OutcomeRejected, reads: 1},
 		{
-			name: "time runs out, reject", source: policySource(t, reject), operation: create,
-			pod: pod("hangs"), outcome: OutcomeRejected, reads: 1,
-		},
-		{
-			name: "not read is not clean", source: policySource(t, reject), operation: create,
+			name: "not read is not clean", source: reject, operation: create,
 			pod: pod("unread", "clean"), allowed: true, outcome: OutcomeUnread, reads: 2,
 		},
 		{
@@ -334,8 +305,8 @@ func TestHandleUnreadableObject(t *testing.T) {
 	}
 }
 
-// TestInternalErrorsAreForTheLog: what goes wrong between capvet and the API
-// server may name what the Pod's author need not know.
+// TestInternalErrorsAreForTheLog: an error between capvet and the API server may hold
+// details that are not for the Pod's author.
 func TestInternalErrorsAreForTheLog(t *testing.T) {
 	for _, action := range []v1alpha1.Action{v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 		policies := []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})}
@@ -357,7 +328,7 @@ func TestInternalErrorsAreForTheLog(t *testing.T) {
 	}
 }
 
-// TestHandlePassesThePuller: what a kubelet would look at for credentials.
+// TestHandlePassesThePuller: the reader gets the fields in which a kubelet finds credentials.
 func TestHandlePassesThePuller(t *testing.T) {
 	images := &reader{answers: answers()}
 	h := &Handler{Nodes: placement.NewNodes(), Policies: source{policies: []policy.Policy{clusterPolicy(t,
@@ -396,7 +367,7 @@ func TestHandlePassesTheScope(t *testing.T) {
 	}
 }
 
-// TestHandleWorkloads: what a workload gets, and as whom its images are pulled.
+// TestHandleWorkloads: the answers for workloads, and the credentials for their images.
 func TestHandleWorkloads(t *testing.T) {
 	deployment := func(image string, replicas int32) *appsv1.Deployment {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "d", Namespace: "n"}}

@@ -77,7 +77,7 @@ func TestAnnotations(t *testing.T) {
 	compareGolden(t, "annotations", b.String())
 }
 
-// TestOtherMessages holds the exact words of what is said besides findings: of
+// TestOtherMessages holds the exact words of the messages besides findings: of
 // broken policies, of capvet's own failures and of a namespace's mode.
 func TestOtherMessages(t *testing.T) {
 	var b strings.Builder
@@ -190,7 +190,7 @@ func withinLimits(t *testing.T, response admission.Response) {
 	}
 }
 
-// writeResponse writes what a person sees of a response.
+// writeResponse writes the warnings and the denial of a response.
 func writeResponse(b *strings.Builder, response admission.Response) {
 	for _, w := range response.Warnings {
 		b.WriteString("warning: " + w + "\n")
@@ -217,7 +217,7 @@ func compareGolden(t *testing.T, name, got string) {
 	}
 }
 
-// FuzzMessages: whatever an image says of itself, the API server's rules hold.
+// FuzzMessages: the API server's rules hold for any text from an image.
 func FuzzMessages(f *testing.F) {
 	f.Add("haproxy", "/usr/sbin/haproxy", "3.0.11", 1)
 	f.Add("a\nb\tc\x00\x1b[31m", "/\u202e/\xff\xfe", strings.Repeat("9", 5000), 40)

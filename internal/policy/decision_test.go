@@ -172,7 +172,7 @@ func TestEvaluateClasses(t *testing.T) {
 	}
 }
 
-// TestEvaluateWorkload: what a workload gets, and what its Pods will get, for
+// TestEvaluateWorkload: the actions for a workload and for its Pods, for
 // each pair of an action and a policy's workloads.
 func TestEvaluateWorkload(t *testing.T) {
 	const ignore, audit, warn, reject = policy.ActionIgnore, policy.ActionAudit, policy.ActionWarn, policy.ActionReject
@@ -199,7 +199,7 @@ func TestEvaluateWorkload(t *testing.T) {
 			t.Errorf("a Pod under %s got %s", tt.action, pod.Action)
 		}
 	}
-	// One policy says what the workload gets, another what its Pods get.
+	// One policy decides about the workload, another about its Pods.
 	quiet := cluster(t, "quiet", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionReject, Workloads: v1alpha1.WorkloadIgnore})
 	warns := cluster(t, "warns", v1alpha1.CapsetPolicySpec{Action: v1alpha1.ActionWarn})
 	got := policy.EvaluateWorkload(now, []policy.Policy{warns, quiet}, []policy.Image{imageWith(report.ABIV1)}).Findings[0]
@@ -388,7 +388,7 @@ func TestNotRead(t *testing.T) {
 	}
 }
 
-// TestTriggerScope: a policy for what runs at start wants all of the image.
+// TestTriggerScope: a policy for calls at the start wants all of the image.
 func TestTriggerScope(t *testing.T) {
 	start := cluster(t, "start", v1alpha1.CapsetPolicySpec{Trigger: v1alpha1.TriggerStart})
 	any := cluster(t, "any", v1alpha1.CapsetPolicySpec{})
@@ -402,7 +402,7 @@ func TestTriggerScope(t *testing.T) {
 	}
 }
 
-// TestEvaluateTrigger: a policy for what triggers at start leaves the
+// TestEvaluateTrigger: a policy for calls at the start leaves the
 // conditional alone and judges the unknown by onUnknown.
 func TestEvaluateTrigger(t *testing.T) {
 	const ignore, audit, reject = policy.ActionIgnore, policy.ActionAudit, policy.ActionReject

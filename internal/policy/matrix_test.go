@@ -10,7 +10,7 @@ import (
 
 // TestMatrix is the complete matrix of a policy and one finding: each action of
 // each field, each verdict, each time of its calls, for Pods and for workloads.
-// What is expected is written down here as rules of the documentation.
+// The expectations are the rules of the documentation.
 func TestMatrix(t *testing.T) {
 	actions := []v1alpha1.Action{v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject}
 	const none = policy.Rule("")
@@ -31,7 +31,7 @@ func TestMatrix(t *testing.T) {
 		expected[abi] = map[report.When]pair{report.WhenStart: rules, report.WhenConditional: rules, report.WhenUnknown: rules, "": rules}
 	}
 	expected[report.ABIV1], expected[report.ABIV2] = legacy, legacy
-	// What a workload gets whose Pods are rejected.
+	// The action for a workload whose Pods are rejected.
 	rejected := map[v1alpha1.WorkloadAction]v1alpha1.Action{
 		"": v1alpha1.ActionWarn, v1alpha1.WorkloadIgnore: v1alpha1.ActionIgnore, v1alpha1.WorkloadWarn: v1alpha1.ActionWarn,
 		v1alpha1.WorkloadReject: v1alpha1.ActionReject,
@@ -94,7 +94,7 @@ func TestMatrix(t *testing.T) {
 			}
 		}
 	}
-	// Two policies come to the stricter of what each says.
+	// Of two policies the stricter action counts.
 	for _, a := range actions {
 		for _, b := range actions {
 			two := []policy.Policy{cluster(t, "a", v1alpha1.CapsetPolicySpec{Action: a}), cluster(t, "b", v1alpha1.CapsetPolicySpec{Action: b})}

@@ -45,7 +45,7 @@ func TestSettledTrigger(t *testing.T) {
 			strings.Contains(got.Why, "does not make this call") != (tt.want == conditional && !never) {
 			t.Errorf("%+v: got %+v", tt, got)
 		}
-		// What the Pod says of the user, the image may say instead.
+		// The image's user counts where the Pod has none.
 		if tt.user == UserNonRoot {
 			image.Configuration.User = "99"
 		}
@@ -65,7 +65,7 @@ func TestSettings(t *testing.T) {
 		name  string
 		run   Run
 		image []string // words of its entry point
-		want  string   // what of the files is known; empty: nothing
+		want  string   // the known settings; empty: unknown
 	}{
 		{"the image's", Run{}, []string{"haproxy", "-f", "/etc/a.cfg"}, "/etc/a.cfg false false"},
 		{"of its CMD", Run{}, []string{"docker-entrypoint.sh", "--", "haproxy", "-W", "-f", "/etc/user.cfg"}, "/etc/user.cfg true false"},
@@ -119,7 +119,8 @@ func configurationOf(t *testing.T, name string) *product.Configuration {
 	return p.Configuration
 }
 
-// TestMountedFiles: what there is to read in volumes, for what it may decide.
+// TestMountedFiles: files in volumes are wanted only for legacy calls of a product whose
+// configuration decides.
 func TestMountedFiles(t *testing.T) {
 	run := Run{Mounts: []string{"/etc"}, Command: []string{"haproxy", "-f", "/etc//a.cfg", "-f", "/b.cfg"}}
 	with := func(b *report.Binary) Image {

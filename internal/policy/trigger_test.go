@@ -133,7 +133,10 @@ var triggerTests = []struct {
 		why: "it runs as non-root here",
 	},
 	{name: "nginx, root", product: "nginx", base: whenConditional, run: Run{User: UserRoot}, want: whenConditional, why: "transparent"},
-	{name: "a product of no known ways", product: "other", base: whenStart, run: Run{User: UserRoot}, want: whenStart, why: "as the report says"},
+	{
+		name: "an unknown product", product: "other", base: whenStart, run: Run{User: UserRoot},
+		want: whenStart, why: "as the report says",
+	},
 	{
 		name: "its command", product: "haproxy", base: whenStart,
 		run: Run{Command: []string{"/usr/local/sbin/haproxy", "-f", "x"}, User: UserNonRoot}, want: whenStart, why: "at every start",
@@ -168,7 +171,7 @@ func TestTrigger(t *testing.T) {
 	}
 }
 
-// says is a configuration with that user, and the words of ENTRYPOINT and, after
+// says returns a configuration with that user, and the words of ENTRYPOINT and, after
 // --, of CMD.
 func says(user string, words ...string) *report.Configuration {
 	c := &report.Configuration{User: user, Entrypoint: words}
@@ -178,7 +181,7 @@ func says(user string, words ...string) *report.Configuration {
 	return c
 }
 
-// saysUser is says for a user whose number in the image is known.
+// saysUser returns a configuration with a user whose number in the image is known.
 func saysUser(user string, uid int64) *report.Configuration {
 	return &report.Configuration{User: user, UID: &uid}
 }

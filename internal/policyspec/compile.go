@@ -77,7 +77,7 @@ func compile(spec *v1alpha1.CapsetPolicySpec) (policy.Policy, error) {
 // is the class.
 func byClass(actions v1alpha1.ScanErrorActions) map[report.FailureClass]policy.Action {
 	actions.Default = ""
-	set := map[report.FailureClass]policy.Action{}
+	set := make(map[report.FailureClass]policy.Action)
 	encoded, err := json.Marshal(actions)
 	if err == nil {
 		err = json.Unmarshal(encoded, &set)

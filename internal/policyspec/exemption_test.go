@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// matches is what a pattern means, character by character.
+// matches defines the meaning of a pattern, character by character.
 func matches(pattern, name string) bool {
 	switch {
 	case pattern == "":

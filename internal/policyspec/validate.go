@@ -96,7 +96,7 @@ func validateExemption(e *v1alpha1.Exemption) error {
 	}
 	switch {
 	case strings.TrimSpace(e.Reason) == "":
-		return errors.New("reason: say why")
+		return errors.New("reason: give a reason")
 	case utf8.RuneCountInString(e.Reason) > maxText:
 		return fmt.Errorf("reason: more than %d characters", maxText)
 	}

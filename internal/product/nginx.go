@@ -5,24 +5,23 @@ import "github.com/capvet/capvet/internal/report"
 // nginx: src/os/unix/ngx_process_cycle.c since 1.13.8; header v1 up to the newest source
 // seen (2026-04).
 func nginx() Product {
-	return Product{
+	return derivedFromNginx(Product{
 		Name:        "nginx",
 		Title:       "nginx",
 		Executables: []string{"nginx", "nginx-debug"},
 		Hints:       []string{"nginx"},
 		Markers:     []Marker{{Text: "nginx version: nginx/"}},
-		Functions:   []string{"ngx_worker_process_init"},
-		Ranges: []Range{
-			{Before: "1.13.8", ABI: report.ABINone},
-			{From: "1.13.8", ABI: report.ABIV1},
-		},
-		Triggers: nginxTriggers("nginx"),
-		Advice:   nginxAdvice("nginx"),
-	}
+		Ranges:      []Range{{Before: "1.13.8", ABI: report.ABINone}, {From: "1.13.8", ABI: report.ABIV1}},
+	})
 }
 
-// nginxTriggers are those of nginx and of the programs that derive from it: the worker of a
-// master that runs as root makes the call.
+// derivedFromNginx completes a product with the code of nginx's worker processes.
+func derivedFromNginx(p Product) Product {
+	p.Functions, p.Triggers, p.Advice = []string{"ngx_worker_process_init"}, nginxTriggers(p.Title), nginxAdvice(p.Title)
+	return p
+}
+
+// nginxTriggers: the worker of a master that runs as root makes the call.
 func nginxTriggers(title string) []Trigger {
 	const with = "a `user` other than root and a bind with `transparent`, such as `proxy_bind`"
 	return []Trigger{{

@@ -94,7 +94,7 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestAll holds what every product's data must keep to.
+// TestAll checks the rules for every product's data.
 func TestAll(t *testing.T) {
 	for _, p := range All() {
 		if p.Name != strings.ToLower(p.Title) || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || len(p.Triggers) == 0 {
@@ -204,7 +204,7 @@ func TestDocsNameProducts(t *testing.T) {
 // maxLine is the longest warning, in runes (wording.Lines).
 const maxLine = 250
 
-// testTriggers holds what every product's triggers and advice must keep to.
+// testTriggers checks the rules for every product's triggers and advice.
 func testTriggers(t *testing.T, p Product) {
 	t.Helper()
 	sentence := func(of, text string) {
@@ -251,7 +251,7 @@ func testTriggers(t *testing.T, p Product) {
 	}
 }
 
-// TestLegacy: the advice names what concerns its reader, and no more.
+// TestLegacy: the advice is about the reader's own situation alone.
 func TestLegacy(t *testing.T) {
 	start := Found{Version: "3.0.11", Calls: []report.Call{{Syscall: "capget"}}}
 	older := Found{Version: "2.9.15", Calls: []report.Call{{Syscall: "capset"}}}

@@ -208,7 +208,7 @@ func TestFullName(t *testing.T) {
 		"docker.io/a/b":            "docker.io/a/b:latest",
 		"registry.example.com/x:1": "registry.example.com/x:1",
 		"NOT one":                  "NOT one",
-		// What is pinned runs whatever the tag says: that must exempt nothing.
+		// A pinned digest runs whatever the tag, so the tag must not exempt it.
 		"haproxy:3.0@sha256:" + strings.Repeat("a", 64): "docker.io/library/haproxy@sha256:" + strings.Repeat("a", 64),
 	} {
 		if got := FullName(reference); got != want {
@@ -299,7 +299,7 @@ func TestDecodeAsEncodingJSON(t *testing.T) {
 	}
 }
 
-// TestWindows: what no Linux kernel runs is left alone.
+// TestWindows: Pods for Windows are left alone.
 func TestWindows(t *testing.T) {
 	for _, tt := range []struct {
 		spec string

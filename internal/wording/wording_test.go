@@ -132,7 +132,7 @@ func TestWorkloadMessages(t *testing.T) {
 }
 
 // TestTriggerMessages holds the exact words for each way that a container runs
-// HAProxy, under a policy for what runs at start and one for everything.
+// HAProxy, under a policy for calls at the start and one for all.
 func TestTriggerMessages(t *testing.T) {
 	official := &report.Configuration{User: "99", Entrypoint: []string{"docker-entrypoint.sh"}, Command: []string{"haproxy", "-f",
 		"/usr/local/etc/haproxy/haproxy.cfg"}}

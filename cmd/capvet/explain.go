@@ -9,7 +9,8 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// explained writes each report with its evidence, and chooses the exit code as finish does.
+// explained writes each report with what it was read from, and chooses the exit
+// code as finish does.
 func explained(w io.Writer, reports []report.Report, evidence [][]elfcaps.Evidence, failed bool) error {
 	for i, r := range reports {
 		if i > 0 {
@@ -26,8 +27,8 @@ func explained(w io.Writer, reports []report.Report, evidence [][]elfcaps.Eviden
 	return outcome(reports, failed)
 }
 
-// writeEvidence writes the evidence of a binary's verdict: for each call the relevant
-// instructions, with their roles.
+// writeEvidence writes for a person what a binary's verdict was read from: for
+// each call the instructions that matter, with what each has to do with it.
 func writeEvidence(w io.Writer, b report.Binary, all []elfcaps.Evidence) error {
 	out := &strings.Builder{}
 	for _, e := range all {

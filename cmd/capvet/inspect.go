@@ -27,7 +27,7 @@ func newInspectCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if explain && format.value != formatText {
-				return exitError{exitUsage, errors.New("--explain writes text: leave out --output")}
+				return exitError{exitUsage, errors.New("--explain needs text output: leave out --output")}
 			}
 			var reports []report.Report
 			var evidence [][]elfcaps.Evidence
@@ -52,14 +52,14 @@ func newInspectCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().Var(format, "output", "`format` of the result: text or json")
-	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
+	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict is based on")
 	cmd.Flags().StringArrayVar(&libraries, "libdir", nil,
 		"`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
 	return cmd
 }
 
-// inspectFile reports on one file. An error also becomes a gap of the report, so that every
-// requested file is in the output.
+// inspectFile reports on one file. On an error the report has a gap for it, so that
+// the output covers every file of the command line.
 func inspectFile(path string, explain bool) (report.Report, []elfcaps.Evidence, error) {
 	r := report.New()
 	binary, evidence, err := openAndInspect(path, explain)
@@ -75,10 +75,10 @@ func inspectFile(path string, explain bool) (report.Report, []elfcaps.Evidence, 
 func openAndInspect(path string, explain bool) (report.Binary, []elfcaps.Evidence, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return report.Binary{}, nil, err // names the path
+		return report.Binary{}, nil, err // contains the path
 	}
 	if !info.Mode().IsRegular() {
-		// Opening a FIFO would wait for a writer, and a device has no size.
+		// Opening a FIFO blocks, and a device has no size.
 		return report.Binary{}, nil, fmt.Errorf("%s is not a regular file: name the executable itself", path)
 	}
 	file, err := os.Open(path)
@@ -90,7 +90,7 @@ func openAndInspect(path string, explain bool) (report.Binary, []elfcaps.Evidenc
 	if err != nil {
 		return report.Binary{}, nil, err
 	}
-	// The errors of both name the path.
+	// The errors of both contain the path.
 	if explain {
 		return inspect.Explain(file, size, path)
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// findLibraries searches the folders for libraries, in their order, as a loader does with its
-// search path.
+// findLibraries looks for libraries in the folders, in their order, as a loader
+// does with its search path.
 func findLibraries(folders []string) func(name string) (report.Binary, bool) {
 	return func(name string) (report.Binary, bool) {
 		if strings.ContainsRune(name, '/') {
-			return report.Binary{}, false // a path is not searched for
+			return report.Binary{}, false // a path is no name to search for
 		}
 		for _, folder := range folders {
 			path := filepath.Join(folder, name)

@@ -12,7 +12,7 @@ import (
 	"github.com/capvet/capvet/internal/product"
 )
 
-// registryOptions configure connections to registries.
+// registryOptions say how registries are spoken to.
 type registryOptions struct {
 	plainHTTP   []string
 	authorities []string
@@ -22,17 +22,15 @@ type registryOptions struct {
 
 func (o *registryOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
-	flags.StringArrayVar(&o.authorities, "registry-ca", nil,
-		"`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
-	flags.StringVar(&o.config, "registry-config", "",
-		"`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
-	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: "+
-		"faster, but without proof that the rest of the layer agrees with its table")
+	flags.StringArrayVar(&o.authorities, "registry-ca", nil, "`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
+	flags.StringVar(&o.config, "registry-config", "", "`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
+	flags.BoolVar(&o.tables, "toc", false, "read layers of eStargz and zstd:chunked images through their tables of contents: faster, but nothing proves that the rest of the layer agrees with its table")
 }
 
-// scanner returns a scanner for those registries. Errors are about files that the options name.
+// scanner makes a scanner that reads from those registries. Its errors are of
+// files that the options name.
 func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
-	// The user of the command line chose the registry: any address will do, loopback included.
+	// Whoever runs this chose the registry: loopback is as good as any.
 	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	tls, err := imagescan.WithCertificates(o.authorities)
 	if err != nil {
@@ -61,14 +59,14 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	})
 }
 
-// keychain holds the credentials of docker login and its helpers.
+// keychain are the credentials of docker login and its helpers.
 type keychain struct{}
 
 // For implements imagescan.Credentials.
 func (keychain) For(repository name.Repository) []authn.Authenticator {
 	auth, err := authn.DefaultKeychain.Resolve(repository)
 	if err != nil {
-		return nil // anonymously; the registry refuses that if it has to
+		return nil // anonymously, then: the registry will say if that is not enough
 	}
 	return []authn.Authenticator{auth}
 }

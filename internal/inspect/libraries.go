@@ -45,7 +45,6 @@ func Resolve(b *report.Binary, find func(name string) (report.Binary, bool)) {
 			said = fmt.Sprintf("%s at %s makes no capability call of its own", l.Name, l.Path)
 		case report.ABINegotiated:
 			said = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
-		case report.ABIV1, report.ABIV2, report.ABIV3, report.ABIUnknown:
 		}
 		c.Reason = join(c.Reason, said)
 		if l.ABI.Legacy() {

@@ -17,11 +17,6 @@ const (
 	ActionReject Action = "Reject"
 )
 
-// Values returns all values, as the schema has them.
-func (Action) Values() []string {
-	return []string{string(ActionIgnore), string(ActionAudit), string(ActionWarn), string(ActionReject)}
-}
-
 // WorkloadAction is what happens to a workload whose Pods a policy would reject.
 //
 // +kubebuilder:validation:Enum=Ignore;Warn;Reject
@@ -36,11 +31,6 @@ const (
 	WorkloadReject WorkloadAction = "Reject"
 )
 
-// Values returns all values, as the schema has them.
-func (WorkloadAction) Values() []string {
-	return []string{string(WorkloadIgnore), string(WorkloadWarn), string(WorkloadReject)}
-}
-
 // Trigger says which legacy calls a policy is about, by when they run.
 //
 // +kubebuilder:validation:Enum=Any;Start
@@ -52,11 +42,6 @@ const (
 	// TriggerStart is what this Pod will run when it starts.
 	TriggerStart Trigger = "Start"
 )
-
-// Values returns all values, as the schema has them.
-func (Trigger) Values() []string {
-	return []string{string(TriggerAny), string(TriggerStart)}
-}
 
 // ImageSelection says which images a policy wants read.
 //
@@ -70,11 +55,6 @@ const (
 	ImagesAll ImageSelection = "All"
 )
 
-// Values returns all values, as the schema has them.
-func (ImageSelection) Values() []string {
-	return []string{string(ImagesHinted), string(ImagesAll)}
-}
-
 // BinarySelection says which executables of an image a policy is about.
 //
 // +kubebuilder:validation:Enum=Proxies;All
@@ -87,8 +67,3 @@ const (
 	// BinariesAll are all executables.
 	BinariesAll BinarySelection = "All"
 )
-
-// Values returns all values, as the schema has them.
-func (BinarySelection) Values() []string {
-	return []string{string(BinariesProxies), string(BinariesAll)}
-}

@@ -73,8 +73,8 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	flags.Func("allow-address", "`network` (CIDR) of registries that is connected to though it is refused by default, as loopback is; may be repeated", addPrefix(&o.allowAddresses))
 	flags.Func("deny-address", "`network` (CIDR) that is never connected to; may be repeated", addPrefix(&o.denyAddresses))
 	flags.Func("architecture", "`GOARCH` name of an architecture that Pods can land on though no node has it now, as of a pool that is scaled to zero; may be repeated", func(s string) error {
-		if known := v1alpha1.Architecture(s).Values(); !slices.Contains(known, s) {
-			return fmt.Errorf("give one of %v", known)
+		if !slices.Contains(v1alpha1.Architectures(), v1alpha1.Architecture(s)) {
+			return fmt.Errorf("give one of %v", v1alpha1.Architectures())
 		}
 		o.architectures = append(o.architectures, s)
 		return nil

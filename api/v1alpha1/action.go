@@ -17,11 +17,6 @@ const (
 	ActionReject Action = "Reject"
 )
 
-// Values returns all values, as the schema has them.
-func (Action) Values() []string {
-	return []string{string(ActionIgnore), string(ActionAudit), string(ActionWarn), string(ActionReject)}
-}
-
 // WorkloadAction is the response to a workload whose Pods a policy would reject.
 //
 // +kubebuilder:validation:Enum=Ignore;Warn;Reject
@@ -36,11 +31,6 @@ const (
 	WorkloadReject WorkloadAction = "Reject"
 )
 
-// Values returns all values, as the schema has them.
-func (WorkloadAction) Values() []string {
-	return []string{string(WorkloadIgnore), string(WorkloadWarn), string(WorkloadReject)}
-}
-
 // Trigger selects legacy calls by the time they run.
 //
 // +kubebuilder:validation:Enum=Any;Start
@@ -52,11 +42,6 @@ const (
 	// TriggerStart selects the calls that this Pod makes at its start.
 	TriggerStart Trigger = "Start"
 )
-
-// Values returns all values, as the schema has them.
-func (Trigger) Values() []string {
-	return []string{string(TriggerAny), string(TriggerStart)}
-}
 
 // ImageSelection selects the images that capvet reads for a policy.
 //
@@ -70,11 +55,6 @@ const (
 	ImagesAll ImageSelection = "All"
 )
 
-// Values returns all values, as the schema has them.
-func (ImageSelection) Values() []string {
-	return []string{string(ImagesHinted), string(ImagesAll)}
-}
-
 // BinarySelection selects the executables of an image that a policy judges.
 //
 // +kubebuilder:validation:Enum=Proxies;All
@@ -87,8 +67,3 @@ const (
 	// BinariesAll selects every executable.
 	BinariesAll BinarySelection = "All"
 )
-
-// Values returns all values, as the schema has them.
-func (BinarySelection) Values() []string {
-	return []string{string(BinariesProxies), string(BinariesAll)}
-}

@@ -8,9 +8,9 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:Enum=amd64;arm;arm64;ppc64le;riscv64;s390x
 type Architecture string
 
-// Values returns all architectures that a policy can name, sorted.
-func (Architecture) Values() []string {
-	return []string{"amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
+// Architectures returns all that a policy can name, sorted.
+func Architectures() []Architecture {
+	return []Architecture{"amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
 }
 
 // CapsetPolicySpec is the response to Pods whose images make legacy capability

@@ -27,7 +27,7 @@ func newInspectCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if explain && format.value != formatText {
-				return exitError{exitUsage, errors.New("--explain writes text: leave out --output")}
+				return exitError{exitUsage, errors.New("--explain needs text output: leave out --output")}
 			}
 			var reports []report.Report
 			var evidence [][]elfcaps.Evidence
@@ -52,7 +52,7 @@ func newInspectCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().Var(format, "output", "`format` of the result: text or json")
-	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict was read from")
+	cmd.Flags().BoolVar(&explain, "explain", false, "show the instructions that each verdict is based on")
 	cmd.Flags().StringArrayVar(&libraries, "libdir", nil,
 		"`folder` to look for libcap and libcap-ng in, when a file makes its calls through them; may be repeated")
 	return cmd

@@ -49,13 +49,13 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 	cmd.Flags().StringVar(&platform, "platform", "linux/arm64", "`os/arch[/variant]` whose image is read")
 	registries.register(cmd.Flags())
 	cmd.Flags().Var(binaries, "binaries",
-		"executables to inspect: proxies (known products, files named like one, the image's entry point) or all")
+		"executables to analyse: proxies (known products, files with their names, the programs that the image runs) or all")
 	cmd.Flags().BoolVar(&first, "first", false, "stop at the first proven legacy executable, without reading the layers below it")
 	return cmd
 }
 
-// unread reports on an image that could not be read, so that every requested image is in the
-// output.
+// unread reports on an image that could not be read, so that the output covers
+// every reference of the command line.
 func unread(reference, platform string, err error) report.Report {
 	r := report.New()
 	r.Reference, r.Platform, r.Complete = reference, platform, false

@@ -97,7 +97,8 @@ func TestExpected(t *testing.T) {
 // TestAll checks the rules for every product's data.
 func TestAll(t *testing.T) {
 	for _, p := range All() {
-		if p.Name != strings.ToLower(p.Title) || len(p.Executables) == 0 || len(p.Markers) == 0 || len(p.Ranges) == 0 || len(p.Triggers) == 0 {
+		if p.Name != strings.ToLower(p.Title) || len(p.Executables) == 0 || len(p.Hints)+len(p.Words) == 0 ||
+			len(p.Markers) == 0 || len(p.Functions) == 0 || len(p.Ranges) == 0 || len(p.Triggers) == 0 {
 			t.Errorf("%s lacks something", p.Name)
 		}
 		if got, ok := Lookup(p.Name); !ok || got.Title != p.Title {

@@ -17,7 +17,9 @@ func (Trigger) Values() []string { return []string{string(TriggerAny), string(Tr
 func (ImageSelection) Values() []string { return []string{string(ImagesHinted), string(ImagesAll)} }
 
 // Values returns all values of the type, as the schema has them.
-func (BinarySelection) Values() []string { return []string{string(BinariesProxies), string(BinariesAll)} }
+func (BinarySelection) Values() []string {
+	return []string{string(BinariesProxies), string(BinariesAll)}
+}
 
 // Values returns all values of the type, as the schema has them.
 func (Architecture) Values() []string {

@@ -58,15 +58,7 @@ func TestAdvance(t *testing.T) {
 		return list
 	}
 	day := 24 * time.Hour
-	for _, tt := range []struct {
-		name          string
-		stored, last  state
-		now           time.Time
-		promote       bool
-		current, next string
-		bundle        []string
-		changed       bool
-	}{
+	for _, tt := range []advanceCase{
 		{
 			name:    "empty",
 			now:     start,
@@ -133,34 +125,47 @@ func TestAdvance(t *testing.T) {
 			current: "fresh", bundle: []string{"fresh"}, changed: true,
 		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, why, err := advance(tt.stored, tt.last, names, tt.now, lifetime, tt.promote)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if (why != "") != tt.changed {
-				t.Errorf("why: %q", why)
-			}
-			current, next, bundle := label(s, known)
-			if current != tt.current || next != tt.next {
-				t.Errorf("current %q, next %q; want %q, %q", current, next, tt.current, tt.next)
-			}
-			if tt.name == "another name" || tt.name == "next for another name" { // of the same age: in any order
-				if len(bundle) != len(tt.bundle) {
-					t.Errorf("bundle %q", bundle)
-				}
-			} else if diff := cmp.Diff(tt.bundle, bundle); diff != "" {
-				t.Errorf("bundle: %s", diff)
-			}
-			// Encoding and decoding preserve the state.
-			again, why, err := advance(decodeState(s.encode()), state{}, names, tt.now, lifetime, false)
-			if err != nil || why != "" {
-				t.Errorf("not stable: %q %v", why, err)
-			}
-			if got, want := again.encode(), s.encode(); !cmp.Equal(got, want) {
-				t.Error(cmp.Diff(want, got))
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { tt.run(t, known) })
+	}
+}
+
+// advanceCase is a row of TestAdvance. The strings name pairs.
+type advanceCase struct {
+	name          string
+	stored, last  state
+	now           time.Time
+	promote       bool
+	current, next string
+	bundle        []string
+	changed       bool
+}
+
+func (tt advanceCase) run(t *testing.T, known map[string]*pair) {
+	s, why, err := advance(tt.stored, tt.last, names, tt.now, lifetime, tt.promote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (why != "") != tt.changed {
+		t.Errorf("why: %q", why)
+	}
+	current, next, bundle := label(s, known)
+	if current != tt.current || next != tt.next {
+		t.Errorf("current %q, next %q; want %q, %q", current, next, tt.current, tt.next)
+	}
+	if tt.name == "another name" || tt.name == "next for another name" { // of the same age: in any order
+		if len(bundle) != len(tt.bundle) {
+			t.Errorf("bundle %q", bundle)
+		}
+	} else if diff := cmp.Diff(tt.bundle, bundle); diff != "" {
+		t.Errorf("bundle: %s", diff)
+	}
+	// Encoding and decoding preserve the state.
+	again, why, err := advance(decodeState(s.encode()), state{}, names, tt.now, lifetime, false)
+	if err != nil || why != "" {
+		t.Errorf("not stable: %q %v", why, err)
+	}
+	if got, want := again.encode(), s.encode(); !cmp.Equal(got, want) {
+		t.Error(cmp.Diff(want, got))
 	}
 }
 

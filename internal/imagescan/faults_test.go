@@ -62,45 +62,16 @@ func TestFaults(t *testing.T) {
 	manifest.Layers[0].Size++
 	wrongSize := s.push(t, "faults:size", raw{encode(t, manifest), types.OCIManifestSchema1})
 
-	on := func(part string, answer http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
-		return func(w http.ResponseWriter, r *http.Request) bool {
-			if !strings.Contains(r.URL.Path, part) {
-				return false
-			}
-			answer(w, r)
-			return true
-		}
-	}
 	layer := digest(t, good)
 	config := manifest.Config.Digest.String()
-	half := func(w http.ResponseWriter, of []byte) {
-		w.Header().Set("Content-Length", fmt.Sprint(len(of)))
-		_, _ = w.Write(of[:len(of)/2])
-		w.(http.Flusher).Flush()
-	}
-	wait := func(r *http.Request) { <-r.Context().Done() }
-	endless := func(w http.ResponseWriter, r *http.Request) {
-		for chunk := make([]byte, 64<<10); r.Context().Err() == nil; {
-			if _, err := w.Write(chunk); err != nil {
-				return
-			}
-		}
-	}
-	for _, tt := range []struct {
-		name   string
-		ref    string
-		fault  func(http.ResponseWriter, *http.Request) bool
-		change func(*setup)
-		want   report.FailureClass
-	}{
+	for _, tt := range []faultCase{
 		{"none", ref, nil, nil, ""},
 		{"none, zstd", zstdRef, nil, nil, ""},
 		{"blob cut short, well framed", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good[:len(good)/2]) }),
 			nil, report.FailureMalformed},
 		{"blob swapped", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(packed) }), nil, report.FailureMalformed},
 		{"blob longer than it should be", ref, on(layer, func(w http.ResponseWriter, _ *http.Request) {
-			_,
-				_ = w.Write(append(bytes.Clone(good), 0))
+			_, _ = w.Write(append(bytes.Clone(good), 0))
 		}), nil, report.FailureMalformed},
 		{"configuration swapped", ref, on(config, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }), nil,
 			report.FailureMalformed},
@@ -152,24 +123,10 @@ func TestFaults(t *testing.T) {
 		{"redirects further and further", ref, on("/blobs/", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path+"/x", http.StatusTemporaryRedirect)
 		}), nil, report.FailureRegistry},
-		{"tokens that never do", ref, func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/token" {
-				_, _ = io.WriteString(w, `{"token":"t"}`)
-				return true
-			}
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, s.URL))
-			w.WriteHeader(http.StatusUnauthorized)
-			return true
-		}, nil, report.FailureUnauthorized},
-		{"endless token", ref, func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/token" {
-				endless(w, r)
-				return true
-			}
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, s.URL))
-			w.WriteHeader(http.StatusUnauthorized)
-			return true
-		}, nil, report.FailureRegistry},
+		{"tokens that never do", ref, s.neverAuthorized(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"token":"t"}`)
+		}), nil, report.FailureUnauthorized},
+		{"endless token", ref, s.neverAuthorized(endless), nil, report.FailureRegistry},
 		{"told to come back much later", ref, on("/manifests/", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(http.StatusTooManyRequests)
@@ -180,25 +137,79 @@ func TestFaults(t *testing.T) {
 		{"registry not among those permitted", ref, nil, func(o *setup) { o.client.Access.Allow = []string{"*.example.com"} },
 			report.FailureBlocked},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s.CloseClientConnections()
-			before := goleak.IgnoreCurrent()
-			scanner := newScanner(t, s, &fake{}, tt.change)
-			s.fail(tt.fault)
-			defer s.fail(nil)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			r, err := scanner.Scan(ctx, Request{Reference: tt.ref, Platform: "linux/arm64"})
-			if class(err) != tt.want || ctx.Err() != nil {
-				t.Errorf("got class %q (%v), want %q", class(err), err, tt.want)
-			}
-			if err == nil {
-				if diff := cmp.Diff([]string{"/haproxy=a"}, binaries(r)); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
-				}
-			}
-			idle(t, s, scanner, before)
-		})
+		t.Run(tt.name, func(t *testing.T) { tt.run(t, s) })
+	}
+}
+
+// faultCase is a row of TestFaults.
+type faultCase struct {
+	name   string
+	ref    string
+	fault  func(http.ResponseWriter, *http.Request) bool
+	change func(*setup)
+	want   report.FailureClass
+}
+
+func (tt faultCase) run(t *testing.T, s *server) {
+	s.CloseClientConnections()
+	before := goleak.IgnoreCurrent()
+	scanner := newScanner(t, s, &fake{}, tt.change)
+	s.fail(tt.fault)
+	defer s.fail(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := scanner.Scan(ctx, Request{Reference: tt.ref, Platform: "linux/arm64"})
+	if class(err) != tt.want || ctx.Err() != nil {
+		t.Errorf("got class %q (%v), want %q", class(err), err, tt.want)
+	}
+	if err == nil {
+		if diff := cmp.Diff([]string{"/haproxy=a"}, binaries(r)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	idle(t, s, scanner, before)
+}
+
+// on answers requests whose path contains part.
+func on(part string, answer http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, part) {
+			return false
+		}
+		answer(w, r)
+		return true
+	}
+}
+
+// half sends the first half of a body with the length of the whole.
+func half(w http.ResponseWriter, of []byte) {
+	w.Header().Set("Content-Length", fmt.Sprint(len(of)))
+	_, _ = w.Write(of[:len(of)/2])
+	w.(http.Flusher).Flush()
+}
+
+func wait(r *http.Request) { <-r.Context().Done() }
+
+// endless sends zeros until the client closes the connection.
+func endless(w http.ResponseWriter, r *http.Request) {
+	for chunk := make([]byte, 64<<10); r.Context().Err() == nil; {
+		if _, err := w.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+// neverAuthorized demands a bearer token, with an answer to the request for one, and
+// accepts no token.
+func (s *server) neverAuthorized(token http.HandlerFunc) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/token" {
+			token(w, r)
+			return true
+		}
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token"`, s.URL))
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
 	}
 }
 

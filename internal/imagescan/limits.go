@@ -42,7 +42,7 @@ const (
 const reservedShare = 4
 
 func (l Limits) withDefaults() Limits {
-	l.Limits = l.Limits.WithDefaults()
+	l.Limits = l.WithDefaults()
 	imagefs.SetDefault(&l.ScanTime, DefaultScanTime)
 	imagefs.SetDefault(&l.Scans, DefaultScans)
 	imagefs.SetDefault(&l.Waiting, DefaultWaiting)

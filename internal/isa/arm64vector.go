@@ -88,10 +88,10 @@ func arm64Ins(w uint32, in *Insn) {
 	if imm>>4 == 1 {
 		half = vectorHigh(w & 31)
 	}
-	switch {
-	case imm&15 == 8:
+	switch imm & 15 {
+	case 8:
 		in.op(Operation{Code: OpMov, Width: 8, Dst: half, A: rn})
-	case imm&15 == 12:
+	case 12:
 		in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: rn})
 	default:
 		in.kill(half)

@@ -4,9 +4,10 @@ package isa
 // one of the pseudo-registers below.
 type Reg uint8
 
+// Registers beside the general ones.
 const (
-	regVector Reg = 32 // low half of vector register 0
-	NumRegs       = 96
+	regVector Reg = 32  // low half of vector register 0
+	NumRegs       = 96  // registers with a value
 	RegNone   Reg = 255 // no operand, or an unknown one
 	// RegZero always reads as zero.
 	RegZero Reg = 254
@@ -21,6 +22,7 @@ func vectorHigh(n uint32) Reg { return regVector + Reg(2*n) + 1 }
 // Opcode is the kind of an Operation. The comments name Operation's fields.
 type Opcode uint8
 
+// Opcodes.
 const (
 	OpKill     Opcode = iota // dst = unknown
 	OpMov                    // dst = a
@@ -63,6 +65,7 @@ type Operation struct {
 // Flow is the effect of an instruction on the control flow.
 type Flow uint8
 
+// Effects on the control flow.
 const (
 	FlowNext         Flow = iota
 	FlowJump              // to Target

@@ -36,8 +36,7 @@ const maxBenchBytes = 256 << 20
 func BenchmarkAllBinaries(b *testing.B) {
 	folders := []string{os.Getenv("CAPVET_BENCH_FOLDER")}
 	if folders[0] == "" {
-		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg",
-			"tool")} //nolint:staticcheck // where the benchmark runs is where it was built
+		folders = []string{"/usr/bin", filepath.Join(runtime.GOROOT(), "pkg", "tool")} //nolint:staticcheck // it runs where it was built
 	}
 	for _, folder := range folders {
 		packed, unpacked := packFolder(b, folder)

@@ -54,6 +54,7 @@ func (r Rule) uncertainty() int {
 		return 0
 	case RuleUnknown:
 		return 1
+	case RuleScanError:
 	}
 	return 2
 }

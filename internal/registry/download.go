@@ -48,7 +48,7 @@ type download struct {
 // download starts a download with the first answer to request.
 func (s *Session) download(ctx context.Context, request func(ctx context.Context, offset int64) (*http.Response, error)) (io.ReadCloser,
 	error) {
-	response, err := request(ctx, 0)
+	response, err := request(ctx, 0) //nolint:bodyclose // the download closes it
 	if err != nil {
 		return nil, err
 	}

@@ -32,9 +32,11 @@ func TestCheckAgrees(t *testing.T) {
 	}
 	manifests := map[string]string{}
 	for image, reference := range map[string]string{
-		"legacy": shared.images.haproxy30, "fixed": shared.images.haproxy32, "missing": shared.images.missing, "amd64": shared.images.amd64Only, "corrupt": shared.images.corrupt,
+		"legacy": shared.images.haproxy30, "fixed": shared.images.haproxy32, "missing": shared.images.missing,
+		"amd64": shared.images.amd64Only, "corrupt": shared.images.corrupt,
 	} {
-		manifests["pod "+image] = fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},"spec":{"containers":[{"name":"lb","image":%q}]}}`, reference)
+		manifests["pod "+image] = fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},
+			"spec":{"containers":[{"name":"lb","image":%q}]}}`, reference)
 		for kind, manifest := range workloadManifests(reference) {
 			if kind == "deployment" || image == "legacy" {
 				manifests[kind+" "+image] = manifest
@@ -42,12 +44,14 @@ func TestCheckAgrees(t *testing.T) {
 		}
 	}
 	of := func(more string) string {
-		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},"spec":{%s,"containers":[{"name":"lb","image":%q}]}}`, more, shared.images.haproxy30)
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},
+			"spec":{%s,"containers":[{"name":"lb","image":%q}]}}`, more, shared.images.haproxy30)
 	}
 	manifests["pod of root"] = of(`"securityContext":{"runAsUser":0}`)
 	manifests["pod on amd64"] = of(`"nodeSelector":{"kubernetes.io/arch":"amd64"}`)
 	manifests["pod on Windows"] = of(`"nodeSelector":{"kubernetes.io/os":"windows"}`)
-	manifests["pod with an init container"] = of(fmt.Sprintf(`"initContainers":[{"name":"first","image":%q,"command":["sleep","1"]}]`, shared.images.haproxy30))
+	manifests["pod with an init container"] = of(fmt.Sprintf(
+		`"initContainers":[{"name":"first","image":%q,"command":["sleep","1"]}]`, shared.images.haproxy30))
 	// The image shows no sign of a product, so only one container's command has it read.
 	unsigned := pushFiles(t, "shop/shared:1", v1.Config{}, haproxy30File(t))
 	manifests["pod whose containers share an image"] = fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"lb"},
@@ -59,7 +63,8 @@ func TestCheckAgrees(t *testing.T) {
 	}
 	for name, spec := range map[string]*v1alpha1.CapsetPolicySpec{
 		"warn": warning(), "reject": rejecting(), "default": {},
-		"audit":            {Action: v1alpha1.ActionAudit, OnUnknown: v1alpha1.ActionAudit, OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionWarn}},
+		"audit": {Action: v1alpha1.ActionAudit, OnUnknown: v1alpha1.ActionAudit,
+			OnScanError: v1alpha1.ScanErrorActions{Default: v1alpha1.ActionWarn}},
 		"reject-workloads": with(func(s *v1alpha1.CapsetPolicySpec) { s.Workloads = v1alpha1.WorkloadReject }),
 		"ignore-workloads": with(func(s *v1alpha1.CapsetPolicySpec) { s.Workloads = v1alpha1.WorkloadIgnore }),
 		"start": with(func(s *v1alpha1.CapsetPolicySpec) {

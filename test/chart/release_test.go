@@ -97,8 +97,8 @@ func (r release) apply(t *testing.T, verb string, values ...string) {
 	}
 	if output, err := helm(t, []string{postRenderVariable + "=" + r.url()}, append(args, values...)...); err != nil {
 		t.Fatalf("%v\n%s", err, output)
-	} else if verb == "install" && !strings.Contains(output, "See the first warning") {
-		t.Errorf("the notes do not say how to see the first warning: %s", output)
+	} else if verb == "install" && !strings.Contains(output, "To see a warning, create a Pod") {
+		t.Errorf("the notes do not explain how to see a warning: %s", output)
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 
 	maxWarning         = 250 // runes in one warning
 	maxWarningFindings = 4   // findings that get a warning of their own
-	maxWarnings        = 8   // warnings for one request
+	maxWarnings        = 12  // warnings for one request
 	maxName            = 100 // runes of an image reference, path or version within a text
 )
 

@@ -51,8 +51,8 @@ func TestPolicyIsValidated(t *testing.T) {
 		{selector("namespaceSelector", `{"matchExpressions":[{"key":"a","operator":"In","values":["b","c d"]}]}`),
 			"spec.namespaceSelector.matchExpressions[0].values[1]", "should match"},
 		{selector("namespaceSelector", `{"matchLabels":{"example.com/a/b":"c"}}`), "spec.namespaceSelector.matchLabels",
-			"a label's key is a name"},
-		{selector("podSelector", `{"matchLabels":{"a b":"c"}}`), "spec.podSelector.matchLabels", "a label's key is a name"},
+			"a label key is a name"},
+		{selector("podSelector", `{"matchLabels":{"a b":"c"}}`), "spec.podSelector.matchLabels", "a label key is a name"},
 		{selector("podSelector", `{"matchLabels":{"a":"not a value"}}`), "spec.podSelector.matchLabels.a", "should match"},
 		{`{"nothing":1}`, `unknown field "spec.nothing"`, ""},
 	} {
@@ -172,12 +172,12 @@ func TestPolicyStatus(t *testing.T) {
 func TestPolicyExplains(t *testing.T) {
 	for field, words := range map[string][]string{
 		"clustercapsetpolicy":                          {"strictest action wins"},
-		"clustercapsetpolicy.spec.namespaceSelector":   {"by their labels"},
+		"clustercapsetpolicy.spec.namespaceSelector":   {"selects namespaces by label"},
 		"clustercapsetpolicy.spec.workloads":           {"Deployment", "ENUM: Ignore Warn Reject"},
-		"capsetpolicy.spec.exemptions.images":          {"default registry is filled in"},
+		"capsetpolicy.spec.exemptions.images":          {"completes a Pod's reference with the default registry"},
 		"capsetpolicy.spec.exemptions.expires":         {"2027-03-31T00:00:00Z"},
-		"capsetpolicy.spec.onScanError.unauthorized":   {"none of the Pod's credentials"},
-		"clustercapsetpolicy.status.matchedNamespaces": {"how many namespaces"},
+		"capsetpolicy.spec.onScanError.unauthorized":   {"rejected all of the Pod's credentials"},
+		"clustercapsetpolicy.status.matchedNamespaces": {"number of namespaces"},
 	} {
 		output, err := kubectl(t, "", "explain", field)
 		if err != nil {

@@ -68,12 +68,6 @@ func (f *File) Bytes(addr uint64, n int) []byte { return f.mem.bytes(addr, n) }
 // Word reads width bytes (1, 2, 4 or 8) at addr in the file's byte order.
 func (f *File) Word(addr uint64, width int) (uint64, bool) { return f.mem.word(addr, width) }
 
-// Word32 reads four bytes at addr in the file's byte order.
-func (f *File) Word32(addr uint64) (uint32, bool) {
-	v, ok := f.mem.word(addr, 4)
-	return uint32(v), ok
-}
-
 // String returns the zero-terminated string at addr.
 func (f *File) String(addr uint64) string { return f.mem.cString(addr) }
 

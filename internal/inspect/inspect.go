@@ -130,8 +130,8 @@ func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected report.ABI, known bool) {
 	if name := m.Product.HeaderSymbol; name != "" {
 		if s, ok := f.Symbols(name)[name]; ok {
-			if v, ok := f.Word32(s.Addr); ok && report.ABIOfHeader(v) != report.ABIUnknown {
-				c.ABI, c.Basis = report.ABIOfHeader(v), report.BasisData
+			if v, ok := f.Word(s.Addr, 4); ok && report.ABIOfHeader(uint32(v)) != report.ABIUnknown {
+				c.ABI, c.Basis = report.ABIOfHeader(uint32(v)), report.BasisData
 				c.Reason = join(c.Reason, "the header object "+name+" says so")
 				return
 			}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,7 +250,7 @@ func startBalancer(t *testing.T) *balancer {
 // set replaces the replicas; each takes part as soon as it is ready.
 func (b *balancer) set(replicas ...*replica) {
 	b.mu.Lock()
-	b.replicas = replicas
+	b.replicas = slices.Clone(replicas) // the caller replaces its own entries
 	b.mu.Unlock()
 	b.look(context.Background())
 }

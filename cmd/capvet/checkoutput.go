@@ -148,7 +148,7 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 	for _, c := range all {
 		for _, f := range c.decision.Findings {
 			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: levels[policy.Stricter(f.Action, f.Pods)],
-				Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
+				Message: sarif.Text(wording.Join(words(f))), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

@@ -163,7 +163,7 @@ func (x *PolicyIndex) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy,
 	defer x.mu.RUnlock()
 	matching := x.presetsFor(namespace)
 	for _, entry := range x.policies {
-		if entry.namespace == "" && entry.broken == "" && entry.policy.MatchesNamespace(namespace) {
+		if entry.namespace == "" && entry.broken == "" && entry.policy.Namespaces.Matches(namespace) {
 			matching = append(matching, entry.policy)
 		}
 	}
@@ -188,7 +188,7 @@ func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set)
 		case entry.namespace != "" && entry.namespace != namespace:
 		case entry.broken != "":
 			a.broken = append(a.broken, entry.broken)
-		case entry.policy.MatchesNamespace(namespaceLabels):
+		case entry.policy.Namespaces.Matches(namespaceLabels):
 			a.policies = append(a.policies, entry.policy)
 		}
 	}
@@ -204,7 +204,7 @@ func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set)
 func (x *PolicyIndex) presetsFor(namespace labels.Set) []policy.Policy {
 	var matching []policy.Policy
 	for i := range x.presets {
-		if x.presets[i].MatchesNamespace(namespace) {
+		if x.presets[i].Namespaces.Matches(namespace) {
 			matching = append(matching, x.presets[i])
 		}
 	}

@@ -169,7 +169,7 @@ func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namesp
 	matched := int32(0)
 	if err == nil {
 		for i := range namespaces {
-			if compiled.MatchesNamespace(labels.Set(namespaces[i].Labels)) {
+			if compiled.Namespaces.Matches(labels.Set(namespaces[i].Labels)) {
 				matched++
 			}
 		}

@@ -135,15 +135,9 @@ func IsExecutable(base string) bool { return executables[base] }
 func Hinted(text string) bool {
 	text = strings.ToLower(text)
 	for _, p := range known {
-		for _, h := range p.Hints {
-			if strings.Contains(text, h) {
-				return true
-			}
-		}
-		for _, w := range p.Words {
-			if standsAlone(text, w) {
-				return true
-			}
+		if slices.ContainsFunc(p.Hints, func(hint string) bool { return strings.Contains(text, hint) }) ||
+			slices.ContainsFunc(p.Words, func(word string) bool { return standsAlone(text, word) }) {
+			return true
 		}
 	}
 	return false
@@ -151,15 +145,14 @@ func Hinted(text string) bool {
 
 func standsAlone(text, word string) bool {
 	for {
-		i := strings.Index(text, word)
-		if i < 0 {
+		before, after, found := strings.Cut(text, word)
+		if !found {
 			return false
 		}
-		end := i + len(word)
-		if (i == 0 || !letter(text[i-1])) && (end == len(text) || !letter(text[end])) {
+		if (before == "" || !letter(before[len(before)-1])) && (after == "" || !letter(after[0])) {
 			return true
 		}
-		text = text[end:]
+		text = after
 	}
 }
 

@@ -142,10 +142,7 @@ func headline(f policy.Finding, arch string) string {
 	case f.Rule == policy.RuleUnknown:
 		return fmt.Sprintf("not all of the image could be read for %s, so nothing proves it clean", arch)
 	}
-	class := report.FailureInternal
-	if f.Image.Failure != nil {
-		class = f.Image.Failure.Class
-	}
+	class := f.Image.FailureClass()
 	if class == report.FailureTimeout {
 		return fmt.Sprintf("inspection for %s is pending; it continues in the background, so a later attempt will have the result", arch)
 	}

@@ -80,7 +80,7 @@ func (s *servingCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 // start sets the source of the certificate and returns a check whether the API
 // server accepts it.
 func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o certificateOptions) (func(*http.Request) error, error) {
-	var changed func()
+	changed := func() {} // certwatcher needs no notice
 	if o.dir != "" {
 		watcher, err := certwatcher.New(filepath.Join(o.dir, "tls.crt"), filepath.Join(o.dir, "tls.key"))
 		if err != nil {
@@ -110,21 +110,17 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 	if err != nil {
 		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 	}
-	if changed != nil {
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { changed() },
-			UpdateFunc: func(any, any) { changed() },
-			DeleteFunc: func(any) { changed() },
-		}); err != nil {
-			return nil, fmt.Errorf("watching the webhook configuration: %w", err)
-		}
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { changed() },
+		UpdateFunc: func(any, any) { changed() },
+		DeleteFunc: func(any) { changed() },
+	}); err != nil {
+		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 	}
 	trust := &certs.Trust{
 		Served: s.source, Cached: mgr.GetCache(), Live: mgr.GetAPIReader(),
 		Configuration: o.configuration, Now: time.Now,
 	}
-	if err := certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
+	certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust)
 	return func(r *http.Request) error { return trust.Check(r.Context()) }, nil
 }

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -31,10 +32,6 @@ type imageReader struct {
 var _ admission.ImageReader = (*imageReader)(nil)
 
 func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
-	observer, err := newScanMetrics(metrics.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
 	client, err := o.registryClient()
 	if err != nil {
 		return nil, err
@@ -52,14 +49,12 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 		ResolutionTTL: o.tagsFor,
 		FailureTTL:    o.failuresFor,
 		Limits:        o.limits,
-		Observer:      observer,
+		Observer:      newScanMetrics(metrics.Registry),
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := registerLoad(metrics.Registry, scanner.Load); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
+	registerLoad(metrics.Registry, scanner.Load)
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, providers: providers, scanner: scanner, early: o.early}, nil
 }
 
@@ -110,38 +105,29 @@ type scanMetrics struct {
 	waited  prometheus.Histogram
 }
 
-func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
-	m := &scanMetrics{
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+func newScanMetrics(r prometheus.Registerer) *scanMetrics {
+	auto := promauto.With(r)
+	return &scanMetrics{
+		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "capvet_scan_duration_seconds",
 			Help:    "Duration of scans of images without a cached report, by result: ok, or an error class.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}, []string{"result"}),
-		cached: prometheus.NewCounter(prometheus.CounterOpts{
+		cached: auto.NewCounter(prometheus.CounterOpts{
 			Name: "capvet_scan_shared_total",
 			Help: "Requests answered without a scan of their own: from the cache, or by the scan of another request.",
 		}),
-		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
+		waited: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "capvet_scan_wait_seconds",
 			Help:    "Time that scans were queued before they started.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.cached, m.waited} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
 }
 
 // Scanned implements imagescan.Observer.
 func (m *scanMetrics) Scanned(took time.Duration, failure report.FailureClass) {
-	result := "ok"
-	if failure != "" {
-		result = string(failure)
-	}
-	m.seconds.WithLabelValues(result).Observe(took.Seconds())
+	m.seconds.WithLabelValues(cmp.Or(string(failure), "ok")).Observe(took.Seconds())
 }
 
 // Shared implements imagescan.Observer.
@@ -151,20 +137,14 @@ func (m *scanMetrics) Shared() { m.cached.Inc() }
 func (m *scanMetrics) Waited(took time.Duration) { m.waited.Observe(took.Seconds()) }
 
 // registerLoad registers gauges of the scanner's load.
-func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) error {
-	for _, c := range []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "capvet_scans_running",
-			Help: "Running scans.",
-		}, func() float64 { running, _ := load(); return float64(running) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "capvet_scans_waiting",
-			Help: "Requests that wait for a scan to start.",
-		}, func() float64 { _, waiting := load(); return float64(waiting) }),
-	} {
-		if err := r.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
+func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) {
+	auto := promauto.With(r)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "capvet_scans_running",
+		Help: "Running scans.",
+	}, func() float64 { running, _ := load(); return float64(running) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "capvet_scans_waiting",
+		Help: "Requests that wait for a scan to start.",
+	}, func() float64 { _, waiting := load(); return float64(waiting) })
 }

@@ -114,15 +114,13 @@ func newIndexes(ctx context.Context, mgr manager.Manager, o options) (*clusterst
 func addHandlers(
 	mgr manager.Manager, o options, server *reviewserver.Server, policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
 ) error {
-	observer, err := admission.NewMetrics(metrics.Registry)
-	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
 	images, err := newImageReader(mgr, o)
 	if err != nil {
 		return err
 	}
-	handler := &admission.Handler{Policies: policies, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
+	handler := &admission.Handler{
+		Policies: policies, Nodes: nodes, Images: images, Observer: admission.NewMetrics(metrics.Registry), Now: time.Now,
+	}
 	if o.readConfigMaps {
 		handler.Files = configMapFiles{mgr.GetAPIReader()}
 	}

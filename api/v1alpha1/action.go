@@ -6,15 +6,10 @@ package v1alpha1
 type Action string
 
 const (
-	// ActionIgnore drops the finding.
-	ActionIgnore Action = "Ignore"
-	// ActionAudit admits the Pod and records the finding in audit annotations,
-	// logs and metrics.
-	ActionAudit Action = "Audit"
-	// ActionWarn admits the Pod and returns a warning to the client.
-	ActionWarn Action = "Warn"
-	// ActionReject denies the Pod.
-	ActionReject Action = "Reject"
+	ActionIgnore Action = "Ignore" // drops the finding
+	ActionAudit  Action = "Audit"  // admits the Pod; the finding is in audit annotations, logs and metrics
+	ActionWarn   Action = "Warn"   // admits the Pod and returns a warning to the client
+	ActionReject Action = "Reject" // denies the Pod
 )
 
 // WorkloadAction is the response to a workload whose Pods a policy would reject.
@@ -23,12 +18,9 @@ const (
 type WorkloadAction string
 
 const (
-	// WorkloadIgnore admits the workload in silence; its Pods are rejected later.
-	WorkloadIgnore WorkloadAction = "Ignore"
-	// WorkloadWarn admits the workload and returns a warning to the client.
-	WorkloadWarn WorkloadAction = "Warn"
-	// WorkloadReject denies the workload.
-	WorkloadReject WorkloadAction = "Reject"
+	WorkloadIgnore WorkloadAction = "Ignore" // admits the workload in silence; its Pods are rejected later
+	WorkloadWarn   WorkloadAction = "Warn"   // admits the workload and returns a warning to the client
+	WorkloadReject WorkloadAction = "Reject" // denies the workload
 )
 
 // Trigger selects legacy calls by the time they run.
@@ -37,10 +29,8 @@ const (
 type Trigger string
 
 const (
-	// TriggerAny selects every legacy call in the code.
-	TriggerAny Trigger = "Any"
-	// TriggerStart selects the calls that this Pod makes at its start.
-	TriggerStart Trigger = "Start"
+	TriggerAny   Trigger = "Any"   // every legacy call in the code
+	TriggerStart Trigger = "Start" // the calls that this Pod makes at its start
 )
 
 // ImageSelection selects the images that capvet reads for a policy.
@@ -49,10 +39,8 @@ const (
 type ImageSelection string
 
 const (
-	// ImagesHinted selects images with a sign of a known product.
-	ImagesHinted ImageSelection = "Hinted"
-	// ImagesAll selects every image.
-	ImagesAll ImageSelection = "All"
+	ImagesHinted ImageSelection = "Hinted" // images with a sign of a known product
+	ImagesAll    ImageSelection = "All"    // every image
 )
 
 // BinarySelection selects the executables of an image that a policy judges.
@@ -61,9 +49,6 @@ const (
 type BinarySelection string
 
 const (
-	// BinariesProxies selects known products, files named like one, and the
-	// image's entry point.
-	BinariesProxies BinarySelection = "Proxies"
-	// BinariesAll selects every executable.
-	BinariesAll BinarySelection = "All"
+	BinariesProxies BinarySelection = "Proxies" // known products, files named like one, and the image's entry point
+	BinariesAll     BinarySelection = "All"     // every executable
 )

@@ -50,11 +50,10 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
   capvet check -f pod.yaml --policy policies.yaml --namespace shop --namespace-labels shop:capvet.dev/mode=reject`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := newCheck(cmd, o)
-			var usage exitError
-			if errors.As(err, &usage) {
-				return usage
+			if slices.Contains(o.files, "-") && slices.Contains(o.policies, "-") {
+				return exitError{exitUsage, errors.New("standard input cannot be both -f and --policy")}
 			}
+			c, err := newCheck(cmd, o)
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
@@ -149,12 +148,10 @@ func (c *check) all(ctx context.Context) ([]checked, error) {
 }
 
 func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string) policy.Decision {
-	var matching []policy.Policy
-	for i := range c.input.policies {
-		if c.input.policies[i].Matches(c.input.labelsOf(namespace), s.Template.Labels) {
-			matching = append(matching, c.input.policies[i])
-		}
-	}
+	namespaceLabels := c.input.labelsOf(namespace)
+	matching := slices.DeleteFunc(slices.Clone(c.input.policies), func(p policy.Policy) bool {
+		return !p.Matches(namespaceLabels, s.Template.Labels)
+	})
 	decision, _ := judge.Decide(c.now, matching, s.ToJudge(s.Images(), placement.Architectures), judge.Sources{
 		Image: func(wanted judge.Wanted) (report.Report, error) { return c.scan(ctx, wanted) },
 		Settings: func(configMap, key string) (report.Settings, bool) {

@@ -35,9 +35,6 @@ type checkInput struct {
 type configMapKey struct{ namespace, name string }
 
 func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
-	if slices.Contains(o.files, "-") && slices.Contains(o.policies, "-") {
-		return checkInput{}, exitError{exitUsage, errors.New("standard input cannot be both -f and --policy")}
-	}
 	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}, configMaps: map[configMapKey]map[string]string{}}
 	for _, file := range o.policies {
 		objects, err := readManifest(stdin, file)
@@ -109,24 +106,16 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 		switch object.Kind {
 		case "ClusterCapsetPolicy":
 			var p v1alpha1.ClusterCapsetPolicy
-			if err := policyspec.Decode(object.JSON, &p); err != nil {
-				return policy.Policy{}, err
-			}
-			if err := policyspec.Validate(&p.Spec.CapsetPolicySpec); err != nil {
+			if err := cmp.Or(policyspec.Decode(object.JSON, &p), policyspec.Validate(&p.Spec.CapsetPolicySpec)); err != nil {
 				return policy.Policy{}, err
 			}
 			return policyspec.CompileCluster(&p)
 		case "CapsetPolicy":
 			var p v1alpha1.CapsetPolicy
-			if err := policyspec.Decode(object.JSON, &p); err != nil {
+			if err := cmp.Or(policyspec.Decode(object.JSON, &p), policyspec.Validate(&p.Spec)); err != nil {
 				return policy.Policy{}, err
 			}
-			if p.Namespace == "" {
-				p.Namespace = namespace
-			}
-			if err := policyspec.Validate(&p.Spec); err != nil {
-				return policy.Policy{}, err
-			}
+			p.Namespace = cmp.Or(p.Namespace, namespace)
 			return policyspec.CompileNamespaced(&p)
 		}
 	}

@@ -5,6 +5,7 @@ package v1alpha1
 // +kubebuilder:validation:Enum=Ignore;Audit;Warn;Reject
 type Action string
 
+// Actions.
 const (
 	ActionIgnore Action = "Ignore" // drops the finding
 	ActionAudit  Action = "Audit"  // admits the Pod; the finding is in audit annotations, logs and metrics
@@ -17,6 +18,7 @@ const (
 // +kubebuilder:validation:Enum=Ignore;Warn;Reject
 type WorkloadAction string
 
+// Actions for workloads.
 const (
 	WorkloadIgnore WorkloadAction = "Ignore" // admits the workload in silence; its Pods are rejected later
 	WorkloadWarn   WorkloadAction = "Warn"   // admits the workload and returns a warning to the client
@@ -28,6 +30,7 @@ const (
 // +kubebuilder:validation:Enum=Any;Start
 type Trigger string
 
+// Triggers.
 const (
 	TriggerAny   Trigger = "Any"   // every legacy call in the code
 	TriggerStart Trigger = "Start" // the calls that this Pod makes at its start
@@ -38,6 +41,7 @@ const (
 // +kubebuilder:validation:Enum=Hinted;All
 type ImageSelection string
 
+// Selections of images.
 const (
 	ImagesHinted ImageSelection = "Hinted" // images with a sign of a known product
 	ImagesAll    ImageSelection = "All"    // every image
@@ -48,6 +52,7 @@ const (
 // +kubebuilder:validation:Enum=Proxies;All
 type BinarySelection string
 
+// Selections of executables.
 const (
 	BinariesProxies BinarySelection = "Proxies" // known products, files named like one, and the image's entry point
 	BinariesAll     BinarySelection = "All"     // every executable

@@ -19,7 +19,7 @@ func (o options) cacheOptions() cache.Options {
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name",
-				o.certificates.configuration)},
+				o.certificates.Configuration)},
 			&corev1.Node{}: {Transform: func(object any) (any, error) {
 				if node, ok := object.(*corev1.Node); ok {
 					return placement.Strip(node), nil

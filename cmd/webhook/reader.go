@@ -32,8 +32,8 @@ type imageReader struct {
 var _ admission.ImageReader = (*imageReader)(nil)
 
 func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
-	client, err := o.registryClient()
-	if err != nil {
+	var err error
+	if o.scanner.Registry, err = o.registryClient(); err != nil {
 		return nil, err
 	}
 	var providers *pullauth.Providers
@@ -42,15 +42,8 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 			return nil, err
 		}
 	}
-	scanner, err := imagescan.New(imagescan.Options{
-		Inspector:     inspect.Inspector(),
-		Registry:      client,
-		TOC:           o.tables,
-		ResolutionTTL: o.tagsFor,
-		FailureTTL:    o.failuresFor,
-		Limits:        o.limits,
-		Observer:      newScanMetrics(metrics.Registry),
-	})
+	o.scanner.Inspector, o.scanner.Observer = inspect.Inspector(), newScanMetrics(metrics.Registry)
+	scanner, err := imagescan.New(o.scanner)
 	if err != nil {
 		return nil, err
 	}
@@ -60,21 +53,15 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 
 // registryClient returns the client for all registries.
 func (o options) registryClient() (*registry.Client, error) {
-	tls, err := registry.WithCertificates(o.registryCAs)
-	if err != nil {
+	var err error
+	if o.registry.TLS, err = registry.WithCertificates(o.registryCAs); err != nil {
 		return nil, err
 	}
-	return registry.NewClient(registry.Options{
-		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls},
-		HostsDir:         o.registryConfig,
-		OnReloadError: func(err error) {
-			logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
-		},
-		Access:     o.registries,
-		UserAgent:  "capvet/" + version,
-		StallTime:  o.stallTime,
-		StallBytes: o.stallBytes,
-	})
+	o.registry.UserAgent = "capvet/" + version
+	o.registry.OnReloadError = func(err error) {
+		logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
+	}
+	return registry.NewClient(o.registry)
 }
 
 // Read implements admission.ImageReader.

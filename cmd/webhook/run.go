@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/admission"
@@ -83,15 +82,8 @@ func newManager(o options, server *reviewserver.Server, log logr.Logger) (manage
 		return nil, fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme:                 scheme,
-		Logger:                 log,
-		WebhookServer:          server,
-		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress: o.healthAddress,
-		PprofBindAddress:       o.pprofAddress,
-		Cache:                  o.cacheOptions(),
-	})
+	o.manager.Scheme, o.manager.Logger, o.manager.WebhookServer, o.manager.Cache = scheme, log, server, o.cacheOptions()
+	mgr, err := manager.New(restConfig, o.manager)
 	if err != nil {
 		return nil, fmt.Errorf("setting up: %w", err)
 	}

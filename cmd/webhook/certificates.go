@@ -77,23 +77,21 @@ func (s *servingCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 // start sets the source of the certificate and returns a check whether the API
 // server accepts it.
 func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o certificateOptions) (func(*http.Request) error, error) {
+	var runnable manager.Runnable
 	changed := func() {} // certwatcher needs no notice
 	if o.dir != "" {
 		watcher, err := certwatcher.New(filepath.Join(o.dir, "tls.crt"), filepath.Join(o.dir, "tls.key"))
 		if err != nil {
 			return nil, fmt.Errorf("reading the certificate in --cert-dir: %w", err)
 		}
-		s.source = watcher
-		if err := mgr.Add(watcher); err != nil {
-			return nil, err
-		}
+		s.source, runnable = watcher, watcher
 	} else {
 		o.Live, o.Writer, o.Now, o.Log = mgr.GetAPIReader(), mgr.GetClient(), time.Now, mgr.GetLogger().WithName("certificates")
 		rotator := certs.NewRotator(o.RotatorOptions)
-		s.source, changed = rotator, rotator.Changed
-		if err := mgr.Add(rotator); err != nil {
-			return nil, err
-		}
+		s.source, runnable, changed = rotator, rotator, rotator.Changed
+	}
+	if err := mgr.Add(runnable); err != nil {
+		return nil, err
 	}
 	if o.Configuration == "" {
 		return func(*http.Request) error { return nil }, nil

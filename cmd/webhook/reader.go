@@ -29,8 +29,6 @@ type imageReader struct {
 	early     bool
 }
 
-var _ admission.ImageReader = (*imageReader)(nil)
-
 func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 	var err error
 	if o.scanner.Registry, err = o.registryClient(); err != nil {

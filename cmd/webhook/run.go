@@ -26,13 +26,6 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// The paths of the webhook.
-const (
-	pathValidatePods       = "/validate-pods"
-	pathValidateWorkloads  = "/validate-workloads"
-	pathValidateNamespaces = "/validate-namespaces"
-)
-
 // run serves until ctx ends, and then drains the server.
 func run(ctx context.Context, o options) error {
 	log := newLogger(o)
@@ -116,9 +109,9 @@ func addHandlers(
 	if o.readConfigMaps {
 		handler.Files = configMapFiles{mgr.GetAPIReader()}
 	}
-	server.Handle(pathValidatePods, handler)
-	server.Handle(pathValidateWorkloads, handler)
-	server.Handle(pathValidateNamespaces, &admission.NamespaceHandler{Policies: policies})
+	server.Handle("/validate-pods", handler)
+	server.Handle("/validate-workloads", handler)
+	server.Handle("/validate-namespaces", &admission.NamespaceHandler{Policies: policies})
 	return nil
 }
 

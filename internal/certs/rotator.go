@@ -74,8 +74,6 @@ type Rotator struct {
 	trustedNext  string    // the certificate of trustedSince
 }
 
-var _ Source = (*Rotator)(nil)
-
 // NewRotator returns a Rotator, which Start runs.
 func NewRotator(o RotatorOptions) *Rotator {
 	o.Lifetime, o.TrustDelay = cmp.Or(o.Lifetime, DefaultLifetime), cmp.Or(o.TrustDelay, DefaultTrustDelay)
@@ -153,7 +151,6 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 		return err
 	}
 	if reason != "" {
-		secret.Data = maps.Clone(secret.Data)
 		if secret.Data == nil {
 			secret.Data = map[string][]byte{}
 		}

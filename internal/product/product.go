@@ -100,20 +100,8 @@ type Found struct {
 	Functions []string
 }
 
-// known holds all products, built once: the questions about them are asked for every
-// file of an image. It is never modified.
+// known holds all products. It is never modified.
 var known = []Product{haproxy(), openresty(), tengine(), angie(), freenginx(), nginx()}
-
-// executables are the file names of all products. It is never modified.
-var executables = func() map[string]bool {
-	names := map[string]bool{}
-	for _, p := range known {
-		for _, e := range p.Executables {
-			names[e] = true
-		}
-	}
-	return names
-}()
 
 // All returns every known product, specific ones before those they derive from.
 func All() []Product { return slices.Clone(known) }
@@ -128,7 +116,14 @@ func Lookup(name string) (Product, bool) {
 
 // IsExecutable reports whether base, the last element of a path, is the file name of a
 // known product's executable.
-func IsExecutable(base string) bool { return executables[base] }
+func IsExecutable(base string) bool {
+	for i := range known { // without a copy: this is asked for every file of an image
+		if slices.Contains(known[i].Executables, base) {
+			return true
+		}
+	}
+	return false
+}
 
 // Hinted reports whether text, from an image's reference or configuration,
 // names a known product.

@@ -91,7 +91,9 @@ func verify(
 // one was different. If the configuration has changed in the meantime, the error
 // is a conflict.
 func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.ValidatingWebhookConfiguration, bundle []byte) (bool, error) {
-	different := func(w admissionregistrationv1.ValidatingWebhook) bool { return !bytes.Equal(w.ClientConfig.CABundle, bundle) }
+	different := func(w admissionregistrationv1.ValidatingWebhook) bool {
+		return !bytes.Equal(w.ClientConfig.CABundle, bundle)
+	}
 	if !slices.ContainsFunc(c.Webhooks, different) {
 		return false, nil
 	}

@@ -124,8 +124,7 @@ func verdict(action policy.Action) string {
 
 // Headline words a finding in one line, with its container, image and architecture.
 func Headline(f policy.Finding) string {
-	where := containers(f.Image.Containers) + " (" + shorten(f.Image.Reference) + ")"
-	return where + ": " + headline(f, f.Image.Architecture)
+	return fmt.Sprintf("%s (%s): %s", containers(f.Image.Containers), shorten(f.Image.Reference), headline(f, f.Image.Architecture))
 }
 
 func headline(f policy.Finding, arch string) string {

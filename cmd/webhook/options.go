@@ -22,8 +22,8 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// options are the settings of the command line. Those of other packages lack the values that
-// are no settings.
+// options are the settings of the command line. Clients, loggers and metrics are added to those
+// of other packages later.
 type options struct {
 	server         reviewserver.Options
 	manager        manager.Options

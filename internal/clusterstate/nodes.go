@@ -58,9 +58,10 @@ func follow[T client.Object](ctx context.Context, c cache.Cache, kind T, set, re
 			}
 		}
 	}
+	changed := with(set)
 	registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    with(set),
-		UpdateFunc: func(_, current any) { with(set)(current) },
+		AddFunc:    changed,
+		UpdateFunc: func(_, current any) { changed(current) },
 		DeleteFunc: with(remove),
 	})
 	if err != nil {

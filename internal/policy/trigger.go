@@ -61,7 +61,7 @@ func ofABI(b *report.Binary, advice product.Advice, legacy []string) []string {
 }
 
 // conditioned assesses legacy calls whose conditions are known, for a process of a known
-// user, which the text here explains.
+// user. here completes "runs as root".
 func (r Run) conditioned(p product.Product, t product.Trigger, user User, here string, image *report.Report) assessment {
 	condition, other, otherUser := t.Root, t.NonRoot, UserNonRoot
 	if user == UserNonRoot {

@@ -5,16 +5,12 @@ package v1alpha1
 // +kubebuilder:validation:Enum=Ignore;Audit;Warn;Reject
 type Action string
 
+// Actions.
 const (
-	// ActionIgnore drops the finding.
-	ActionIgnore Action = "Ignore"
-	// ActionAudit admits the Pod and records the finding in audit annotations,
-	// logs and metrics.
-	ActionAudit Action = "Audit"
-	// ActionWarn admits the Pod and returns a warning to the client.
-	ActionWarn Action = "Warn"
-	// ActionReject denies the Pod.
-	ActionReject Action = "Reject"
+	ActionIgnore Action = "Ignore" // drops the finding
+	ActionAudit  Action = "Audit"  // admits the Pod; the finding is in audit annotations, logs and metrics
+	ActionWarn   Action = "Warn"   // admits the Pod and returns a warning to the client
+	ActionReject Action = "Reject" // denies the Pod
 )
 
 // WorkloadAction is the response to a workload whose Pods a policy would reject.
@@ -22,13 +18,11 @@ const (
 // +kubebuilder:validation:Enum=Ignore;Warn;Reject
 type WorkloadAction string
 
+// Actions for workloads.
 const (
-	// WorkloadIgnore admits the workload in silence; its Pods are rejected later.
-	WorkloadIgnore WorkloadAction = "Ignore"
-	// WorkloadWarn admits the workload and returns a warning to the client.
-	WorkloadWarn WorkloadAction = "Warn"
-	// WorkloadReject denies the workload.
-	WorkloadReject WorkloadAction = "Reject"
+	WorkloadIgnore WorkloadAction = "Ignore" // admits the workload in silence; its Pods are rejected later
+	WorkloadWarn   WorkloadAction = "Warn"   // admits the workload and returns a warning to the client
+	WorkloadReject WorkloadAction = "Reject" // denies the workload
 )
 
 // Trigger selects legacy calls by the time they run.
@@ -36,11 +30,10 @@ const (
 // +kubebuilder:validation:Enum=Any;Start
 type Trigger string
 
+// Triggers.
 const (
-	// TriggerAny selects every legacy call in the code.
-	TriggerAny Trigger = "Any"
-	// TriggerStart selects the calls that this Pod makes at its start.
-	TriggerStart Trigger = "Start"
+	TriggerAny   Trigger = "Any"   // every legacy call in the code
+	TriggerStart Trigger = "Start" // the calls that this Pod makes at its start
 )
 
 // ImageSelection selects the images that capvet reads for a policy.
@@ -48,11 +41,10 @@ const (
 // +kubebuilder:validation:Enum=Hinted;All
 type ImageSelection string
 
+// Selections of images.
 const (
-	// ImagesHinted selects images with a sign of a known product.
-	ImagesHinted ImageSelection = "Hinted"
-	// ImagesAll selects every image.
-	ImagesAll ImageSelection = "All"
+	ImagesHinted ImageSelection = "Hinted" // images with a sign of a known product
+	ImagesAll    ImageSelection = "All"    // every image
 )
 
 // BinarySelection selects the executables of an image that a policy judges.
@@ -60,10 +52,8 @@ const (
 // +kubebuilder:validation:Enum=Proxies;All
 type BinarySelection string
 
+// Selections of executables.
 const (
-	// BinariesProxies selects known products, files named like one, and the
-	// image's entry point.
-	BinariesProxies BinarySelection = "Proxies"
-	// BinariesAll selects every executable.
-	BinariesAll BinarySelection = "All"
+	BinariesProxies BinarySelection = "Proxies" // known products, files named like one, and the image's entry point
+	BinariesAll     BinarySelection = "All"     // every executable
 )

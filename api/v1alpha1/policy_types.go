@@ -8,11 +8,6 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:Enum=amd64;arm;arm64;ppc64le;riscv64;s390x
 type Architecture string
 
-// Architectures returns all that a policy can name, sorted.
-func Architectures() []Architecture {
-	return []Architecture{"amd64", "arm", "arm64", "ppc64le", "riscv64", "s390x"}
-}
-
 // CapsetPolicySpec is the response to Pods whose images make legacy capability
 // calls.
 type CapsetPolicySpec struct {
@@ -199,12 +194,9 @@ const ConditionReady = "Ready"
 
 // Reasons of ConditionReady.
 const (
-	// ReasonApplied: the policy is in effect.
-	ReasonApplied = "Applied"
-	// ReasonNoNamespace: the policy is in effect but selects no namespace.
-	ReasonNoNamespace = "NoNamespace"
-	// ReasonBroken: the policy is not in effect; the message names the field.
-	ReasonBroken = "Broken"
+	ReasonApplied     = "Applied"     // the policy is in effect
+	ReasonNoNamespace = "NoNamespace" // the policy is in effect but selects no namespace
+	ReasonBroken      = "Broken"      // the policy is not in effect; the message names the field
 )
 
 // CapsetPolicyStatus is the state of a policy as capvet observed it.

@@ -50,11 +50,10 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
   capvet check -f pod.yaml --policy policies.yaml --namespace shop --namespace-labels shop:capvet.dev/mode=reject`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := newCheck(cmd, o)
-			var usage exitError
-			if errors.As(err, &usage) {
-				return usage
+			if slices.Contains(o.files, "-") && slices.Contains(o.policies, "-") {
+				return exitError{exitUsage, errors.New("standard input cannot be both -f and --policy")}
 			}
+			c, err := newCheck(cmd, o)
 			if err != nil {
 				return exitError{exitFailed, err}
 			}
@@ -97,9 +96,7 @@ type check struct {
 	excluded []string // namespaces
 	scanner  *imagescan.Scanner
 	now      time.Time
-
-	mu   sync.Mutex
-	read map[string]reading // by all fields of a judge.Wanted
+	read     sync.Map // of reading, by all fields of a judge.Wanted
 }
 
 // reading is the result of reading one image.
@@ -122,7 +119,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 		return nil, err
 	}
 	scanner, err := o.registries.scanner(false)
-	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now(), read: map[string]reading{}}, err
+	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now()}, err
 }
 
 // all judges the Pods and workloads, in the order of the files.
@@ -149,12 +146,10 @@ func (c *check) all(ctx context.Context) ([]checked, error) {
 }
 
 func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string) policy.Decision {
-	var matching []policy.Policy
-	for i := range c.input.policies {
-		if c.input.policies[i].Matches(c.input.labelsOf(namespace), s.Template.Labels) {
-			matching = append(matching, c.input.policies[i])
-		}
-	}
+	namespaceLabels := c.input.labelsOf(namespace)
+	matching := slices.DeleteFunc(slices.Clone(c.input.policies), func(p policy.Policy) bool {
+		return !p.Matches(namespaceLabels, s.Template.Labels)
+	})
 	decision, _ := judge.Decide(c.now, matching, s.ToJudge(s.Images(), placement.Architectures), judge.Sources{
 		Image: func(wanted judge.Wanted) (report.Report, error) { return c.scan(ctx, wanted) },
 		Settings: func(configMap, key string) (report.Settings, bool) {
@@ -168,26 +163,21 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 // scan reads an image once for all objects that use it alike.
 func (c *check) scan(ctx context.Context, wanted judge.Wanted) (report.Report, error) {
 	key := fmt.Sprintf("%s %s %v %q", wanted.Reference, wanted.Platform, wanted.Scope, wanted.Words)
-	c.mu.Lock()
-	known, ok := c.read[key]
-	c.mu.Unlock()
-	if ok {
-		return known.report, known.err
+	if known, ok := c.read.Load(key); ok {
+		return known.(reading).report, known.(reading).err
 	}
 	r, err := c.scanner.Scan(ctx, imagescan.Request{
 		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: keychain{}, Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
 		AllBinaries: wanted.Scope.AllBinaries,
 	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.read[key] = reading{r, err}
+	c.read.Store(key, reading{r, err})
 	return r, err
 }
 
 // checkOutcome chooses the exit code: a rejection or legacy use takes precedence over an image
 // that could not be read.
 func checkOutcome(all []checked) error {
-	code := exitClean
+	failed := false
 	for _, c := range all {
 		if c.decision.Action == policy.ActionReject {
 			return exitError{code: exitLegacy}
@@ -197,12 +187,12 @@ func checkOutcome(all []checked) error {
 			case f.Rule == policy.RuleLegacy, f.Pods == policy.ActionReject:
 				return exitError{code: exitLegacy}
 			case f.Rule == policy.RuleScanError:
-				code = exitFailed
+				failed = true
 			}
 		}
 	}
-	if code == exitClean {
-		return nil
+	if failed {
+		return exitError{code: exitFailed}
 	}
-	return exitError{code: code}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/manifest"
@@ -28,17 +29,11 @@ type checkInput struct {
 	policies   []policy.Policy
 	namespace  string
 	namespaces map[string]labels.Set
-	configMaps map[configMapKey]map[string]string
+	configMaps map[types.NamespacedName]map[string]string
 }
 
-// configMapKey is a ConfigMap's namespace and name.
-type configMapKey struct{ namespace, name string }
-
 func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
-	if slices.Contains(o.files, "-") && slices.Contains(o.policies, "-") {
-		return checkInput{}, exitError{exitUsage, errors.New("standard input cannot be both -f and --policy")}
-	}
-	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}, configMaps: map[configMapKey]map[string]string{}}
+	input := checkInput{namespace: o.namespace, namespaces: map[string]labels.Set{}, configMaps: map[types.NamespacedName]map[string]string{}}
 	for _, file := range o.policies {
 		objects, err := readManifest(stdin, file)
 		if err != nil {
@@ -72,7 +67,7 @@ func readCheckInput(stdin io.Reader, o checkOptions) (checkInput, error) {
 				if err := json.Unmarshal(object.JSON, &configMap); err != nil {
 					return input, fmt.Errorf("%s:%d: ConfigMap %s: %w", object.File, object.Line, object.Metadata.Name, err)
 				}
-				input.configMaps[configMapKey{input.namespaceOf(object), configMap.Name}] = configMap.Data
+				input.configMaps[types.NamespacedName{Namespace: input.namespaceOf(object), Name: configMap.Name}] = configMap.Data
 			}
 		}
 		input.objects = append(input.objects, objects...)
@@ -109,24 +104,16 @@ func compilePolicy(object manifest.Object, namespace string) (policy.Policy, err
 		switch object.Kind {
 		case "ClusterCapsetPolicy":
 			var p v1alpha1.ClusterCapsetPolicy
-			if err := policyspec.Decode(object.JSON, &p); err != nil {
-				return policy.Policy{}, err
-			}
-			if err := policyspec.Validate(&p.Spec.CapsetPolicySpec); err != nil {
+			if err := cmp.Or(policyspec.Decode(object.JSON, &p), policyspec.Validate(&p.Spec.CapsetPolicySpec)); err != nil {
 				return policy.Policy{}, err
 			}
 			return policyspec.CompileCluster(&p)
 		case "CapsetPolicy":
 			var p v1alpha1.CapsetPolicy
-			if err := policyspec.Decode(object.JSON, &p); err != nil {
+			if err := cmp.Or(policyspec.Decode(object.JSON, &p), policyspec.Validate(&p.Spec)); err != nil {
 				return policy.Policy{}, err
 			}
-			if p.Namespace == "" {
-				p.Namespace = namespace
-			}
-			if err := policyspec.Validate(&p.Spec); err != nil {
-				return policy.Policy{}, err
-			}
+			p.Namespace = cmp.Or(p.Namespace, namespace)
 			return policyspec.CompileNamespaced(&p)
 		}
 	}
@@ -140,7 +127,7 @@ func (i checkInput) namespaceOf(object manifest.Object) string {
 
 // settings reads a configuration file of a ConfigMap; false if the manifests do not have it.
 func (i checkInput) settings(namespace, configMap, key string) (report.Settings, bool) {
-	text, ok := i.configMaps[configMapKey{namespace, configMap}][key]
+	text, ok := i.configMaps[types.NamespacedName{Namespace: namespace, Name: configMap}][key]
 	if !ok {
 		return report.Settings{}, false
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -120,25 +119,19 @@ func writeCheckJSON(w io.Writer, all []checked) error {
 		}
 		out = append(out, object)
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(out)
-}
-
-// ruleIDs are the rules' names among those of other tools.
-func ruleIDs() map[policy.Rule]string {
-	return map[policy.Rule]string{
-		policy.RuleLegacy: "legacy-capability-abi", policy.RuleUnknown: "unknown-capability-abi", policy.RuleScanError: "image-not-read",
-	}
+	return writeJSON(w, out)
 }
 
 func writeCheckSARIF(w io.Writer, all []checked) error {
+	ids := map[policy.Rule]string{
+		policy.RuleLegacy: "legacy-capability-abi", policy.RuleUnknown: "unknown-capability-abi", policy.RuleScanError: "image-not-read",
+	}
 	tool := sarif.Tool{Name: "capvet", Version: version, URI: "https://github.com/capvet/capvet", Rules: []sarif.Rule{
-		{ID: "legacy-capability-abi", Description: "An image's program uses the kernel's legacy 32-bit capability ABI.",
+		{ID: ids[policy.RuleLegacy], Description: "An image's program uses the kernel's legacy 32-bit capability ABI.",
 			Help: "Move to a release of the program that uses version 3 of the ABI, or exempt the image in the policy."},
-		{ID: "unknown-capability-abi", Description: "It could not be told whether an image's program uses the legacy capability ABI.",
+		{ID: ids[policy.RuleUnknown], Description: "It could not be told whether an image's program uses the legacy capability ABI.",
 			Help: "Look at the unread parts, or exempt the image in the policy."},
-		{ID: "image-not-read", Description: "An image could not be read.", Help: "Check the reference and the credentials."},
+		{ID: ids[policy.RuleScanError], Description: "An image could not be read.", Help: "Check the reference and the credentials."},
 	}}
 	levels := map[policy.Action]sarif.Level{
 		policy.ActionReject: sarif.LevelError, policy.ActionWarn: sarif.LevelWarning,
@@ -147,8 +140,8 @@ func writeCheckSARIF(w io.Writer, all []checked) error {
 	var results []sarif.Result
 	for _, c := range all {
 		for _, f := range c.decision.Findings {
-			results = append(results, sarif.Result{RuleID: ruleIDs()[f.Rule], Level: levels[policy.Stricter(f.Action, f.Pods)],
-				Message: wording.Join(words(f)), File: c.File, Line: c.lineOf(f)})
+			results = append(results, sarif.Result{RuleID: ids[f.Rule], Level: levels[policy.Stricter(f.Action, f.Pods)],
+				Message: sarif.Text(wording.Join(words(f))), File: c.File, Line: c.lineOf(f)})
 		}
 	}
 	return sarif.Write(w, tool, results)

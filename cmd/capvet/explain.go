@@ -1,35 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/capvet/capvet/internal/elfcaps"
-	"github.com/capvet/capvet/internal/report"
 )
 
-// explained writes each report with its evidence, and returns the exit code as
-// finish does.
-func explained(w io.Writer, reports []report.Report, evidence [][]elfcaps.Evidence, failed bool) error {
-	for i, r := range reports {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		err := writeText(w, []report.Report{r})
-		if err == nil && len(evidence[i]) > 0 {
-			err = writeEvidence(w, r.Binaries[0], evidence[i])
-		}
-		if err != nil {
-			return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
-		}
-	}
-	return outcome(reports, failed)
-}
-
-// writeEvidence writes the evidence of a binary's verdict as text: for each call
-// the instructions that it is based on, with notes.
-func writeEvidence(w io.Writer, b report.Binary, all []elfcaps.Evidence) error {
+// writeEvidence writes for each call the instructions that its verdict is based on,
+// with notes.
+func writeEvidence(w io.Writer, machine string, all []elfcaps.Evidence) error {
 	out := &strings.Builder{}
 	for _, e := range all {
 		fmt.Fprintln(out)
@@ -39,26 +21,19 @@ func writeEvidence(w io.Writer, b report.Binary, all []elfcaps.Evidence) error {
 			fmt.Fprintf(out, "  %s %s at %s, header: %s\n", e.Call.Syscall, e.Call.ABI, e.Call.Address, clean(e.Call.Header))
 		}
 		for _, f := range e.Functions {
-			name := clean(f.Name)
-			if name == "" {
-				name = "function"
-			}
-			fmt.Fprintf(out, "    %s, %#x to %#x\n", name, f.Start, f.End)
-			writeLines(out, b.Machine, f.Lines)
+			fmt.Fprintf(out, "    %s, %#x to %#x\n", cmp.Or(clean(f.Name), "function"), f.Start, f.End)
+			writeLines(out, machine, f.Lines)
 		}
 		for _, d := range e.Data {
-			fmt.Fprintf(out, "    data\n      %8x:  % x  %s%s\n", d.Address, d.Code, symbolPrefix(d.Symbol), notes(d.Notes))
+			symbol := clean(d.Symbol)
+			if symbol != "" {
+				symbol += "  "
+			}
+			fmt.Fprintf(out, "    data\n      %8x:  % x  %s%s\n", d.Address, d.Code, symbol, notes(d.Notes))
 		}
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
-}
-
-func symbolPrefix(name string) string {
-	if name == "" {
-		return ""
-	}
-	return clean(name) + "  "
 }
 
 const textWidth = 44 // of a disassembled instruction, in columns

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -45,10 +44,7 @@ func newInspectCommand() *cobra.Command {
 				}
 				reports, evidence = append(reports, r), append(evidence, why)
 			}
-			if !explain {
-				return finish(cmd.OutOrStdout(), format.value, reports, failed)
-			}
-			return explained(cmd.OutOrStdout(), reports, evidence, failed)
+			return finish(cmd.OutOrStdout(), format.value, reports, evidence, failed)
 		},
 	}
 	cmd.Flags().Var(format, "output", "`format` of the result: text or json")
@@ -75,7 +71,7 @@ func inspectFile(path string, explain bool) (report.Report, []elfcaps.Evidence, 
 func openAndInspect(path string, explain bool) (report.Binary, []elfcaps.Evidence, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return report.Binary{}, nil, err // contains the path
+		return report.Binary{}, nil, err // all errors here contain the path
 	}
 	if !info.Mode().IsRegular() {
 		// Opening a FIFO blocks, and a device has no size.
@@ -86,14 +82,9 @@ func openAndInspect(path string, explain bool) (report.Binary, []elfcaps.Evidenc
 		return report.Binary{}, nil, err
 	}
 	defer file.Close()
-	size, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return report.Binary{}, nil, err
-	}
-	// The errors of both contain the path.
 	if explain {
-		return inspect.Explain(file, size, path)
+		return inspect.Explain(file, info.Size(), path)
 	}
-	binary, err := inspect.File(file, size, path)
+	binary, err := inspect.File(file, info.Size(), path)
 	return binary, nil, err
 }

@@ -32,14 +32,7 @@ type exitError struct {
 	err  error
 }
 
-func (e exitError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e exitError) Unwrap() error { return e.err }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d: %v", e.code, e.err) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -10,46 +10,38 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"github.com/capvet/capvet/internal/elfcaps"
 	"github.com/capvet/capvet/internal/report"
 )
 
-// finish writes the reports and chooses the exit code. Errors were printed before; an error takes
-// precedence over a finding, since the rest is unknown.
-func finish(w io.Writer, format string, reports []report.Report, failed bool) error {
-	write := writeText
+// finish writes the reports, as text with their evidence, and chooses the exit code. Errors were
+// printed before; an error takes precedence over a finding, since the rest is unknown.
+func finish(w io.Writer, format string, reports []report.Report, evidence [][]elfcaps.Evidence, failed bool) error {
+	var err error
 	if format == formatJSON {
-		write = writeJSON
+		err = writeJSON(w, reports)
+	} else {
+		err = writeText(w, reports, evidence)
 	}
-	if err := write(w, reports); err != nil {
+	switch {
+	case err != nil:
 		return exitError{exitFailed, fmt.Errorf("writing the result: %w", err)}
-	}
-	return outcome(reports, failed)
-}
-
-// outcome chooses the exit code.
-func outcome(reports []report.Report, failed bool) error {
-	if failed {
+	case failed:
 		return exitError{code: exitFailed}
-	}
-	for _, r := range reports {
-		if r.Worst().Legacy() {
-			return exitError{code: exitLegacy}
-		}
+	case slices.ContainsFunc(reports, func(r report.Report) bool { return r.Worst().Legacy() }):
+		return exitError{code: exitLegacy}
 	}
 	return nil
 }
 
-func writeJSON(w io.Writer, reports []report.Report) error {
-	if reports == nil {
-		reports = []report.Report{}
-	}
+func writeJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(reports)
+	return encoder.Encode(value)
 }
 
-// writeText writes one block of text for each binary, and the gaps.
-func writeText(w io.Writer, reports []report.Report) error {
+// writeText writes one block of text for each binary, the gaps, and the evidence, if any.
+func writeText(w io.Writer, reports []report.Report, evidence [][]elfcaps.Evidence) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, r := range reports {
 		if i > 0 {
@@ -76,8 +68,16 @@ func writeText(w io.Writer, reports []report.Report) error {
 		for _, g := range r.Gaps {
 			fmt.Fprintf(out, "  not seen\t%s (%s) %s\n", clean(g.Where), clean(g.Reason), clean(g.Detail))
 		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if i < len(evidence) && len(evidence[i]) > 0 {
+			if err := writeEvidence(w, r.Binaries[0].Machine, evidence[i]); err != nil {
+				return err
+			}
+		}
 	}
-	return out.Flush()
+	return nil
 }
 
 func writeBinary(w io.Writer, b report.Binary) {
@@ -86,11 +86,11 @@ func writeBinary(w io.Writer, b report.Binary) {
 		fmt.Fprintf(w, "  product\t%s (from a %s)\n", clean(strings.TrimSpace(b.Product.Name+" "+b.Product.Version)), clean(b.Product.Basis))
 	}
 	fmt.Fprintf(w, "  file\t%s %s, %s, %d bytes\n", b.Machine, b.Linkage, b.Libc, b.Size)
-	verdict := fmt.Sprintf("%s (basis: %s)", b.Capset.ABI, b.Capset.Basis)
+	legacy := ""
 	if b.Capset.ABI.Legacy() {
-		verdict = fmt.Sprintf("%s, legacy (basis: %s)", b.Capset.ABI, b.Capset.Basis)
+		legacy = ", legacy"
 	}
-	fmt.Fprintf(w, "  capability ABI\t%s\n", verdict)
+	fmt.Fprintf(w, "  capability ABI\t%s%s (basis: %s)\n", b.Capset.ABI, legacy, b.Capset.Basis)
 	if b.Capset.Reason != "" {
 		fmt.Fprintf(w, "  reason\t%s\n", clean(b.Capset.Reason))
 	}

@@ -14,17 +14,16 @@ import (
 
 // registryOptions configure the access to registries.
 type registryOptions struct {
-	plainHTTP   []string
+	registry.Options
 	authorities []string
-	config      string
 	tables      bool
 }
 
 func (o *registryOptions) register(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.plainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
+	flags.StringArrayVar(&o.PlainHTTP, "plain-http", nil, "`registry` (host or host:port) that is spoken to without TLS; may be repeated")
 	flags.StringArrayVar(&o.authorities, "registry-ca", nil,
 		"`file` with certificate authorities, in PEM form, to trust besides the system's; may be repeated")
-	flags.StringVar(&o.config, "registry-config", "",
+	flags.StringVar(&o.HostsDir, "registry-config", "",
 		"`folder` with a hosts.toml for each registry, as containerd has it: mirrors, certificate authorities, client certificates")
 	flags.BoolVar(&o.tables, "toc", false,
 		"read layers of eStargz and zstd:chunked images through their tables of contents: faster, "+
@@ -34,17 +33,14 @@ func (o *registryOptions) register(flags *pflag.FlagSet) {
 // scanner returns a scanner with these options. It fails on the files that they
 // name.
 func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
-	tls, err := registry.WithCertificates(o.authorities)
-	if err != nil {
+	var err error
+	if o.TLS, err = registry.WithCertificates(o.authorities); err != nil {
 		return nil, err
 	}
 	// The user chose the registry: loopback is permitted too.
-	anywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-	client, err := registry.NewClient(registry.Options{
-		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: anywhere, TLS: tls},
-		HostsDir:         o.config,
-		UserAgent:        "capvet/" + version,
-	})
+	o.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	o.UserAgent = "capvet/" + version
+	client, err := registry.NewClient(o.Options)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 				}
 				reports = append(reports, r)
 			}
-			return finish(cmd.OutOrStdout(), format.value, reports, failed)
+			return finish(cmd.OutOrStdout(), format.value, reports, nil, failed)
 		},
 	}
 	cmd.Flags().Var(format, "output", "`format` of the result: text or json")

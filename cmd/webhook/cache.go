@@ -14,12 +14,11 @@ import (
 // thousands of nodes and namespaces, and a single webhook configuration is
 // capvet's.
 func (o options) cacheOptions() cache.Options {
-	shared := true
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&admissionregistrationv1.ValidatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name",
-				o.certificates.configuration)},
+				o.certificates.Configuration)},
 			&corev1.Node{}: {Transform: func(object any) (any, error) {
 				if node, ok := object.(*corev1.Node); ok {
 					return placement.Strip(node), nil
@@ -27,7 +26,7 @@ func (o options) cacheOptions() cache.Options {
 				return object, nil
 			}},
 			// Read on every request, and never modified.
-			&corev1.Namespace{}: {UnsafeDisableDeepCopy: &shared, Transform: func(object any) (any, error) {
+			&corev1.Namespace{}: {UnsafeDisableDeepCopy: new(true), Transform: func(object any) (any, error) {
 				if namespace, ok := object.(*corev1.Namespace); ok {
 					namespace.Annotations, namespace.ManagedFields = nil, nil
 				}

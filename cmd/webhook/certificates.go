@@ -25,11 +25,8 @@ import (
 // certificateOptions choose the source of the serving certificate: files, or a
 // certificate that capvet makes itself.
 type certificateOptions struct {
-	dir           string
-	secret        types.NamespacedName
-	configuration string
-	lifetime      time.Duration
-	trustDelay    time.Duration
+	dir string
+	certs.RotatorOptions
 }
 
 func (o *certificateOptions) register(flags *flag.FlagSet) {
@@ -41,29 +38,29 @@ func (o *certificateOptions) register(flags *flag.FlagSet) {
 		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 			return errors.New("give namespace/name")
 		}
-		o.secret = types.NamespacedName{Namespace: namespace, Name: name}
+		o.Secret = types.NamespacedName{Namespace: namespace, Name: name}
 		return nil
 	})
-	flags.StringVar(&o.configuration, "webhook-configuration", "capvet",
+	flags.StringVar(&o.Configuration, "webhook-configuration", "capvet",
 		"`name` of the ValidatingWebhookConfiguration whose caBundle must accept the served certificate before capvet is ready; with "+
 			"--certificate-secret capvet sets that caBundle; empty, with --cert-dir: no such check")
-	flags.DurationVar(&o.lifetime, "certificate-lifetime", certs.DefaultLifetime,
+	flags.DurationVar(&o.Lifetime, "certificate-lifetime", certs.DefaultLifetime,
 		"validity of a certificate that capvet makes; it is renewed when a third is left")
-	flags.DurationVar(&o.trustDelay, "certificate-trust-delay", certs.DefaultTrustDelay,
+	flags.DurationVar(&o.TrustDelay, "certificate-trust-delay", certs.DefaultTrustDelay,
 		"how long a certificate that capvet makes is in the caBundle before it is served")
 }
 
 func (o *certificateOptions) validate() error {
-	switch own := o.secret.Name != ""; {
+	switch own := o.Secret.Name != ""; {
 	case own == (o.dir != ""):
 		return errors.New("give either --certificate-secret or --cert-dir: the webhook needs a serving certificate")
-	case own && o.configuration == "":
+	case own && o.Configuration == "":
 		return errors.New("--certificate-secret needs --webhook-configuration: the certificate is made for the server names in it")
-	case own && o.trustDelay <= 0:
-		return fmt.Errorf("--certificate-trust-delay is %s: give more than 0", o.trustDelay)
-	case own && o.lifetime < 6*o.trustDelay:
+	case own && o.TrustDelay <= 0:
+		return fmt.Errorf("--certificate-trust-delay is %s: give more than 0", o.TrustDelay)
+	case own && o.Lifetime < 6*o.TrustDelay:
 		return fmt.Errorf("--certificate-lifetime is %s: give at least six times --certificate-trust-delay, which is %s",
-			o.lifetime, o.trustDelay)
+			o.Lifetime, o.TrustDelay)
 	}
 	return nil
 }
@@ -80,29 +77,23 @@ func (s *servingCertificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 // start sets the source of the certificate and returns a check whether the API
 // server accepts it.
 func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o certificateOptions) (func(*http.Request) error, error) {
-	var changed func()
+	var runnable manager.Runnable
+	changed := func() {} // certwatcher needs no notice
 	if o.dir != "" {
 		watcher, err := certwatcher.New(filepath.Join(o.dir, "tls.crt"), filepath.Join(o.dir, "tls.key"))
 		if err != nil {
 			return nil, fmt.Errorf("reading the certificate in --cert-dir: %w", err)
 		}
-		s.source = watcher
-		if err := mgr.Add(watcher); err != nil {
-			return nil, err
-		}
+		s.source, runnable = watcher, watcher
 	} else {
-		rotator := certs.NewRotator(certs.RotatorOptions{
-			Secret: o.secret, Configuration: o.configuration,
-			Live: mgr.GetAPIReader(), Writer: mgr.GetClient(),
-			Lifetime: o.lifetime, TrustDelay: o.trustDelay,
-			Now: time.Now, Log: mgr.GetLogger().WithName("certificates"),
-		})
-		s.source, changed = rotator, rotator.Changed
-		if err := mgr.Add(rotator); err != nil {
-			return nil, err
-		}
+		o.Live, o.Writer, o.Now, o.Log = mgr.GetAPIReader(), mgr.GetClient(), time.Now, mgr.GetLogger().WithName("certificates")
+		rotator := certs.NewRotator(o.RotatorOptions)
+		s.source, runnable, changed = rotator, rotator, rotator.Changed
 	}
-	if o.configuration == "" {
+	if err := mgr.Add(runnable); err != nil {
+		return nil, err
+	}
+	if o.Configuration == "" {
 		return func(*http.Request) error { return nil }, nil
 	}
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{}
@@ -110,21 +101,17 @@ func (s *servingCertificate) start(ctx context.Context, mgr manager.Manager, o c
 	if err != nil {
 		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 	}
-	if changed != nil {
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { changed() },
-			UpdateFunc: func(any, any) { changed() },
-			DeleteFunc: func(any) { changed() },
-		}); err != nil {
-			return nil, fmt.Errorf("watching the webhook configuration: %w", err)
-		}
+	if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { changed() },
+		UpdateFunc: func(any, any) { changed() },
+		DeleteFunc: func(any) { changed() },
+	}); err != nil {
+		return nil, fmt.Errorf("watching the webhook configuration: %w", err)
 	}
 	trust := &certs.Trust{
 		Served: s.source, Cached: mgr.GetCache(), Live: mgr.GetAPIReader(),
-		Configuration: o.configuration, Now: time.Now,
+		Configuration: o.Configuration, Now: time.Now,
 	}
-	if err := certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
+	certs.RegisterMetrics(context.WithoutCancel(ctx), metrics.Registry, trust)
 	return func(r *http.Request) error { return trust.Check(r.Context()) }, nil
 }

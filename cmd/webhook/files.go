@@ -8,7 +8,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -16,8 +15,6 @@ import (
 // configMapFiles reads the files that Pods mount from ConfigMaps. It gets each
 // ConfigMap by name, without a list, a watch or a cache.
 type configMapFiles struct{ reader client.Reader }
-
-var _ admission.FileSource = configMapFiles{}
 
 // Settings implements admission.FileSource.
 func (f configMapFiles) Settings(ctx context.Context, namespace, configMap, key string) (report.Settings, bool) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/imagefs"
@@ -21,35 +22,25 @@ import (
 	"github.com/capvet/capvet/internal/reviewserver"
 )
 
-// options are the settings of the command line.
+// options are the settings of the command line. Clients, loggers and metrics are added to those
+// of other packages later.
 type options struct {
 	server         reviewserver.Options
+	manager        manager.Options
 	certificates   certificateOptions
+	registry       registry.Options
+	registryCAs    []string
+	scanner        imagescan.Options
+	early          bool
 	presets        string
-	pprofAddress   string
-	metricsAddress string
-	healthAddress  string
 	logLevel       slog.Level
 	logFormat      string
 	shutdownDelay  time.Duration
-	plainHTTP      []string
-	allowAddresses []netip.Prefix
-	denyAddresses  []netip.Prefix
 	architectures  []string
-	early          bool
 	readConfigMaps bool
-	tables         bool
-	tagsFor        time.Duration
-	failuresFor    time.Duration
-	registries     registry.Access
-	registryCAs    []string
-	registryConfig string
 	// The names of these flags are those of a kubelet.
 	providerConfig  string
 	providerPlugins string
-	limits          imagescan.Limits
-	stallTime       time.Duration
-	stallBytes      int64
 }
 
 // parseOptions reads the command line. After printing the usage for --help it
@@ -63,7 +54,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	registerProcess(flags, &o)
 	registerRegistries(flags, &o)
 	registerScans(flags, &o)
-	registerLimits(flags, &o.limits)
+	registerLimits(flags, &o.scanner.Limits)
 	config.RegisterFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -85,10 +76,10 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 
 func registerProcess(flags *flag.FlagSet, o *options) {
 	flags.StringVar(&o.presets, "preset-policies", "", "`file` of ClusterCapsetPolicies that apply in addition to those of the cluster")
-	flags.StringVar(&o.pprofAddress, "pprof-address", "",
+	flags.StringVar(&o.manager.PprofBindAddress, "pprof-address", "",
 		"`address` to serve /debug/pprof on, such as 127.0.0.1:6060; empty: /debug/pprof is not served")
-	flags.StringVar(&o.metricsAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: /metrics is not served")
-	flags.StringVar(&o.healthAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
+	flags.StringVar(&o.manager.Metrics.BindAddress, "metrics-address", ":8080", "`address` to serve /metrics on; 0: /metrics is not served")
+	flags.StringVar(&o.manager.HealthProbeBindAddress, "health-address", ":8081", "`address` to serve /healthz and /readyz on")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` to log: debug, info, warn or error")
 	flags.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second,
@@ -96,23 +87,23 @@ func registerProcess(flags *flag.FlagSet, o *options) {
 }
 
 func registerRegistries(flags *flag.FlagSet, o *options) {
-	flags.Func("plain-http", "`registry` (host or host:port) to connect to without TLS; may be repeated", addTo(&o.plainHTTP))
+	flags.Func("plain-http", "`registry` (host or host:port) to connect to without TLS; may be repeated", addTo(&o.registry.PlainHTTP))
 	flags.Func("allow-address", "`network` (CIDR) of registries that is refused by default, such as loopback; may be repeated",
-		addPrefix(&o.allowAddresses))
-	flags.Func("deny-address", "`network` (CIDR) to refuse connections to; may be repeated", addPrefix(&o.denyAddresses))
+		addPrefix(&o.registry.Allow))
+	flags.Func("deny-address", "`network` (CIDR) to refuse connections to; may be repeated", addPrefix(&o.registry.Deny))
 	flags.Func("allow-registry", "`glob` of registries (host or host:port), such as *.example.com; all others are refused; may be repeated",
-		addTo(&o.registries.Allow))
-	flags.Func("deny-registry", "`glob` of registries to refuse; may be repeated", addTo(&o.registries.Deny))
+		addTo(&o.registry.Access.Allow))
+	flags.Func("deny-registry", "`glob` of registries to refuse; may be repeated", addTo(&o.registry.Access.Deny))
 	flags.Func("registry-ca", "`file` with certificate authorities of registries, in PEM form, in addition to the system's; may be repeated",
 		addTo(&o.registryCAs))
-	flags.StringVar(&o.registryConfig, "registry-config", "",
+	flags.StringVar(&o.registry.HostsDir, "registry-config", "",
 		"`folder` with a hosts.toml for each registry, as for containerd: mirrors, certificate authorities, client certificates")
 	flags.StringVar(&o.providerConfig, "image-credential-provider-config", "",
 		"`file` with a kubelet's CredentialProviderConfig: plugins that provide credentials for capvet's own identity in a cloud")
 	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "",
 		"`folder` with the plugins of --image-credential-provider-config")
-	flags.DurationVar(&o.stallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send no data of a layer")
-	flags.Int64Var(&o.stallBytes, "stall-bytes", registry.DefaultStallBytes,
+	flags.DurationVar(&o.registry.StallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send no data of a layer")
+	flags.Int64Var(&o.registry.StallBytes, "stall-bytes", registry.DefaultStallBytes,
 		"minimum `bytes` of a layer that a registry must send in each --stall-time")
 }
 
@@ -126,13 +117,13 @@ func registerScans(flags *flag.FlagSet, o *options) {
 		return nil
 	})
 	flags.BoolVar(&o.early, "early", true, "answer as soon as a legacy executable is proven, and read the rest of its image in the background")
-	flags.BoolVar(&o.tables, "toc", false,
+	flags.BoolVar(&o.scanner.TOC, "toc", false,
 		"read eStargz and zstd:chunked layers through their tables of contents: faster, but a table is not proven to match its layer")
 	flags.BoolVar(&o.readConfigMaps, "read-configmaps", false,
 		"for policies with trigger: Start, read HAProxy's configuration from a Pod's ConfigMaps; needs permission to get configmaps")
-	flags.DurationVar(&o.tagsFor, "remember-tags", 30*time.Second,
+	flags.DurationVar(&o.scanner.ResolutionTTL, "remember-tags", 30*time.Second,
 		"how long to cache the digest of an image reference, for the same credentials; 0: no caching")
-	flags.DurationVar(&o.failuresFor, "remember-failures", 10*time.Second,
+	flags.DurationVar(&o.scanner.FailureTTL, "remember-failures", 10*time.Second,
 		"how long to cache the error of an image that could not be read, for the same credentials; 0: no caching")
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -71,20 +72,17 @@ func parsePresets(content []byte) ([]policy.Policy, error) {
 func parsePreset(document []byte) (policy.Policy, error) {
 	var object v1alpha1.ClusterCapsetPolicy
 	encoded, err := yaml.YAMLToJSONStrict(document)
-	if err != nil {
-		return policy.Policy{}, err
+	if err == nil {
+		err = policyspec.Decode(encoded, &object)
 	}
-	if err := policyspec.Decode(encoded, &object); err != nil {
+	if err != nil {
 		return policy.Policy{}, err
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "ClusterCapsetPolicy" || object.Name == "" {
 		return policy.Policy{}, fmt.Errorf("give a ClusterCapsetPolicy of %s with a name", v1alpha1.GroupVersion)
 	}
-	if err := policyspec.Validate(&object.Spec.CapsetPolicySpec); err != nil {
-		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
-	}
 	compiled, err := policyspec.CompileCluster(&object)
-	if err != nil {
+	if err := cmp.Or(policyspec.Validate(&object.Spec.CapsetPolicySpec), err); err != nil {
 		return policy.Policy{}, fmt.Errorf("%s: %w", object.Name, err)
 	}
 	compiled.Name = "preset " + object.Name

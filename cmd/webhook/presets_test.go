@@ -33,7 +33,7 @@ func TestPresets(t *testing.T) {
 	for mode, want := range map[string][]string{"warn": {"preset warn"}, "reject": {"preset reject"}, "": nil} {
 		var got []string
 		for _, p := range policies {
-			if p.MatchesNamespace(labels.Set{"capvet.dev/mode": mode}) {
+			if p.Namespaces.Matches(labels.Set{"capvet.dev/mode": mode}) {
 				got = append(got, p.Name)
 			}
 		}

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -28,15 +29,9 @@ type imageReader struct {
 	early     bool
 }
 
-var _ admission.ImageReader = (*imageReader)(nil)
-
 func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
-	observer, err := newScanMetrics(metrics.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
-	client, err := o.registryClient()
-	if err != nil {
+	var err error
+	if o.scanner.Registry, err = o.registryClient(); err != nil {
 		return nil, err
 	}
 	var providers *pullauth.Providers
@@ -45,41 +40,26 @@ func newImageReader(mgr manager.Manager, o options) (*imageReader, error) {
 			return nil, err
 		}
 	}
-	scanner, err := imagescan.New(imagescan.Options{
-		Inspector:     inspect.Inspector(),
-		Registry:      client,
-		TOC:           o.tables,
-		ResolutionTTL: o.tagsFor,
-		FailureTTL:    o.failuresFor,
-		Limits:        o.limits,
-		Observer:      observer,
-	})
+	o.scanner.Inspector, o.scanner.Observer = inspect.Inspector(), newScanMetrics(metrics.Registry)
+	scanner, err := imagescan.New(o.scanner)
 	if err != nil {
 		return nil, err
 	}
-	if err := registerLoad(metrics.Registry, scanner.Load); err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
+	registerLoad(metrics.Registry, scanner.Load)
 	return &imageReader{secrets: pullauth.Resolver{Reader: mgr.GetAPIReader()}, providers: providers, scanner: scanner, early: o.early}, nil
 }
 
 // registryClient returns the client for all registries.
 func (o options) registryClient() (*registry.Client, error) {
-	tls, err := registry.WithCertificates(o.registryCAs)
-	if err != nil {
+	var err error
+	if o.registry.TLS, err = registry.WithCertificates(o.registryCAs); err != nil {
 		return nil, err
 	}
-	return registry.NewClient(registry.Options{
-		TransportOptions: registry.TransportOptions{PlainHTTP: o.plainHTTP, Allow: o.allowAddresses, Deny: o.denyAddresses, TLS: tls},
-		HostsDir:         o.registryConfig,
-		OnReloadError: func(err error) {
-			logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
-		},
-		Access:     o.registries,
-		UserAgent:  "capvet/" + version,
-		StallTime:  o.stallTime,
-		StallBytes: o.stallBytes,
-	})
+	o.registry.UserAgent = "capvet/" + version
+	o.registry.OnReloadError = func(err error) {
+		logf.Log.WithName("registries").Error(err, "Cannot read the changed configuration of registries: the last good one stays in use")
+	}
+	return registry.NewClient(o.registry)
 }
 
 // Read implements admission.ImageReader.
@@ -110,38 +90,29 @@ type scanMetrics struct {
 	waited  prometheus.Histogram
 }
 
-func newScanMetrics(r prometheus.Registerer) (*scanMetrics, error) {
-	m := &scanMetrics{
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+func newScanMetrics(r prometheus.Registerer) *scanMetrics {
+	auto := promauto.With(r)
+	return &scanMetrics{
+		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "capvet_scan_duration_seconds",
 			Help:    "Duration of scans of images without a cached report, by result: ok, or an error class.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}, []string{"result"}),
-		cached: prometheus.NewCounter(prometheus.CounterOpts{
+		cached: auto.NewCounter(prometheus.CounterOpts{
 			Name: "capvet_scan_shared_total",
 			Help: "Requests answered without a scan of their own: from the cache, or by the scan of another request.",
 		}),
-		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
+		waited: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "capvet_scan_wait_seconds",
 			Help:    "Time that scans were queued before they started.",
 			Buckets: []float64{.001, .01, .1, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.cached, m.waited} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
 }
 
 // Scanned implements imagescan.Observer.
 func (m *scanMetrics) Scanned(took time.Duration, failure report.FailureClass) {
-	result := "ok"
-	if failure != "" {
-		result = string(failure)
-	}
-	m.seconds.WithLabelValues(result).Observe(took.Seconds())
+	m.seconds.WithLabelValues(cmp.Or(string(failure), "ok")).Observe(took.Seconds())
 }
 
 // Shared implements imagescan.Observer.
@@ -151,20 +122,14 @@ func (m *scanMetrics) Shared() { m.cached.Inc() }
 func (m *scanMetrics) Waited(took time.Duration) { m.waited.Observe(took.Seconds()) }
 
 // registerLoad registers gauges of the scanner's load.
-func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) error {
-	for _, c := range []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "capvet_scans_running",
-			Help: "Running scans.",
-		}, func() float64 { running, _ := load(); return float64(running) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "capvet_scans_waiting",
-			Help: "Requests that wait for a scan to start.",
-		}, func() float64 { _, waiting := load(); return float64(waiting) }),
-	} {
-		if err := r.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
+func registerLoad(r prometheus.Registerer, load func() (running, waiting int)) {
+	auto := promauto.With(r)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "capvet_scans_running",
+		Help: "Running scans.",
+	}, func() float64 { running, _ := load(); return float64(running) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "capvet_scans_waiting",
+		Help: "Requests that wait for a scan to start.",
+	}, func() float64 { _, waiting := load(); return float64(waiting) })
 }

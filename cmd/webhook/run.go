@@ -19,19 +19,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/admission"
 	"github.com/capvet/capvet/internal/clusterstate"
 	"github.com/capvet/capvet/internal/reviewserver"
-)
-
-// The paths of the webhook.
-const (
-	pathValidatePods       = "/validate-pods"
-	pathValidateWorkloads  = "/validate-workloads"
-	pathValidateNamespaces = "/validate-namespaces"
 )
 
 // run serves until ctx ends, and then drains the server.
@@ -83,15 +75,8 @@ func newManager(o options, server *reviewserver.Server, log logr.Logger) (manage
 		return nil, fmt.Errorf("no way to the API server (give --kubeconfig, or run in a cluster): %w", err)
 	}
 	restConfig.UserAgent = "capvet/" + version
-	mgr, err := manager.New(restConfig, manager.Options{
-		Scheme:                 scheme,
-		Logger:                 log,
-		WebhookServer:          server,
-		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress: o.healthAddress,
-		PprofBindAddress:       o.pprofAddress,
-		Cache:                  o.cacheOptions(),
-	})
+	o.manager.Scheme, o.manager.Logger, o.manager.WebhookServer, o.manager.Cache = scheme, log, server, o.cacheOptions()
+	mgr, err := manager.New(restConfig, o.manager)
 	if err != nil {
 		return nil, fmt.Errorf("setting up: %w", err)
 	}
@@ -114,21 +99,19 @@ func newIndexes(ctx context.Context, mgr manager.Manager, o options) (*clusterst
 func addHandlers(
 	mgr manager.Manager, o options, server *reviewserver.Server, policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
 ) error {
-	observer, err := admission.NewMetrics(metrics.Registry)
-	if err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
-	}
 	images, err := newImageReader(mgr, o)
 	if err != nil {
 		return err
 	}
-	handler := &admission.Handler{Policies: policies, Nodes: nodes, Images: images, Observer: observer, Now: time.Now}
+	handler := &admission.Handler{
+		Policies: policies, Nodes: nodes, Images: images, Observer: admission.NewMetrics(metrics.Registry), Now: time.Now,
+	}
 	if o.readConfigMaps {
 		handler.Files = configMapFiles{mgr.GetAPIReader()}
 	}
-	server.Handle(pathValidatePods, handler)
-	server.Handle(pathValidateWorkloads, handler)
-	server.Handle(pathValidateNamespaces, &admission.NamespaceHandler{Policies: policies})
+	server.Handle("/validate-pods", handler)
+	server.Handle("/validate-workloads", handler)
+	server.Handle("/validate-namespaces", &admission.NamespaceHandler{Policies: policies})
 	return nil
 }
 

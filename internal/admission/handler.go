@@ -101,8 +101,6 @@ type Handler struct {
 	Now      func() time.Time
 }
 
-var _ reviewserver.Reviewer = (*Handler)(nil)
-
 // Handle answers one request before the deadline of ctx. It rejects only for a policy's Reject:
 // an error or a panic in here gets the policies' action for scan errors, or a warning where the
 // policies are unknown.

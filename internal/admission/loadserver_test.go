@@ -115,10 +115,7 @@ func loadHandler(ctx context.Context) (*Handler, error) {
 		nodes.Set(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%d", i), Labels: map[string]string{
 			"kubernetes.io/arch": []string{"amd64", "arm64"}[i%2], "zone": fmt.Sprintf("zone-%d", i%3)}}})
 	}
-	metrics, err := NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
+	metrics := NewMetrics(prometheus.NewRegistry())
 	return &Handler{Policies: index, Nodes: nodes, Images: remembered{legacyReport(), report.New()}, Observer: metrics, Now: time.Now}, nil
 }
 

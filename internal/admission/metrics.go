@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/capvet/capvet/internal/report"
 )
@@ -17,30 +18,26 @@ type Metrics struct {
 }
 
 // NewMetrics registers the metrics with r.
-func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	auto := promauto.With(r)
 	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_admission_requests_total",
 			Help: "Admission requests answered, by outcome.",
 		}, []string{"outcome", "dry_run"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		seconds: auto.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "capvet_admission_duration_seconds",
 			Help:    "Time from an admission request's arrival to its answer, by outcome.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"outcome"}),
-		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
+		findings: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_findings_total",
 			Help: "Findings about binaries, by capability ABI, product and action.",
 		}, []string{"abi", "product", "action", "dry_run"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+		failures: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "capvet_image_failures_total",
 			Help: "Images that could not be read for an admission request, by class of error.",
 		}, []string{"class", "dry_run"}),
-	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.findings, m.failures} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
 	}
 	// A rate does not see the increase with which a counter first appears.
 	for _, dryRun := range []string{"false", "true"} {
@@ -52,7 +49,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			m.failures.WithLabelValues(string(class), dryRun)
 		}
 	}
-	return m, nil
+	return m
 }
 
 // Answered implements Observer.

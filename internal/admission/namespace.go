@@ -30,8 +30,6 @@ type ClusterPolicySource interface {
 // refuses no request.
 type NamespaceHandler struct{ Policies ClusterPolicySource }
 
-var _ reviewserver.Reviewer = (*NamespaceHandler)(nil)
-
 // Handle answers one request.
 func (h *NamespaceHandler) Handle(ctx context.Context, req reviewserver.Request) (response admission.Response) {
 	response = admission.Allowed("")

@@ -28,7 +28,7 @@ func (s clusterSource) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy
 	}
 	var matching []policy.Policy
 	for _, p := range s.policies {
-		if p.MatchesNamespace(namespace) {
+		if p.Namespaces.Matches(namespace) {
 			matching = append(matching, p)
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"github.com/capvet/capvet/internal/subject"
 )
 
-var errNoObject = errors.New("the request has no object, or an update no old one")
-
 // judgedKind returns the kind of a request's object, false for a request that is never judged.
 //
 // The webhooks' matchConditions exclude most of those requests already, but an error in their
@@ -30,7 +28,7 @@ func judgedKind(req reviewserver.Request) (string, bool) {
 // judged.
 func subjectOf(kind string, req reviewserver.Request) (*subject.Subject, []policy.Image, error) {
 	if len(req.Object) == 0 || req.Operation == admissionv1.Update && len(req.OldObject) == 0 {
-		return nil, nil, errNoObject
+		return nil, nil, errors.New("the request has no object, or an update no old one")
 	}
 	current, err := subject.Decode(kind, req.Object)
 	if err != nil {

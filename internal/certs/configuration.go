@@ -91,16 +91,15 @@ func verify(
 // one was different. If the configuration has changed in the meantime, the error
 // is a conflict.
 func repair(ctx context.Context, w client.Writer, c *admissionregistrationv1.ValidatingWebhookConfiguration, bundle []byte) (bool, error) {
-	repaired := c.DeepCopy()
-	changed := false
-	for i := range repaired.Webhooks {
-		config := &repaired.Webhooks[i].ClientConfig
-		if !bytes.Equal(config.CABundle, bundle) {
-			config.CABundle, changed = bundle, true
-		}
+	different := func(w admissionregistrationv1.ValidatingWebhook) bool {
+		return !bytes.Equal(w.ClientConfig.CABundle, bundle)
 	}
-	if !changed {
+	if !slices.ContainsFunc(c.Webhooks, different) {
 		return false, nil
+	}
+	repaired := c.DeepCopy()
+	for i := range repaired.Webhooks {
+		repaired.Webhooks[i].ClientConfig.CABundle = bundle
 	}
 	patch := client.StrategicMergeFrom(c, client.MergeFromWithOptimisticLock{})
 	if err := w.Patch(ctx, repaired, patch, fieldOwner); err != nil {

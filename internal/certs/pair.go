@@ -25,10 +25,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -38,10 +38,9 @@ const clockSkew = 24 * time.Hour
 
 // pair is a certificate with its key.
 type pair struct {
-	certificate *x509.Certificate
-	certPEM     []byte
-	keyPEM      []byte
-	tls         *tls.Certificate
+	certificate     *x509.Certificate
+	certPEM, keyPEM []byte
+	tls             *tls.Certificate
 }
 
 // newPair makes a self-signed certificate for the given DNS names and IP
@@ -88,9 +87,6 @@ func newPair(names []string, now time.Time, lifetime time.Duration) (*pair, erro
 
 // parsePair reads a certificate and its key from PEM.
 func parsePair(certPEM, keyPEM []byte) (*pair, error) {
-	if len(certPEM) == 0 || len(keyPEM) == 0 {
-		return nil, errors.New("no certificate or no key")
-	}
 	c, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, err
@@ -104,12 +100,7 @@ func (p *pair) usable(names []string, now time.Time) bool {
 	if p == nil || !now.Before(p.certificate.NotAfter) {
 		return false
 	}
-	for _, name := range names {
-		if p.certificate.VerifyHostname(name) != nil {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(names, func(name string) bool { return p.certificate.VerifyHostname(name) != nil })
 }
 
 // parseBundle returns the certificates of a PEM bundle. It skips blocks of other types

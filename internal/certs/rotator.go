@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -73,16 +74,9 @@ type Rotator struct {
 	trustedNext  string    // the certificate of trustedSince
 }
 
-var _ Source = (*Rotator)(nil)
-
 // NewRotator returns a Rotator, which Start runs.
 func NewRotator(o RotatorOptions) *Rotator {
-	if o.Lifetime == 0 {
-		o.Lifetime = DefaultLifetime
-	}
-	if o.TrustDelay == 0 {
-		o.TrustDelay = DefaultTrustDelay
-	}
+	o.Lifetime, o.TrustDelay = cmp.Or(o.Lifetime, DefaultLifetime), cmp.Or(o.TrustDelay, DefaultTrustDelay)
 	return &Rotator{options: o, changed: make(chan struct{}, 1)}
 }
 
@@ -115,19 +109,16 @@ func (r *Rotator) Start(ctx context.Context) error {
 				r.options.Log.Error(err, "cannot keep the serving certificate; trying again")
 			}
 		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		case <-r.changed:
-			timer.Stop()
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-time.After(minInterval):
 			}
-		case <-timer.C:
+		case <-time.After(wait):
 		}
 	}
 }
@@ -160,7 +151,6 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 		return err
 	}
 	if reason != "" {
-		secret.Data = maps.Clone(secret.Data)
 		if secret.Data == nil {
 			secret.Data = map[string][]byte{}
 		}

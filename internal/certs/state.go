@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"slices"
 	"time"
@@ -38,12 +39,8 @@ type state struct {
 // decodeState decodes the data of a Secret. It skips missing and broken entries.
 func decodeState(data map[string][]byte) state {
 	var s state
-	if p, err := parsePair(data[keyCertificate], data[keyPrivateKey]); err == nil {
-		s.current = p
-	}
-	if p, err := parsePair(data[keyNextCertificate], data[keyNextPrivateKey]); err == nil {
-		s.next = p
-	}
+	s.current, _ = parsePair(data[keyCertificate], data[keyPrivateKey])
+	s.next, _ = parsePair(data[keyNextCertificate], data[keyNextPrivateKey])
 	s.bundle = parseBundle(data[keyBundle])
 	return s
 }
@@ -100,19 +97,15 @@ func advance(stored, last state, names []string, now time.Time, lifetime time.Du
 // trusted returns the bundle of a state: newest first, without duplicates and without
 // expired certificates.
 func trusted(s state, now time.Time) []*x509.Certificate {
-	all := slices.Clone(s.bundle)
 	var needed []*x509.Certificate
 	for _, p := range []*pair{s.current, s.next} {
 		if p != nil {
 			needed = append(needed, p.certificate)
 		}
 	}
-	all = append(all, needed...)
+	all := slices.Concat(s.bundle, needed)
 	slices.SortFunc(all, func(a, b *x509.Certificate) int {
-		if c := b.NotAfter.Compare(a.NotAfter); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.Raw, b.Raw)
+		return cmp.Or(b.NotAfter.Compare(a.NotAfter), bytes.Compare(a.Raw, b.Raw))
 	})
 	all = slices.CompactFunc(all, (*x509.Certificate).Equal)
 	all = slices.DeleteFunc(all, func(c *x509.Certificate) bool { return !now.Before(c.NotAfter) })

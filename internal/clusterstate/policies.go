@@ -65,19 +65,11 @@ type compiled struct {
 func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader, presets []policy.Policy) (*PolicyIndex, error) {
 	x := &PolicyIndex{namespaces: c, live: live, presets: presets, policies: map[string]compiled{}, applicable: map[string]applicable{}}
 	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
-		informer, err := c.GetInformer(ctx, object)
+		synced, err := follow(ctx, c, object, x.set, x.remove)
 		if err != nil {
-			return nil, fmt.Errorf("watching %T: %w", object, err)
+			return nil, err
 		}
-		registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    x.set,
-			UpdateFunc: func(_, current any) { x.set(current) },
-			DeleteFunc: x.remove,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("watching %T: %w", object, err)
-		}
-		x.synced = append(x.synced, registration.HasSynced)
+		x.synced = append(x.synced, synced)
 	}
 	informer, err := c.GetInformer(ctx, &corev1.Namespace{})
 	if err != nil {
@@ -90,25 +82,17 @@ func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader, pres
 // Synced reports whether the index holds all policies and namespaces that existed
 // at the start.
 func (x *PolicyIndex) Synced() bool {
-	for _, synced := range x.synced {
-		if !synced() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(x.synced, func(synced toolscache.InformerSynced) bool { return !synced() })
 }
 
-func (x *PolicyIndex) set(object any) {
-	var entry compiled
+func (x *PolicyIndex) set(object client.Object) {
+	entry := compiled{namespace: object.GetNamespace()}
 	var err error
 	switch p := object.(type) {
 	case *v1alpha1.ClusterCapsetPolicy:
 		entry.policy, err = policyspec.CompileCluster(p)
 	case *v1alpha1.CapsetPolicy:
-		entry.namespace = p.Namespace
 		entry.policy, err = policyspec.CompileNamespaced(p)
-	default:
-		return
 	}
 	key := keyOf(object)
 	if err != nil {
@@ -120,10 +104,7 @@ func (x *PolicyIndex) set(object any) {
 	clear(x.applicable)
 }
 
-func (x *PolicyIndex) remove(object any) {
-	if tombstone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = tombstone.Obj
-	}
+func (x *PolicyIndex) remove(object client.Object) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.policies, keyOf(object))
@@ -131,14 +112,11 @@ func (x *PolicyIndex) remove(object any) {
 }
 
 // keyOf returns the name of a policy object as in policy.Policy.
-func keyOf(object any) string {
-	switch p := object.(type) {
-	case *v1alpha1.ClusterCapsetPolicy:
-		return "ClusterCapsetPolicy/" + p.Name
-	case *v1alpha1.CapsetPolicy:
-		return "CapsetPolicy/" + p.Namespace + "/" + p.Name
+func keyOf(object client.Object) string {
+	if object.GetNamespace() == "" {
+		return "ClusterCapsetPolicy/" + object.GetName()
 	}
-	return ""
+	return "CapsetPolicy/" + object.GetNamespace() + "/" + object.GetName()
 }
 
 // PoliciesFor implements admission.PolicySource.
@@ -163,7 +141,7 @@ func (x *PolicyIndex) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy,
 	defer x.mu.RUnlock()
 	matching := x.presetsFor(namespace)
 	for _, entry := range x.policies {
-		if entry.namespace == "" && entry.broken == "" && entry.policy.MatchesNamespace(namespace) {
+		if entry.namespace == "" && entry.broken == "" && entry.policy.Namespaces.Matches(namespace) {
 			matching = append(matching, entry.policy)
 		}
 	}
@@ -188,7 +166,7 @@ func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set)
 		case entry.namespace != "" && entry.namespace != namespace:
 		case entry.broken != "":
 			a.broken = append(a.broken, entry.broken)
-		case entry.policy.MatchesNamespace(namespaceLabels):
+		case entry.policy.Namespaces.Matches(namespaceLabels):
 			a.policies = append(a.policies, entry.policy)
 		}
 	}
@@ -204,7 +182,7 @@ func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set)
 func (x *PolicyIndex) presetsFor(namespace labels.Set) []policy.Policy {
 	var matching []policy.Policy
 	for i := range x.presets {
-		if x.presets[i].MatchesNamespace(namespace) {
+		if x.presets[i].Namespaces.Matches(namespace) {
 			matching = append(matching, x.presets[i])
 		}
 	}

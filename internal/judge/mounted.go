@@ -18,11 +18,7 @@ type configMapKey struct{ configMap, key string }
 // that decide when calls run, for policies that ask for the trigger.
 func readMounted(now time.Time, policies []policy.Policy, images []policy.Image,
 	locate func(container, file string) (configMap, key string, ok bool), read func(configMap, key string) (report.Settings, bool)) {
-	type answer struct {
-		settings report.Settings
-		known    bool
-	}
-	answers := map[configMapKey]answer{}
+	answers := map[configMapKey]*report.Settings{} // nil: unknown
 	for i := range images {
 		image := &images[i]
 		if scope, wanted := policy.Wanted(now, policies, *image); !wanted || !scope.Trigger {
@@ -33,17 +29,20 @@ func readMounted(now time.Time, policies []policy.Policy, images []policy.Image,
 			if !ok {
 				continue
 			}
-			found, known := answers[at]
-			if !known {
+			found, asked := answers[at]
+			if !asked {
 				if len(answers) >= maxFiles {
 					return
 				}
-				found.settings, found.known = read(at.configMap, at.key)
+				if settings, known := read(at.configMap, at.key); known {
+					found = &settings
+				}
 				answers[at] = found
 			}
-			if found.known {
-				found.settings.Path = file
-				image.Run.Mounted = append(slices.Clip(image.Run.Mounted), found.settings)
+			if found != nil {
+				settings := *found
+				settings.Path = file
+				image.Run.Mounted = append(slices.Clip(image.Run.Mounted), settings)
 			}
 		}
 	}

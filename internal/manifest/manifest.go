@@ -73,19 +73,15 @@ type document struct {
 // documents splits a file at its markers.
 func documents(content []byte) []document {
 	var all []document
-	start, startLine, line := 0, 0, 0
-	for offset := 0; offset < len(content); {
-		end := len(content)
-		if i := bytes.IndexByte(content[offset:], '\n'); i >= 0 {
-			end = offset + i + 1
-		}
-		text := bytes.TrimRight(content[offset:end], " \t\r\n")
-		line++
+	start, startLine, offset, line := 0, 0, 0, 0
+	for full := range bytes.Lines(content) {
+		text := bytes.TrimRight(full, " \t\r\n")
 		if bytes.Equal(text, []byte("---")) || bytes.HasPrefix(text, []byte("--- ")) {
 			all = append(all, document{content[start:offset], startLine})
-			start, startLine = offset, line-1
+			start, startLine = offset, line
 		}
-		offset = end
+		offset += len(full)
+		line++
 	}
 	return append(all, document{content[start:], startLine})
 }

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Action is the consequence of a finding for the Pod or workload. The values are
 // those of v1alpha1.Action.
 type Action string
@@ -12,7 +14,7 @@ const (
 	ActionReject Action = "Reject"
 )
 
-// Stricter returns the stricter of a and b. An unknown action ranks as ActionIgnore.
+// Stricter returns the stricter of a and b. An unknown action ranks below all others.
 func Stricter(a, b Action) Action {
 	if b.strictness() > a.strictness() {
 		return b
@@ -21,14 +23,5 @@ func Stricter(a, b Action) Action {
 }
 
 func (a Action) strictness() int {
-	switch a {
-	case ActionReject:
-		return 3
-	case ActionWarn:
-		return 2
-	case ActionAudit:
-		return 1
-	case ActionIgnore:
-	}
-	return 0
+	return slices.Index([]Action{ActionIgnore, ActionAudit, ActionWarn, ActionReject}, a)
 }

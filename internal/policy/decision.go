@@ -25,6 +25,14 @@ type Image struct {
 	Failure *report.Failure
 }
 
+// FailureClass returns the class of the error in reading the image.
+func (i Image) FailureClass() report.FailureClass {
+	if i.Failure == nil {
+		return report.FailureInternal
+	}
+	return i.Failure.Class
+}
+
 // Spread returns each image once for each architecture.
 func Spread(images []Image, architectures []string) []Image {
 	var spread []Image
@@ -49,14 +57,7 @@ const (
 
 // uncertainty orders rules by how little is known about the image.
 func (r Rule) uncertainty() int {
-	switch r {
-	case RuleLegacy:
-		return 0
-	case RuleUnknown:
-		return 1
-	case RuleScanError:
-	}
-	return 2
+	return slices.Index([]Rule{RuleLegacy, RuleUnknown, RuleScanError}, r)
 }
 
 // Finding is one fault of one image.
@@ -145,9 +146,11 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 			}
 			judged := p.judge(image)
 			for j := range judged {
-				if workload {
-					judged[j].Pods, judged[j].PodsPolicy = judged[j].Action, p.Name
-					judged[j].Action = p.onWorkload(judged[j].Action)
+				if f := &judged[j]; workload {
+					f.Pods, f.PodsPolicy = f.Action, p.Name
+					if f.Action == ActionReject {
+						f.Action = p.Workloads
+					}
 				}
 			}
 			if findings == nil {
@@ -198,11 +201,7 @@ func notRead(image Image) bool {
 func (p *Policy) judge(image Image) []Finding {
 	finding := Finding{Policy: p.Name, Image: image}
 	if image.Report == nil {
-		class := report.FailureInternal
-		if image.Failure != nil {
-			class = image.Failure.Class
-		}
-		finding.Rule, finding.Action = RuleScanError, p.scanErrorAction(class)
+		finding.Rule, finding.Action = RuleScanError, p.scanErrorAction(image.FailureClass())
 		return []Finding{finding}
 	}
 	findings := []Finding{}
@@ -260,13 +259,8 @@ func compareFindings(a, b Finding) int {
 		}
 		return ""
 	}
-	if a.Action != b.Action {
-		if Stricter(a.Action, b.Action) == a.Action {
-			return -1
-		}
-		return 1
-	}
 	return cmp.Or(
+		cmp.Compare(b.Action.strictness(), a.Action.strictness()),
 		cmp.Compare(a.Rule.uncertainty(), b.Rule.uncertainty()),
 		slices.Compare(a.Image.Containers, b.Image.Containers),
 		cmp.Compare(a.Image.Architecture, b.Image.Architecture),

@@ -47,23 +47,11 @@ type Policy struct {
 // server.
 const LabelMetadataName = "kubernetes.io/metadata.name"
 
-// onWorkload returns the action for a workload whose Pods get action.
-func (p *Policy) onWorkload(action Action) Action {
-	if action == ActionReject {
-		return p.Workloads
-	}
-	return action
-}
-
 // Matches reports whether p applies to a Pod with the given labels in a namespace
 // with the given labels.
 func (p *Policy) Matches(namespace, pod labels.Set) bool {
 	return p.Namespaces.Matches(namespace) && p.Pods.Matches(pod)
 }
-
-// MatchesNamespace reports whether p applies to Pods in a namespace with these
-// labels.
-func (p *Policy) MatchesNamespace(namespace labels.Set) bool { return p.Namespaces.Matches(namespace) }
 
 // ForPod returns the policies, of one namespace's, that apply to Pods with these
 // labels. The result may be the given slice itself.
@@ -89,15 +77,12 @@ func (p *Policy) Chooses(label, value string) bool {
 
 // Acts reports whether p has any action other than Ignore.
 func (p *Policy) Acts() bool {
-	if p.Action != ActionIgnore || p.OnUnknown != ActionIgnore || p.ScanErrorDefault != ActionIgnore {
-		return true
-	}
 	for _, action := range p.OnScanError {
 		if action != ActionIgnore {
 			return true
 		}
 	}
-	return false
+	return p.Action != ActionIgnore || p.OnUnknown != ActionIgnore || p.ScanErrorDefault != ActionIgnore
 }
 
 // Architectures returns the GOARCH names of all policies, sorted.
@@ -126,7 +111,8 @@ func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 	var widest Scope
 	wanted := false
 	for i := range policies {
-		if p := &policies[i]; p.wants(now, image) {
+		p := &policies[i]
+		if slices.Contains(p.Architectures, image.Architecture) && p.exemptionOf(now, image.Name) == nil && p.Acts() {
 			wanted = true
 			widest.AllImages = widest.AllImages || p.AllImages
 			widest.Trigger = widest.Trigger || p.StartOnly
@@ -134,10 +120,6 @@ func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 		}
 	}
 	return widest, wanted
-}
-
-func (p *Policy) wants(now time.Time, image Image) bool {
-	return slices.Contains(p.Architectures, image.Architecture) && p.exemptionOf(now, image.Name) == nil && p.Acts()
 }
 
 // scanErrorAction returns the action for a class of error.

@@ -32,15 +32,8 @@ type User string
 const (
 	UserOfImage User = "" // from the image, or unknown
 	UserRoot    User = "root"
-	UserNonRoot User = "nonRoot"
+	UserNonRoot User = "non-root"
 )
-
-func (u User) name() string {
-	if u == UserRoot {
-		return "root"
-	}
-	return "non-root"
-}
 
 // userOf returns the image's own user. None, and the number 0, are root (OCI image
 // specification, "config"). Other names stand for their number in the image's /etc/passwd,

@@ -48,7 +48,7 @@ func (r Run) assess(b *report.Binary, image *report.Report) assessment {
 	if !hasConditions || !b.Capset.ABI.Legacy() || user == UserOfImage {
 		return assessment{b.Trigger, ofABI(b, advice, advice.Own(trigger))}
 	}
-	return r.conditioned(known, trigger, start{user, user.name() + " " + here}, image)
+	return r.conditioned(known, trigger, user, here, image)
 }
 
 // ofABI returns the advice for an unknown ABI where the binary's is, otherwise that for
@@ -60,26 +60,21 @@ func ofABI(b *report.Binary, advice product.Advice, legacy []string) []string {
 	return advice.UnknownABI
 }
 
-// start is the start of a process by a known user.
-type start struct {
-	user User
-	as   string // "root here", for a sentence
-}
-
 // conditioned assesses legacy calls whose conditions are known, for a process of a known
-// user.
-func (r Run) conditioned(p product.Product, t product.Trigger, by start, image *report.Report) assessment {
-	condition, other, as := t.Root, t.NonRoot, UserNonRoot
-	if by.user == UserNonRoot {
-		condition, other, as = t.NonRoot, t.Root, UserRoot
+// user. here completes "runs as root".
+func (r Run) conditioned(p product.Product, t product.Trigger, user User, here string, image *report.Report) assessment {
+	condition, other, otherUser := t.Root, t.NonRoot, UserNonRoot
+	if user == UserNonRoot {
+		condition, other, otherUser = t.NonRoot, t.Root, UserRoot
 	}
 	settings, read := r.settings(p.Configuration, image)
 	met, certain := condition.Met(settings)
-	runs, call := p.Title+" runs as "+by.as, "makes this call at every start"
+	as := fmt.Sprintf("runs as %s %s", user, here)
+	runs, call := p.Title+" "+as, "makes this call at every start"
 	var why string
 	switch {
 	case condition.Never:
-		why = fmt.Sprintf("%s makes this call only as %s, with %s; it runs as %s.", p.Title, as.name(), other.Text, by.as)
+		why = fmt.Sprintf("%s makes this call only as %s, with %s; it %s.", p.Title, otherUser, other.Text, as)
 	case certain && read:
 		if !met {
 			call = "does not make this call"

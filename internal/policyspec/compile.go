@@ -102,19 +102,6 @@ func compileExemption(e *v1alpha1.Exemption) policy.Exemption {
 // compileGlob translates a pattern of image names into a regular expression: "**"
 // matches any characters, "*" any but "/", all others match themselves.
 func compileGlob(pattern string) *regexp.Regexp {
-	var b strings.Builder
-	b.WriteString(`^`)
-	for i, part := range strings.Split(pattern, "**") {
-		if i > 0 {
-			b.WriteString(`.*`)
-		}
-		for j, literal := range strings.Split(part, "*") {
-			if j > 0 {
-				b.WriteString(`[^/]*`)
-			}
-			b.WriteString(regexp.QuoteMeta(literal))
-		}
-	}
-	b.WriteString(`$`)
-	return regexp.MustCompile(b.String()) // every part is quoted: it always compiles
+	wildcards := strings.NewReplacer(`\*\*`, `.*`, `\*`, `[^/]*`) // as QuoteMeta writes them
+	return regexp.MustCompile(`^` + wildcards.Replace(regexp.QuoteMeta(pattern)) + `$`)
 }

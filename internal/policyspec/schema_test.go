@@ -401,38 +401,3 @@ func TestChartKnowsTheSchema(t *testing.T) {
 		}
 	}
 }
-
-// TestDocsKnowTheSchema: the documentation names every field, class of error and value of an
-// enumeration, in code.
-func TestDocsKnowTheSchema(t *testing.T) {
-	files, err := filepath.Glob("../../docs/*.md")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	var docs strings.Builder
-	for _, file := range append(files, "../../README.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		docs.Write(text)
-	}
-	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`").FindAllString(docs.String(), -1)
-	words := strings.FieldsFunc(strings.Join(code, " "), func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", r)
-	})
-	for _, l := range leaves(nil, specSchema(t)) {
-		if len(l.path) == 0 || strings.Contains(l.String(), "Selector.") || l.String() == "architectures.[]" {
-			continue
-		}
-		wanted := []string{l.path[len(l.path)-1]}
-		for _, value := range l.schema.Enum {
-			wanted = append(wanted, strings.Trim(string(value.Raw), `"`))
-		}
-		for _, word := range wanted {
-			if word != "[]" && !slices.Contains(words, word) {
-				t.Errorf("%s: no page in docs mentions %s", l, word)
-			}
-		}
-	}
-}

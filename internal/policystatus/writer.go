@@ -31,11 +31,11 @@ import (
 )
 
 const (
-	// Settle is the delay between a change and the update of statuses, so that one
+	// settle is the delay between a change and the update of statuses, so that one
 	// update covers many changes.
-	Settle = time.Second
-	// Refresh is the interval of updates without a change: exemptions expire.
-	Refresh = 10 * time.Minute
+	settle = time.Second
+	// refresh is the interval of updates without a change: exemptions expire.
+	refresh = 10 * time.Minute
 	// fieldOwner is the field manager of statuses.
 	fieldOwner = client.FieldOwner("capvet-status")
 )
@@ -52,20 +52,21 @@ type Writer struct {
 // writes with writer.
 func New(ctx context.Context, c cache.Cache, writer client.Client, now func() time.Time) (*Writer, error) {
 	w := &Writer{reader: c, writer: writer, now: now, changed: make(chan struct{}, 1)}
+	handler := toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { w.wake() },
+		UpdateFunc: func(old, current any) {
+			if affectsStatus(old, current) {
+				w.wake()
+			}
+		},
+		DeleteFunc: func(any) { w.wake() },
+	}
 	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}, &corev1.Namespace{}} {
 		informer, err := c.GetInformer(ctx, object)
-		if err != nil {
-			return nil, fmt.Errorf("watching %T: %w", object, err)
+		if err == nil {
+			_, err = informer.AddEventHandler(handler)
 		}
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { w.wake() },
-			UpdateFunc: func(old, current any) {
-				if affectsStatus(old, current) {
-					w.wake()
-				}
-			},
-			DeleteFunc: func(any) { w.wake() },
-		}); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("watching %T: %w", object, err)
 		}
 	}
@@ -99,12 +100,12 @@ func (w *Writer) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-w.changed:
-		case <-time.After(Refresh):
+		case <-time.After(refresh):
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(Settle):
+		case <-time.After(settle):
 		}
 		if err := w.writeAll(ctx); err != nil && ctx.Err() == nil {
 			logf.FromContext(ctx).Error(err, "cannot write the status of policies; trying again later")
@@ -127,23 +128,21 @@ func (w *Writer) writeAll(ctx context.Context) error {
 	for i := range cluster.Items {
 		p := &cluster.Items[i]
 		status := OfClusterPolicy(p, namespaces.Items, now)
-		if equality.Semantic.DeepEqual(p.Status, status) {
-			continue
-		}
-		failed = append(failed, w.write(ctx, "ClusterCapsetPolicy", p, &status))
+		failed = append(failed, w.write(ctx, "ClusterCapsetPolicy", p, &p.Status, &status))
 	}
 	for i := range own.Items {
 		p := &own.Items[i]
 		status := OfPolicy(p, now)
-		if equality.Semantic.DeepEqual(p.Status, status) {
-			continue
-		}
-		failed = append(failed, w.write(ctx, "CapsetPolicy", p, &status))
+		failed = append(failed, w.write(ctx, "CapsetPolicy", p, &p.Status, &status))
 	}
 	return errors.Join(failed...)
 }
 
-func (w *Writer) write(ctx context.Context, kind string, p client.Object, status any) error {
+// write writes the status of p, unless it is the present one.
+func (w *Writer) write(ctx context.Context, kind string, p client.Object, present, status any) error {
+	if equality.Semantic.DeepEqual(present, status) {
+		return nil
+	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 	if err != nil {
 		return err
@@ -169,7 +168,7 @@ func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namesp
 	matched := int32(0)
 	if err == nil {
 		for i := range namespaces {
-			if compiled.MatchesNamespace(labels.Set(namespaces[i].Labels)) {
+			if compiled.Namespaces.Matches(labels.Set(namespaces[i].Labels)) {
 				matched++
 			}
 		}
@@ -209,15 +208,12 @@ func readiness(broken error, exemptions []v1alpha1.Exemption, now time.Time) met
 			Message: shortened("not applied: " + broken.Error()),
 		}
 	}
-	message := "applied"
-	expired := 0
+	message, expired := "applied", 0
 	for _, e := range exemptions {
 		if e.Expires != nil && !now.Before(e.Expires.Time) {
 			expired++
+			message = fmt.Sprintf("applied; %d of %d exemptions have expired and no longer apply", expired, len(exemptions))
 		}
-	}
-	if expired > 0 {
-		message = fmt.Sprintf("applied; %d of %d exemptions have expired and no longer apply", expired, len(exemptions))
 	}
 	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonApplied, Message: message}
 }

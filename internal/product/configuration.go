@@ -124,12 +124,10 @@ func haproxySettings(text []byte) (report.Settings, bool) {
 // isSection reports whether a line with that first word begins a section other than
 // global.
 func isSection(keyword string) bool {
-	switch keyword {
-	case "defaults", "frontend", "backend", "listen", "peers", "mailers", "namespace_list", "resolvers", "userlist", "cache", "program",
-		"http-errors", "ring", "log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "dynamic-update", "acme", "healthcheck":
-		return true
-	}
-	return false
+	return slices.Contains([]string{
+		"defaults", "frontend", "backend", "listen", "peers", "mailers", "namespace_list", "resolvers", "userlist", "cache", "program",
+		"http-errors", "ring", "log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "dynamic-update", "acme", "healthcheck",
+	}, keyword)
 }
 
 // configWords splits a line as HAProxy does: at blanks outside quotes and without a

@@ -1,13 +1,15 @@
 package product
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Overlap is the number of bytes at the end of one chunk that the next one has to repeat.
 const Overlap = 256
 
 // Matcher recognises products by the texts in a file's data, given in chunks.
 type Matcher struct {
-	products []Product
 	// versions and also are by product: the version found, and whether Marker.Also was.
 	versions []string
 	also     []bool
@@ -17,14 +19,13 @@ type Matcher struct {
 
 // NewMatcher returns a matcher for all products.
 func NewMatcher() *Matcher {
-	all := All()
-	return &Matcher{products: all, versions: make([]string, len(all)), also: make([]bool, len(all)), features: make([]byte, len(all))}
+	return &Matcher{versions: make([]string, len(known)), also: make([]bool, len(known)), features: make([]byte, len(known))}
 }
 
 // Chunk searches the next piece of data.
 func (m *Matcher) Chunk(b []byte) {
-	for i := range m.products {
-		p := &m.products[i]
+	for i := range known {
+		p := &known[i]
 		for _, k := range p.Markers {
 			if m.versions[i] == "" {
 				m.versions[i] = k.version(b)
@@ -39,42 +40,32 @@ func (m *Matcher) Chunk(b []byte) {
 	}
 }
 
+const (
+	maxVersion = 64
+	// versionBytes are the characters of a version.
+	versionBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-+~_"
+)
+
 // version returns the version beside the marker's first plausible place in b.
 func (k Marker) version(b []byte) string {
-	text := []byte(k.Text)
 	for i := 0; ; {
-		j := bytes.Index(b[i:], text)
+		j := bytes.Index(b[i:], []byte(k.Text))
 		if j < 0 {
 			return ""
 		}
-		i += j + len(text)
-		var v []byte
+		start := i + j
+		i = start + len(k.Text)
+		v := b[i:min(i+maxVersion, len(b))]
 		if k.After {
-			end := i - len(text)
-			start := end
-			for start > 0 && end-start < maxVersion && versionByte(b[start-1]) {
-				start--
-			}
-			v = b[start:end]
+			v = b[max(start-maxVersion, 0):start]
+			v = v[len(bytes.TrimRight(v, versionBytes)):]
 		} else {
-			end := i
-			for end < len(b) && end-i < maxVersion && versionByte(b[end]) {
-				end++
-			}
-			v = b[i:end]
+			v = v[:len(v)-len(bytes.TrimLeft(v, versionBytes))]
 		}
 		if _, ok := ParseVersion(string(v)); ok {
 			return string(v)
 		}
 	}
-}
-
-const maxVersion = 64
-
-// versionByte reports whether a version may contain b.
-func versionByte(b byte) bool {
-	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' ||
-		b == '.' || b == '-' || b == '+' || b == '~' || b == '_'
 }
 
 // sign returns the sign before the feature in a list such as "+EPOLL -KQUEUE".
@@ -103,7 +94,7 @@ type Match struct {
 
 // Result returns the first recognised product.
 func (m *Matcher) Result() (Match, bool) {
-	for i, p := range m.products {
+	for i, p := range known {
 		if m.versions[i] != "" && m.also[i] {
 			return Match{p, m.versions[i], m.features[i]}, true
 		}
@@ -113,10 +104,8 @@ func (m *Matcher) Result() (Match, bool) {
 
 // Feature returns the sign before that product's feature.
 func (m *Matcher) Feature(name string) byte {
-	for i, p := range m.products {
-		if p.Name == name {
-			return m.features[i]
-		}
+	if i := slices.IndexFunc(known, func(p Product) bool { return p.Name == name }); i >= 0 {
+		return m.features[i]
 	}
 	return 0
 }

@@ -15,21 +15,18 @@ func nginx() Product {
 	})
 }
 
-// derivedFromNginx completes a product with the code of nginx's worker processes.
+// derivedFromNginx completes a product with the code of nginx's worker processes: the worker of
+// a master that runs as root makes the call.
 func derivedFromNginx(p Product) Product {
-	p.Functions, p.Triggers, p.Advice = []string{"ngx_worker_process_init"}, nginxTriggers(p.Title), nginxAdvice(p.Title)
-	return p
-}
-
-// nginxTriggers: the worker of a master that runs as root makes the call.
-func nginxTriggers(title string) []Trigger {
 	const with = "a `user` other than root and a bind with `transparent`, such as `proxy_bind`"
-	return []Trigger{{
+	p.Functions, p.Advice = []string{"ngx_worker_process_init"}, nginxAdvice(p.Title)
+	p.Triggers = []Trigger{{
 		When:    report.WhenConditional,
-		Why:     title + " makes this call only when it is started as root, with " + with + ".",
+		Why:     p.Title + " makes this call only when it is started as root, with " + with + ".",
 		Root:    Condition{Requires: []Directive{{Text: "`user`"}, {Text: "`transparent`"}}, Text: with},
 		NonRoot: Condition{Never: true},
 	}}
+	return p
 }
 
 func nginxAdvice(title string) Advice {

@@ -100,20 +100,8 @@ type Found struct {
 	Functions []string
 }
 
-// known holds all products, built once: the questions about them are asked for every
-// file of an image. It is never modified.
+// known holds all products. It is never modified.
 var known = []Product{haproxy(), openresty(), tengine(), angie(), freenginx(), nginx()}
-
-// executables are the file names of all products. It is never modified.
-var executables = func() map[string]bool {
-	names := map[string]bool{}
-	for _, p := range known {
-		for _, e := range p.Executables {
-			names[e] = true
-		}
-	}
-	return names
-}()
 
 // All returns every known product, specific ones before those they derive from.
 func All() []Product { return slices.Clone(known) }
@@ -128,22 +116,23 @@ func Lookup(name string) (Product, bool) {
 
 // IsExecutable reports whether base, the last element of a path, is the file name of a
 // known product's executable.
-func IsExecutable(base string) bool { return executables[base] }
+func IsExecutable(base string) bool {
+	for i := range known { // without a copy: this is asked for every file of an image
+		if slices.Contains(known[i].Executables, base) {
+			return true
+		}
+	}
+	return false
+}
 
 // Hinted reports whether text, from an image's reference or configuration,
 // names a known product.
 func Hinted(text string) bool {
 	text = strings.ToLower(text)
 	for _, p := range known {
-		for _, h := range p.Hints {
-			if strings.Contains(text, h) {
-				return true
-			}
-		}
-		for _, w := range p.Words {
-			if standsAlone(text, w) {
-				return true
-			}
+		if slices.ContainsFunc(p.Hints, func(hint string) bool { return strings.Contains(text, hint) }) ||
+			slices.ContainsFunc(p.Words, func(word string) bool { return standsAlone(text, word) }) {
+			return true
 		}
 	}
 	return false
@@ -151,15 +140,14 @@ func Hinted(text string) bool {
 
 func standsAlone(text, word string) bool {
 	for {
-		i := strings.Index(text, word)
-		if i < 0 {
+		before, after, found := strings.Cut(text, word)
+		if !found {
 			return false
 		}
-		end := i + len(word)
-		if (i == 0 || !letter(text[i-1])) && (end == len(text) || !letter(text[end])) {
+		if (before == "" || !letter(before[len(before)-1])) && (after == "" || !letter(after[0])) {
 			return true
 		}
-		text = text[end:]
+		text = after
 	}
 }
 

@@ -1,6 +1,10 @@
 package product
 
-import "cmp"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
 // Version is a program's own version: numbers, and the stage before their release. Suffixes of
 // distributions are ignored.
@@ -27,18 +31,12 @@ const maxNumber = 1 << 20
 func ParseVersion(s string) (Version, bool) {
 	v := Version{stage: stageRelease}
 	n := 0
-	for n < len(v.numbers) {
-		value, rest, ok := number(s)
+	for more := true; more && n < len(v.numbers); n++ {
+		value, rest, ok := number(s[min(n, 1):]) // without the dot
 		if !ok {
 			break
 		}
-		v.numbers[n] = value
-		n++
-		s = rest
-		if len(s) < 2 || s[0] != '.' || s[1] < '0' || s[1] > '9' {
-			break
-		}
-		s = s[1:]
+		v.numbers[n], s, more = value, rest, strings.HasPrefix(rest, ".")
 	}
 	if n < 2 {
 		return Version{}, false
@@ -47,9 +45,9 @@ func ParseVersion(s string) (Version, bool) {
 		mark  string
 		stage stage
 	}{{"-dev", stageDev}, {"-rc", stageRC}, {"~dev", stageDev}, {"~rc", stageRC}} {
-		if len(s) >= len(pre.mark) && s[:len(pre.mark)] == pre.mark {
+		if step, ok := strings.CutPrefix(s, pre.mark); ok {
 			v.stage = pre.stage
-			v.step, _, _ = number(s[len(pre.mark):])
+			v.step, _, _ = number(step)
 		}
 	}
 	return v, true
@@ -57,12 +55,9 @@ func ParseVersion(s string) (Version, bool) {
 
 // number reads the digits at the beginning of s.
 func number(s string) (value int, rest string, ok bool) {
-	i := 0
-	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-		value = min(value*10+int(s[i]-'0'), maxNumber)
-		i++
-	}
-	return value, s[i:], i > 0
+	rest = strings.TrimLeft(s, "0123456789")
+	value, _ = strconv.Atoi(s[:len(s)-len(rest)]) // of a number out of range: the largest
+	return min(value, maxNumber), rest, len(rest) < len(s)
 }
 
 // Compare orders versions: 3.1-dev2 before 3.1-rc1 before 3.1.

@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // ABI is the version of the kernel's capability header that a program passes to capget(2) and
 // capset(2), or the origin of that version. The header versions are _LINUX_CAPABILITY_VERSION_1
 // to _3 of linux/capability.h.
@@ -28,10 +30,8 @@ func WorseABI(a, b ABI) ABI {
 }
 
 func rank(a ABI) int {
-	for i, known := range abisWorstFirst {
-		if a == known {
-			return i
-		}
+	if i := slices.Index(abisWorstFirst[:], a); i >= 0 {
+		return i
 	}
 	return rank(ABIUnknown)
 }

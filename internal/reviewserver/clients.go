@@ -12,11 +12,6 @@ import (
 	"time"
 )
 
-var (
-	errNoClientCertificate    = errors.New("show the API server's client certificate")
-	errOtherClientCertificate = errors.New("the client certificate is not the API server's")
-)
-
 // clients authenticates clients by their certificates. Without a file of
 // certificate authorities any client is admitted.
 type clients struct {
@@ -85,9 +80,9 @@ func (c *clients) authenticate(state *tls.ConnectionState) (int, error) {
 	case c.file == "":
 		return http.StatusOK, nil
 	case state == nil || len(state.VerifiedChains) == 0:
-		return http.StatusUnauthorized, errNoClientCertificate
+		return http.StatusUnauthorized, errors.New("show the API server's client certificate")
 	case !c.accepts(state.VerifiedChains[0][0], time.Now()):
-		return http.StatusForbidden, errOtherClientCertificate
+		return http.StatusForbidden, errors.New("the client certificate is not the API server's")
 	}
 	return http.StatusOK, nil
 }

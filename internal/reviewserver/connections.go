@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // connections bounds the number of open connections. A bound alone would let a
@@ -34,16 +35,15 @@ func connectionOf(ctx context.Context) *connection {
 	return c
 }
 
-func newConnections(limit int, registry prometheus.Registerer) (*connections, error) {
-	c := &connections{
+func newConnections(limit int, registry prometheus.Registerer) *connections {
+	return &connections{
 		limit: limit,
-		evicted: prometheus.NewCounter(prometheus.CounterOpts{
+		evicted: promauto.With(registry).NewCounter(prometheus.CounterOpts{
 			Name: "capvet_connections_closed_total",
 			Help: "Connections for admission reviews that were closed because of --max-connections.",
 		}),
 		open: map[net.Conn]*connection{}, perAddress: map[netip.Addr]int{},
 	}
-	return c, registry.Register(c.evicted)
 }
 
 // accept is an http.Server's ConnContext. It finds a place for a connection, or

@@ -106,14 +106,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	connections, err := newConnections(o.Connections, o.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics: %w", err)
-	}
 	return &Server{
 		Server:      webhook.NewServer(webhook.Options{}),
 		options:     o,
-		connections: connections,
+		connections: newConnections(o.Connections, o.Registry),
 		clients:     clients,
 		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes+2*reviewStep)),
 		ballast:     make([]byte, ballastBytes),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,41 +29,38 @@ const (
 	LevelNote    Level = "note"
 )
 
-// Rule is a kind of finding.
-type Rule struct {
-	ID string
-	// Description is one sentence.
-	Description string
-	// Help is the advice.
-	Help string
+// Text is a message in plain text.
+type Text string
+
+// MarshalJSON implements json.Marshaler.
+func (t Text) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]string{"text": string(t)})
 }
 
-// Result is one finding.
-type Result struct {
-	RuleID string
-	Level  Level
-	// Message is plain text.
-	Message string
-	// File is a path relative to the working directory, and Line a line of it, counted from 1;
-	// 0 stands for the file as a whole.
-	File string
-	Line int
+// Rule is a kind of finding. Description is one sentence, and Help the advice.
+type Rule struct {
+	ID          string `json:"id"`
+	Description Text   `json:"shortDescription"`
+	Help        Text   `json:"help"`
 }
 
 // Tool is the origin of the results.
 type Tool struct {
-	Name, Version, URI string
-	Rules              []Rule
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	URI     string `json:"informationUri,omitempty"`
+	Rules   []Rule `json:"rules"`
 }
 
-type text struct {
-	Text string `json:"text"`
-}
-
-type rule struct {
-	ID          string `json:"id"`
-	Description text   `json:"shortDescription"`
-	Help        text   `json:"help"`
+// Result is one finding.
+type Result struct {
+	RuleID  string
+	Level   Level
+	Message Text
+	// File is a path relative to the working directory, and Line a line of it, counted from 1;
+	// 0 stands for the file as a whole.
+	File string
+	Line int
 }
 
 type region struct {
@@ -82,20 +80,13 @@ type result struct {
 	RuleID    string     `json:"ruleId"`
 	RuleIndex int        `json:"ruleIndex"`
 	Level     Level      `json:"level"`
-	Message   text       `json:"message"`
+	Message   Text       `json:"message"`
 	Locations []location `json:"locations"`
-}
-
-type driver struct {
-	Name           string `json:"name"`
-	Version        string `json:"version,omitempty"`
-	InformationURI string `json:"informationUri,omitempty"`
-	Rules          []rule `json:"rules"`
 }
 
 type run struct {
 	Tool struct {
-		Driver driver `json:"driver"`
+		Driver Tool `json:"driver"`
 	} `json:"tool"`
 	Results []result `json:"results"`
 }
@@ -109,19 +100,15 @@ type log struct {
 // Write writes one run. Each result's rule has to be one of the tool's.
 func Write(w io.Writer, tool Tool, results []Result) error {
 	r := run{Results: []result{}}
-	r.Tool.Driver = driver{Name: tool.Name, Version: tool.Version, InformationURI: tool.URI, Rules: []rule{}}
-	index := map[string]int{}
-	for i, known := range tool.Rules {
-		index[known.ID] = i
-		r.Tool.Driver.Rules = append(r.Tool.Driver.Rules, rule{known.ID, text{known.Description}, text{known.Help}})
-	}
+	r.Tool.Driver = tool
 	for _, found := range results {
 		place := location{}
 		place.Physical.Artifact.URI = uriOf(found.File)
 		if found.Line > 0 {
 			place.Physical.Region = &region{found.Line}
 		}
-		r.Results = append(r.Results, result{found.RuleID, index[found.RuleID], found.Level, text{found.Message}, []location{place}})
+		index := slices.IndexFunc(tool.Rules, func(rule Rule) bool { return rule.ID == found.RuleID })
+		r.Results = append(r.Results, result{found.RuleID, index, found.Level, found.Message, []location{place}})
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")

@@ -124,8 +124,7 @@ func verdict(action policy.Action) string {
 
 // Headline words a finding in one line, with its container, image and architecture.
 func Headline(f policy.Finding) string {
-	where := containers(f.Image.Containers) + " (" + shorten(f.Image.Reference) + ")"
-	return where + ": " + headline(f, f.Image.Architecture)
+	return fmt.Sprintf("%s (%s): %s", containers(f.Image.Containers), shorten(f.Image.Reference), headline(f, f.Image.Architecture))
 }
 
 func headline(f policy.Finding, arch string) string {
@@ -142,10 +141,7 @@ func headline(f policy.Finding, arch string) string {
 	case f.Rule == policy.RuleUnknown:
 		return fmt.Sprintf("not all of the image could be read for %s, so nothing proves it clean", arch)
 	}
-	class := report.FailureInternal
-	if f.Image.Failure != nil {
-		class = f.Image.Failure.Class
-	}
+	class := f.Image.FailureClass()
 	if class == report.FailureTimeout {
 		return fmt.Sprintf("inspection for %s is pending; it continues in the background, so a later attempt will have the result", arch)
 	}

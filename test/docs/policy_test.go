@@ -29,7 +29,8 @@ func TestPagesNameEveryClass(t *testing.T) {
 }
 
 // TestPolicyPageNamesEveryField: each field of a policy's spec has a row in the
-// page on policies, with its values and its default.
+// page on policies, with its values, its default and the fields within it. A class
+// of scan errors has a row of its own; labels and their selectors are Kubernetes' own.
 func TestPolicyPageNamesEveryField(t *testing.T) {
 	root := filepath.Join("..", "..")
 	var crd apiextensionsv1.CustomResourceDefinition
@@ -48,9 +49,14 @@ func TestPolicyPageNamesEveryField(t *testing.T) {
 		if !found {
 			t.Errorf("docs/policy.md has no row for the field %s", name)
 		}
-		values := field.Enum
+		values, within := field.Enum, field.Properties
 		if field.Items != nil {
-			values = field.Items.Schema.Enum
+			values, within = field.Items.Schema.Enum, field.Items.Schema.Properties
+		}
+		for part := range within {
+			if !strings.HasSuffix(name, "Selector") && !strings.Contains(row, "`"+part+"`") && !strings.Contains(page, "\n| `"+part+"` | ") {
+				t.Errorf("docs/policy.md does not name the field %s of %s", part, name)
+			}
 		}
 		for _, value := range values {
 			if value := strings.Trim(string(value.Raw), `"`); !strings.Contains(row, "`"+value+"`") && !strings.HasPrefix(row, "as `action`") {

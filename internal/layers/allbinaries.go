@@ -88,21 +88,9 @@ func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes ima
 	return nil
 }
 
-// screen screens one file. A panic becomes its error.
-func (r *Reader) screen(f *spooledFile, name string) (binary report.Binary, passes bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			binary, passes, err = report.Binary{}, false, errAnalysisPanic
-		}
-	}()
+func (r *Reader) screen(f *spooledFile, name string) (_ report.Binary, passes bool, err error) {
+	defer catchPanic(&err)
 	return r.Inspector.Screen(f, f.size, name)
-}
-
-// passesScreen screens a file that its name selects: an image that shares the
-// layer may show the file under another name.
-func (r *Reader) passesScreen(f *spooledFile, name string) bool {
-	_, passes, err := r.screen(f, name)
-	return passes || err != nil
 }
 
 // screened returns the visible executables that only the screening selected,

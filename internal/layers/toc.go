@@ -86,11 +86,7 @@ func ParseTOC(d v1.Descriptor) TOC {
 // digest in the manifest verifies the table, the table's digests the files. The
 // error wraps errTOC unless ctx ended.
 func (r *Reader) readThroughTOC(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (s *Summary, err error) {
-	defer func() {
-		if p := recover(); p != nil { // of a decompressor, over hostile bytes
-			s, err = nil, fmt.Errorf("%w: %v", errTOC, p)
-		}
-	}()
+	defer recoverAs(&err, errTOC) // of a decompressor, over hostile bytes
 	s, err = r.summarizeTOC(ctx, b, before, wanted)
 	switch {
 	case ctx.Err() != nil:

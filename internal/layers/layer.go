@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -18,8 +17,12 @@ import (
 // summary of an earlier reading; nil if there was none.
 func (r *Reader) Summarize(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error) {
 	if b.Range != nil && (before == nil || before.throughTOC) {
-		if s, err := r.readThroughTOC(ctx, b, before, wanted); !errors.Is(err, errTOC) {
-			return s, err
+		s, err := r.readThroughTOC(ctx, b, before, wanted)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err == nil {
+			return s, nil
 		}
 	}
 	if before != nil && before.throughTOC {

@@ -90,33 +90,30 @@ func (t Tree) original(name string, at int, e Entry) (string, int, Entry, bool) 
 			return name, at, e, true
 		}
 		name = e.Link
-		if target, ok := t.parts[at].entry(name); ok {
-			e = target
-			continue
-		}
-		if below, target, ok := t.visible(name, at); ok {
-			at, e = below, target
-			continue
-		}
-		later, ok := t.later(name, at)
-		if !ok {
+		var ok bool
+		if at, e, ok = t.linked(name, at); !ok {
 			break
 		}
-		at = later
-		e, _ = t.parts[at].entry(name)
 	}
 	return "", 0, Entry{}, false
 }
 
-// later finds a path in higher parts of the same layer: a hard link may precede
-// its target.
-func (t Tree) later(name string, at int) (int, bool) {
+// linked returns the entry at a path as the hard links of a part mean it: in that
+// part, else below, else in higher parts of the layer, since a hard link may
+// precede its target.
+func (t Tree) linked(name string, at int) (int, Entry, bool) {
+	if e, ok := t.parts[at].entry(name); ok {
+		return at, e, true
+	}
+	if below, e, ok := t.visible(name, at); ok {
+		return below, e, true
+	}
 	for i := at + 1; i < len(t.parts) && t.of[i] == t.of[at]; i++ {
-		if _, ok := t.parts[i].entry(name); ok {
-			return i, true
+		if e, ok := t.parts[i].entry(name); ok {
+			return i, e, true
 		}
 	}
-	return 0, false
+	return 0, Entry{}, false
 }
 
 // visible returns the entry at a path as the parts below an index show it. It

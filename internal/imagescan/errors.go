@@ -43,8 +43,7 @@ var (
 
 // newError classifies an error.
 func newError(reference string, err error) *Error {
-	var classified *Error
-	if errors.As(err, &classified) {
+	if classified, ok := errors.AsType[*Error](err); ok {
 		return classified
 	}
 	return &Error{Class: classify(err), Reference: reference, Err: err}

@@ -44,10 +44,8 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 	if config == nil {
 		return false
 	}
-	for _, texts := range [][]string{config.Config.Entrypoint, config.Config.Cmd, config.Config.Env} {
-		if slices.ContainsFunc(texts, isHint) {
-			return true
-		}
+	if slices.ContainsFunc(slices.Concat(config.Config.Entrypoint, config.Config.Cmd, config.Config.Env), isHint) {
+		return true
 	}
 	for key, value := range config.Config.Labels {
 		if isHint(key) || isHint(value) {
@@ -59,9 +57,6 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 
 // unhinted reports on an image whose layers are not worth reading.
 func unhinted(reference string) report.Report {
-	r := report.New()
-	r.Complete = false
-	detail := "no sign of a known product in its reference, configuration or command"
-	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: report.GapNotRead, Detail: detail})
-	return r
+	return incomplete(report.Gap{
+		Where: reference, Reason: report.GapNotRead, Detail: "no sign of a known product in its reference, configuration or command"})
 }

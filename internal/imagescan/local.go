@@ -97,19 +97,15 @@ func (l layoutSource) Blob(_ context.Context, digest v1.Hash) (io.ReadCloser, er
 // hold several images: DIR:NAME and DIR@DIGEST select one.
 func openLayout(ctx context.Context, path string, platform v1.Platform) (resolution, []layers.Blob, error) {
 	dir, wanted := splitLayout(path)
-	layoutPath, err := layout.FromPath(dir)
+	index, err := layout.ImageIndexFromPath(dir)
+	var manifest *v1.IndexManifest
+	if err == nil {
+		manifest, err = index.IndexManifest()
+	}
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	index, err := layoutPath.ImageIndex()
-	if err != nil {
-		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
-	}
-	from := layoutSource{layoutPath}
+	from := layoutSource{layout.Path(dir)}
 	var found resolution
 	for _, entry := range manifest.Manifests {
 		if wanted != "" && entry.Annotations[imageName] != wanted && entry.Digest.String() != wanted {

@@ -60,38 +60,6 @@ type Request struct {
 	Early bool
 }
 
-// Options configure a Scanner.
-type Options struct {
-	// Inspector analyses files. Required.
-	Inspector layers.Inspector
-	// Registry opens registries; nil means a client with default options.
-	Registry *registry.Client
-	// ResolutionTTL is how long a resolved reference is cached per credential
-	// set, FailureTTL how long a failure is; zero disables the cache.
-	ResolutionTTL, FailureTTL time.Duration
-	// TOC permits reading layers of eStargz and zstd:chunked images through their
-	// table of contents: only selected files are fetched. The digest of the layer
-	// is then unverified: its builder can make the table differ from the tar
-	// stream, which most runtimes unpack.
-	TOC bool
-	// StopEarly ends a scan with its early report. Otherwise the scan continues
-	// in the background, and the complete report is cached.
-	StopEarly bool
-	Limits    Limits
-	// Observer receives events for metrics; nil means no observer.
-	Observer Observer
-}
-
-// Observer receives the events of scans.
-type Observer interface {
-	// Scanned is called when a scan ends; failure is empty for a successful one.
-	Scanned(took time.Duration, failure report.FailureClass)
-	// Shared is called for a request that needs no scan of its own.
-	Shared()
-	// Waited is called when a scan starts, with the time that it was queued.
-	Waited(took time.Duration)
-}
-
 // Scanner scans images. It is safe for concurrent use.
 type Scanner struct {
 	options Options
@@ -135,8 +103,8 @@ func New(o Options) (*Scanner, error) {
 		return nil, errors.New("imagescan: Inspector.Analyze and Inspector.IsCandidate are required")
 	}
 	o.Limits = o.Limits.withDefaults()
-	var err error
 	if o.Registry == nil {
+		var err error
 		if o.Registry, err = registry.NewClient(registry.Options{}); err != nil {
 			return nil, err
 		}
@@ -151,16 +119,13 @@ func New(o Options) (*Scanner, error) {
 		images:       newSingleflightGroup[scanKey, report.Report](),
 		layerCache:   newLayerCache(o.Limits.LayerCache),
 		reads:        newSingleflightGroup[readKey, *layers.Summary](),
+
+		resolutionCache: newResolutionCache(o.ResolutionTTL, o.FailureTTL),
 	}
 	s.reader = &layers.Reader{Inspector: o.Inspector, Limits: o.Limits.Limits, FileBudget: s.fileBudget, WindowBudget: s.windowBudget}
-	if s.resolutionCache, err = newResolutionCache(o.ResolutionTTL, o.FailureTTL); err != nil {
-		return nil, err
-	}
-	if s.reports, err = lru.New[reportKey, report.Report](o.Limits.Cache); err != nil {
-		return nil, err
-	}
-	s.hints, err = lru.New[hintKey, bool](o.Limits.Cache)
-	return s, err
+	s.reports, _ = lru.New[reportKey, report.Report](o.Limits.Cache) // fails only for a size that is not positive
+	s.hints, _ = lru.New[hintKey, bool](o.Limits.Cache)
+	return s, nil
 }
 
 // Scan reports on an image of a registry. Errors are *Error. Each request
@@ -313,7 +278,8 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 			return s.cachedSummary(ctx, key, b, before, wanted)
 		},
 		Early: func(r report.Report) bool {
-			c.publish(r)
+			c.early = r
+			close(c.published)
 			return k.early
 		},
 	})

@@ -22,9 +22,8 @@ type call[V any] struct {
 	value V
 	err   error
 
-	early      chan struct{} // closed once earlyValue is set
-	once       sync.Once
-	earlyValue V
+	published chan struct{} // closed once early is set, at most once
+	early     V
 
 	waiter waiter // for its start
 }
@@ -54,7 +53,7 @@ func (g *singleflightGroup[K, V]) join(k K, cached func() (V, bool)) (c *call[V]
 }
 
 func newCall[V any]() *call[V] {
-	return &call[V]{done: make(chan struct{}), early: make(chan struct{})}
+	return &call[V]{done: make(chan struct{}), published: make(chan struct{})}
 }
 
 // finish ends the call of k. It calls keep with a value before any new join.
@@ -87,18 +86,10 @@ func (g *singleflightGroup[K, V]) do(ctx context.Context, k K, cached func() (V,
 	}
 }
 
-// publish makes a value available before the call is finished.
-func (c *call[V]) publish(v V) {
-	c.once.Do(func() {
-		c.earlyValue = v
-		close(c.early)
-	})
-}
-
-// wait returns the call's value, or the error of ctx. With early, a published
+// wait returns the call's value, or the error of ctx. With early, the published
 // value suffices.
 func (c *call[V]) wait(ctx context.Context, early bool) (V, error) {
-	published := c.early
+	published := c.published
 	if !early {
 		published = nil
 	}
@@ -106,7 +97,7 @@ func (c *call[V]) wait(ctx context.Context, early bool) (V, error) {
 	case <-c.done:
 		return c.value, c.err
 	case <-published:
-		return c.earlyValue, nil
+		return c.early, nil
 	case <-ctx.Done():
 		var zero V
 		return zero, ctx.Err()

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	// Inspector analyses files. Required.
 	Inspector layers.Inspector
-	// Registry opens registries; nil means a client with default options.
+	// Registry opens registries. Required.
 	Registry *registry.Client
 	// ResolutionTTL is how long a resolved reference is cached per credential
 	// set, FailureTTL how long a failure is; zero disables the cache.

@@ -174,10 +174,8 @@ func (c *chooser) index(ctx context.Context, m registry.Manifest, depth int) (re
 func (c *chooser) entries(ctx context.Context, entries []v1.Descriptor, depth int) (resolution, error) {
 	var all resolution
 	for _, entry := range entries {
-		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" {
-			continue
-		}
-		if !entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
+		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" ||
+			!entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
 			continue
 		}
 		// An entry with a platform is read only if the platform fits.

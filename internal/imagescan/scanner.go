@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -26,7 +25,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/capvet/capvet/internal/layers"
-	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -71,12 +69,12 @@ type Scanner struct {
 	fileBudget, windowBudget *fairSemaphore
 
 	resolutionCache *resolutionCache
-	resolutions     *singleflightGroup[resolutionKey, resolution]
+	resolutions     singleflightGroup[resolutionKey, resolution]
 	hints           *lru.Cache[hintKey, bool]
 	reports         *lru.Cache[reportKey, report.Report]
-	images          *singleflightGroup[scanKey, report.Report]
+	images          singleflightGroup[scanKey, report.Report]
 	layerCache      *layerCache
-	reads           *singleflightGroup[readKey, *layers.Summary]
+	reads           singleflightGroup[readKey, *layers.Summary]
 }
 
 // reportKey identifies a cached report. The registry is part of it: it decides
@@ -99,28 +97,18 @@ var errNoScreen = errors.New("imagescan: Inspector.Screen is required for a requ
 
 // New returns a Scanner.
 func New(o Options) (*Scanner, error) {
-	if o.Inspector.Analyze == nil || o.Inspector.IsCandidate == nil {
-		return nil, errors.New("imagescan: Inspector.Analyze and Inspector.IsCandidate are required")
+	if o.Registry == nil || o.Inspector.Analyze == nil || o.Inspector.IsCandidate == nil {
+		return nil, errors.New("imagescan: Registry, Inspector.Analyze and Inspector.IsCandidate are required")
 	}
 	o.Limits = o.Limits.withDefaults()
-	if o.Registry == nil {
-		var err error
-		if o.Registry, err = registry.NewClient(registry.Options{}); err != nil {
-			return nil, err
-		}
-	}
 	memory := o.Limits.Memory / 2
 	s := &Scanner{
-		options:      o,
-		scans:        newFairSemaphore(o.Limits.Scans, o.Limits.Scans/reservedShare, o.Limits.Waiting),
-		fileBudget:   newFairSemaphore(memory, memory/reservedShare, 0),
-		windowBudget: newFairSemaphore(max(memory, o.Limits.Layer.WindowBytes), 0, 0), // too few windows to reserve one
-		resolutions:  newSingleflightGroup[resolutionKey, resolution](),
-		images:       newSingleflightGroup[scanKey, report.Report](),
-		layerCache:   newLayerCache(o.Limits.LayerCache),
-		reads:        newSingleflightGroup[readKey, *layers.Summary](),
-
+		options:         o,
+		scans:           newFairSemaphore(o.Limits.Scans, o.Limits.Scans/reservedShare, o.Limits.Waiting),
+		fileBudget:      newFairSemaphore(memory, memory/reservedShare, 0),
+		windowBudget:    newFairSemaphore(max(memory, o.Limits.Layer.WindowBytes), 0, 0), // too few windows to reserve one
 		resolutionCache: newResolutionCache(o.ResolutionTTL, o.FailureTTL),
+		layerCache:      newLayerCache(o.Limits.LayerCache),
 	}
 	s.reader = &layers.Reader{Inspector: o.Inspector, Limits: o.Limits.Limits, FileBudget: s.fileBudget, WindowBudget: s.windowBudget}
 	s.reports, _ = lru.New[reportKey, report.Report](o.Limits.Cache) // fails only for a size that is not positive
@@ -283,30 +271,6 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 			return k.early
 		},
 	})
-}
-
-// blobsOf returns the layers of an image, the lowest first. A layer is read
-// through its table of contents unless all binaries are wanted: any file may be
-// one.
-func (s *Scanner) blobsOf(image resolution, allBinaries bool) []layers.Blob {
-	session, remote := image.source.(*registry.Session)
-	var blobs []layers.Blob
-	for _, d := range image.manifest.Layers {
-		b := layers.Blob{Digest: d.Digest, Size: d.Size, AllBinaries: allBinaries}
-		b.Open = func(ctx context.Context) (io.ReadCloser, error) { return image.source.Blob(ctx, d.Digest) }
-		if !d.MediaType.IsDistributable() {
-			b.Gap = "a foreign layer, which the registry does not hold"
-		}
-		toc := layers.ParseTOC(d)
-		if s.options.TOC && remote && toc != (layers.TOC{}) && d.Size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
-			b.TOC = toc
-			b.Range = func(ctx context.Context, start, end int64) (io.ReadCloser, error) {
-				return session.BlobRange(ctx, d, start, end)
-			}
-		}
-		blobs = append(blobs, b)
-	}
-	return blobs
 }
 
 // Load returns the numbers of running scans and of requests waiting for one.

@@ -28,32 +28,27 @@ type call[V any] struct {
 	waiter waiter // for its start
 }
 
-func newSingleflightGroup[K comparable, V any]() *singleflightGroup[K, V] {
-	return &singleflightGroup[K, V]{calls: map[K]*call[V]{}}
-}
-
 // join returns the call of k. cached is consulted first and may supply the value;
 // no call finishes between that and the start of a new one. started means that
 // the caller must run the call and finish it.
 func (g *singleflightGroup[K, V]) join(k K, cached func() (V, bool)) (c *call[V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if v, ok := cached(); ok {
-		c := newCall[V]()
+	v, known := cached()
+	if c, running := g.calls[k]; running && !known {
+		return c, false
+	}
+	c = &call[V]{done: make(chan struct{}), published: make(chan struct{})}
+	if known {
 		c.value, c.waiter.settled = v, true
 		close(c.done)
 		return c, false
 	}
-	if c, ok := g.calls[k]; ok {
-		return c, false
+	if g.calls == nil {
+		g.calls = map[K]*call[V]{}
 	}
-	c = newCall[V]()
 	g.calls[k] = c
 	return c, true
-}
-
-func newCall[V any]() *call[V] {
-	return &call[V]{done: make(chan struct{}), published: make(chan struct{})}
 }
 
 // finish ends the call of k. It calls keep with a value before any new join.

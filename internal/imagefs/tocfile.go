@@ -52,7 +52,6 @@ type tocContent struct {
 	read        int64 // bytes of it
 }
 
-// Read implements io.Reader.
 func (c *tocContent) Read(p []byte) (int, error) {
 	if c.chunk == len(c.file.chunks) {
 		return 0, io.EOF

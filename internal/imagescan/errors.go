@@ -1,7 +1,6 @@
 package imagescan
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,8 +64,4 @@ func classify(err error) report.FailureClass {
 		return report.FailureMalformed
 	}
 	return registry.FailureClass(err)
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -179,7 +179,8 @@ func (f *fairSemaphore) wait(ctx context.Context, w *waiter) (holder string, rel
 // Acquire acquires weight n for ctx's owner. It implements layers.Budget.
 func (f *fairSemaphore) Acquire(ctx context.Context, n int64) (release func(), err error) {
 	var w waiter
-	f.enqueue(&w, ownerOf(ctx), n)
+	name, _ := ctx.Value(ownerKey{}).(string)
+	f.enqueue(&w, name, n)
 	_, release, err = f.wait(ctx, &w)
 	return release, err
 }
@@ -206,9 +207,4 @@ type ownerKey struct{}
 // withOwner returns a context whose acquisitions are charged to an owner.
 func withOwner(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, ownerKey{}, name)
-}
-
-func ownerOf(ctx context.Context) string {
-	name, _ := ctx.Value(ownerKey{}).(string)
-	return name
 }

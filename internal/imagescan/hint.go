@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/capvet/capvet/internal/report"
 )
 
 // hintKey identifies an image whose configuration was searched for hints.
@@ -53,10 +51,4 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 		}
 	}
 	return slices.ContainsFunc(config.History, func(h v1.History) bool { return isHint(h.CreatedBy) || isHint(h.Comment) })
-}
-
-// unhinted reports on an image whose layers are not worth reading.
-func unhinted(reference string) report.Report {
-	return incomplete(report.Gap{
-		Where: reference, Reason: report.GapNotRead, Detail: "no sign of a known product in its reference, configuration or command"})
 }

@@ -82,13 +82,11 @@ func (s *Scanner) scanLocal(ctx context.Context, path string, request Request, o
 // layoutSource is an OCI image layout on disk.
 type layoutSource struct{ path layout.Path }
 
-// Manifest implements source.
 func (l layoutSource) Manifest(ctx context.Context, digest v1.Hash) (registry.Manifest, error) {
 	raw, err := readVerified(ctx, l, digest, registry.MaxManifestBytes)
 	return registry.Manifest{Raw: raw, Digest: digest}, err
 }
 
-// Blob implements source.
 func (l layoutSource) Blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
 	return l.path.Blob(digest)
 }

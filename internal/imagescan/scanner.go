@@ -196,7 +196,8 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 			return report.Report{}, err
 		}
 		if !hinted {
-			r := unhinted(request.Reference)
+			r := incomplete(report.Gap{Where: request.Reference, Reason: report.GapNotRead,
+				Detail: "no sign of a known product in its reference, configuration or command"})
 			r.Image = image
 			return r, nil
 		}
@@ -258,12 +259,11 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 	if c.err = image.readConfig(ctx); c.err != nil {
 		return
 	}
-	key := readKey{layerKey: layerKey{registry: k.registry}, repository: k.repository}
 	c.value, c.err = s.reader.Read(ctx, layers.Image{
 		Blobs:  s.blobsOf(image, k.allBinaries),
 		Config: image.config,
 		Summarize: func(ctx context.Context, b layers.Blob, before *layers.Summary, wanted map[string]bool) (*layers.Summary, error) {
-			return s.cachedSummary(ctx, key, b, before, wanted)
+			return s.cachedSummary(ctx, k, b, before, wanted)
 		},
 		Early: func(r report.Report) bool {
 			c.early = r

@@ -2,6 +2,7 @@ package imagescan
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/capvet/capvet/internal/layers"
@@ -75,7 +76,8 @@ func (g *singleflightGroup[K, V]) do(ctx context.Context, k K, cached func() (V,
 			}()
 		}
 		v, err := c.wait(ctx, false)
-		if started || !isContextError(err) || ctx.Err() != nil {
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if started || !ended || ctx.Err() != nil {
 			return v, err
 		}
 	}

@@ -39,7 +39,6 @@ func isLinked(header []byte) bool {
 	return (kind == elf.ET_EXEC || kind == elf.ET_DYN) && (low == 0 || high == 0)
 }
 
-// visit implements imagefs.Visit.
 func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes imagefs.Attributes, content io.Reader) error {
 	fresh, limits := s.analyses.fresh, s.reader.Limits
 	delete(fresh, at) // an earlier file of the path

@@ -81,7 +81,6 @@ func fill(source io.Reader, chunk []byte) (n int, err error) {
 	return n, err
 }
 
-// Read implements io.Reader.
 func (r *readahead) Read(p []byte) (int, error) {
 	if err := r.next(); err != nil {
 		return 0, err

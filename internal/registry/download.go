@@ -56,7 +56,6 @@ func (s *Session) download(ctx context.Context, request func(offset int64) (*htt
 	return d, nil
 }
 
-// Read implements io.Reader.
 func (d *download) Read(p []byte) (int, error) {
 	for {
 		n, err := d.readOnce(p)

@@ -22,14 +22,11 @@ func WithCertificates(files []string) (*tls.Config, error) {
 
 // trust adds certificate authorities to a configuration.
 func trust(config *tls.Config, files []string) error {
-	pool := config.RootCAs
-	if pool == nil {
-		var err error
-		if pool, err = x509.SystemCertPool(); err != nil {
-			pool = x509.NewCertPool()
-		}
+	system, err := x509.SystemCertPool()
+	if err != nil {
+		system = x509.NewCertPool()
 	}
-	pool = pool.Clone()
+	pool := cmp.Or(config.RootCAs, system).Clone()
 	for _, file := range files {
 		pem, err := os.ReadFile(file)
 		if err != nil {

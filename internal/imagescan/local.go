@@ -32,10 +32,9 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 	path, local := strings.CutPrefix(request.Reference, prefixLayout)
 	if !local {
 		open = openTarball
-		path, local = strings.CutPrefix(request.Reference, prefixTarball)
-	}
-	if !local {
-		return s.Scan(ctx, request)
+		if path, local = strings.CutPrefix(request.Reference, prefixTarball); !local {
+			return s.Scan(ctx, request)
+		}
 	}
 	r, err := s.scanLocal(ctx, path, request, open)
 	if err != nil {

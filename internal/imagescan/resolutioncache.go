@@ -78,7 +78,7 @@ func (c *resolutionCache) key(reference, platform string, credentials []authn.Au
 		if err != nil {
 			return k, false
 		}
-		fmt.Fprintf(mac, "%q\n", []string{config.Username, config.Password, config.Auth, config.IdentityToken, config.RegistryToken})
+		_, _ = fmt.Fprintf(mac, "%q\n", []string{config.Username, config.Password, config.Auth, config.IdentityToken, config.RegistryToken})
 	}
 	mac.Sum(k.credentials[:0])
 	return k, true

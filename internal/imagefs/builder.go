@@ -10,8 +10,14 @@ import (
 // never or once; each part slows look-ups.
 const maxParts = 16
 
-// builder assembles a layer from its entries, in their order.
+// builder assembles a layer from its entries, in their order, within limits.
 type builder struct {
+	limits    Limits
+	wanted    func(path string) bool
+	entries   int
+	files     int
+	linkBytes int64
+
 	parts []*part
 	seed  maphash.Seed
 	// linked are the targets of the top part's hard links, by hash of the path.
@@ -20,8 +26,8 @@ type builder struct {
 	last string
 }
 
-func newBuilder() *builder {
-	b := &builder{seed: maphash.MakeSeed()}
+func newBuilder(limits Limits, wanted func(path string) bool) *builder {
+	b := &builder{limits: limits.WithDefaults(), wanted: wanted, seed: maphash.MakeSeed()}
 	b.begin()
 	return b
 }
@@ -33,6 +39,57 @@ func (b *builder) begin() {
 }
 
 func (b *builder) top() *part { return b.parts[len(b.parts)-1] }
+
+// count counts an entry against its limit.
+func (b *builder) count() error {
+	if b.entries++; b.entries > b.limits.Entries {
+		return fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, b.limits.Entries)
+	}
+	return nil
+}
+
+// disposition is the handling of an entry.
+type disposition int
+
+const (
+	whiteout disposition = iota // not an entry of the layer itself
+	skip
+	keep // a selected file, or a link
+)
+
+// entry records an entry under its name as written. It returns the entry's
+// source and disposition.
+func (b *builder) entry(written, link string, kind Kind) (Source, disposition, error) {
+	if err := b.count(); err != nil {
+		return Source{}, 0, err
+	}
+	if len(written) > b.limits.NameBytes || len(link) > b.limits.NameBytes {
+		return Source{}, 0, fmt.Errorf("%w: the layer has a name of more than %d bytes", ErrTooLarge, b.limits.NameBytes)
+	}
+	name := Clean(written)
+	if b.parts[0].addWhiteout(name) {
+		return Source{}, whiteout, nil
+	}
+	if kind == Symlink || kind == HardLink {
+		if b.linkBytes += int64(len(name) + len(link)); b.linkBytes > b.limits.LinkBytes {
+			return Source{}, 0, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, b.limits.LinkBytes)
+		}
+	}
+	d := skip
+	if kind != Directory && kind != Other && b.wanted != nil && b.wanted(name) {
+		d = keep
+	}
+	if err := b.add(name, Entry{Kind: kind, Link: link}, d == keep); err != nil {
+		return Source{}, 0, err
+	}
+	if d == keep {
+		// Repeated entries of one path all count.
+		if b.files++; b.files > b.limits.Files {
+			return Source{}, 0, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, b.limits.Files)
+		}
+	}
+	return Source{len(b.parts) - 1, name}, d, nil
+}
 
 // add records an entry. It starts a new part if the entry undoes earlier ones:
 // replaces a directory with its content, replaces another entry by a directory,
@@ -93,5 +150,3 @@ func (b *builder) latest(h uint64) (int, Kind) {
 	}
 	return 0, 0
 }
-
-func (b *builder) layer() *Layer { return &Layer{parts: b.parts} }

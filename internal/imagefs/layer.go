@@ -69,14 +69,10 @@ func newPart(seed maphash.Seed) *part {
 func (p *part) add(name string, e Entry, wanted bool) {
 	delete(p.links, name)
 	delete(p.wanted, name)
-	switch e.Kind {
-	case HardLink, Symlink:
+	if e.Kind == HardLink || e.Kind == Symlink {
 		p.links[name] = e
-	case Regular:
-		if wanted {
-			p.wanted[name] = true
-		}
-	case Directory, Other:
+	} else if e.Kind == Regular && wanted {
+		p.wanted[name] = true
 	}
 	p.kinds[p.hash(name)] = e.Kind
 }

@@ -33,7 +33,7 @@ type Selection struct {
 
 // ReadLayer reads an uncompressed layer to its end.
 func ReadLayer(unpacked io.Reader, limits Limits, selection Selection) (*Layer, error) {
-	c := newCollector(limits, selection.Wanted)
+	b := newBuilder(limits, selection.Wanted)
 	archive := tar.NewReader(unpacked)
 	for {
 		header, err := archive.Next()
@@ -44,7 +44,7 @@ func ReadLayer(unpacked io.Reader, limits Limits, selection Selection) (*Layer, 
 			return nil, tarError(err)
 		}
 		kind := kindOf(header.Typeflag)
-		at, d, err := c.entry(header.Name, header.Linkname, kind)
+		at, d, err := b.entry(header.Name, header.Linkname, kind)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +65,7 @@ func ReadLayer(unpacked io.Reader, limits Limits, selection Selection) (*Layer, 
 	if _, err := io.Copy(io.Discard, unpacked); err != nil {
 		return nil, err
 	}
-	return c.layer(), nil
+	return &Layer{parts: b.parts}, nil
 }
 
 // content is the content of one file. It classifies the archive's errors, which
@@ -81,12 +81,18 @@ func (c content) Read(p []byte) (int, error) {
 }
 
 // tarError wraps ErrMalformed around the errors of archive/tar, several of which
-// are not exported. Errors of the underlying stream are classified already.
+// are not exported.
 func tarError(err error) error {
-	if errors.Is(err, ErrSource) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMalformed) {
+	if classified(err) {
 		return err
 	}
 	return fmt.Errorf("%w tar stream: %w", ErrMalformed, err)
+}
+
+// classified reports whether an error wraps one of this package, such as that of
+// an underlying stream.
+func classified(err error) bool {
+	return errors.Is(err, ErrSource) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMalformed)
 }
 
 func kindOf(flag byte) Kind {

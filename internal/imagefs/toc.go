@@ -1,13 +1,12 @@
 package imagefs
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -20,25 +19,6 @@ const maxTOCEntry = 1 << 20
 // maxInnerOffset is the largest offset of a file within its uncompressed range,
 // in bytes. Builders combine small files up to a few megabytes.
 const maxInnerOffset = 64 << 20
-
-// TOCFile is a selected regular file of a layer's table of contents.
-type TOCFile struct {
-	At Source
-	Attributes
-	// Start and End, exclusive, are the range of the compressed layer with the
-	// content, in bytes; both 0 for an empty file.
-	Start, End int64
-
-	inner  int64 // offset of the content in the uncompressed range
-	digest []byte
-	chunks []tocChunk
-}
-
-// tocChunk is a piece of a file's content.
-type tocChunk struct {
-	offset, size int64 // in the file; size 0 means up to the next chunk or the end
-	digest       []byte
-}
 
 // tocEntry is an entry of a table of contents in the JSON format of eStargz and
 // zstd:chunked (stargz-snapshotter, docs/estargz.md, "TOC";
@@ -67,75 +47,78 @@ type tocEntry struct {
 // An ambiguous table is an error: one with two lists of entries, or with a
 // repeated path that is not a directory each time.
 func ReadTOC(toc io.Reader, limits Limits, end int64, wanted func(path string) bool) (*Layer, []TOCFile, error) {
-	t := tocReader{collector: newCollector(limits, wanted), limit: end}
 	bounded := &pieces{r: toc}
-	decoder := json.NewDecoder(bounded)
-	malformed := func(err error) error {
-		if bounded.err != nil {
-			return bounded.err
-		}
-		return fmt.Errorf("%w table of contents: %w", ErrMalformed, err)
+	t := tocReader{builder: newBuilder(limits, wanted), limit: end}
+	err := t.read(json.NewDecoder(bounded), bounded)
+	switch {
+	case err == nil:
+		err = t.finish()
+	case classified(err):
+	case bounded.err != nil:
+		err = bounded.err
+	default:
+		err = fmt.Errorf("%w table of contents: %w", ErrMalformed, err)
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Layer{parts: t.parts}, t.files, nil
+}
+
+// read reads the table, an object with a list of entries.
+func (t *tocReader) read(decoder *json.Decoder, bounded *pieces) error {
 	expect := func(delim json.Delim) error {
 		bounded.n = 0
 		token, err := decoder.Token()
 		if err == nil && token != delim {
 			err = fmt.Errorf("%v stands where %v should", token, delim)
 		}
-		if err != nil {
-			return malformed(err)
-		}
-		return nil
+		return err
 	}
 	if err := expect('{'); err != nil {
-		return nil, nil, err
+		return err
 	}
-	listed := false
-	for decoder.More() {
+	for listed := false; decoder.More(); {
 		bounded.n = 0
 		key, err := decoder.Token()
 		if err != nil {
-			return nil, nil, malformed(err)
+			return err
 		}
 		if name, ok := key.(string); !ok || !strings.EqualFold(name, "entries") {
 			var ignored json.RawMessage
 			if err := decoder.Decode(&ignored); err != nil {
-				return nil, nil, malformed(err)
+				return err
 			}
 			continue
 		}
 		if listed {
-			return nil, nil, fmt.Errorf("%w table of contents: it has two lists", ErrMalformed)
+			return errors.New("it has two lists")
 		}
 		listed = true
 		if err := expect('['); err != nil {
-			return nil, nil, err
+			return err
 		}
 		for decoder.More() {
 			bounded.n = 0
 			var e tocEntry
 			if err := decoder.Decode(&e); err != nil {
-				return nil, nil, malformed(err)
+				return err
 			}
 			if err := t.add(e); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 		if err := expect(']'); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
 	if err := expect('}'); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, nil, malformed(fmt.Errorf("something follows it: %w", err))
+		return errors.New("something follows it")
 	}
-	files, err := t.finish()
-	if err != nil {
-		return nil, nil, err
-	}
-	return t.layer(), files, nil
+	return nil
 }
 
 // pieces bounds the bytes read for one token or entry of a table.
@@ -160,7 +143,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 
 // tocReader assembles a layer from the entries of a table.
 type tocReader struct {
-	*collector
+	*builder
 	limit int64 // offset at which files end
 	files []TOCFile
 	last  string // the regular file that a following chunk continues
@@ -172,8 +155,7 @@ type tocReader struct {
 
 func (t *tocReader) add(e tocEntry) error {
 	name := Clean(e.Name)
-	if e.Offset < 0 || e.EndOffset < 0 || e.InnerOffset < 0 || e.InnerOffset > maxInnerOffset || e.Size < 0 || e.ChunkOffset < 0 ||
-		e.ChunkSize < 0 {
+	if min(e.Offset, e.EndOffset, e.InnerOffset, e.Size, e.ChunkOffset, e.ChunkSize) < 0 || e.InnerOffset > maxInnerOffset {
 		return fmt.Errorf("%w table of contents: %s has a number that cannot be", ErrMalformed, name)
 	}
 	if e.Type == "chunk" {
@@ -210,17 +192,17 @@ func (t *tocReader) add(e tocEntry) error {
 	if d != keep {
 		return nil
 	}
-	f := TOCFile{At: at, Attributes: Attributes{Size: e.Size, Capabilities: capabilities(string(e.Xattrs.Capability))}, Start: e.Offset,
-		End: e.Offset, inner: e.InnerOffset}
+	f := TOCFile{
+		At: at, Attributes: Attributes{Size: e.Size, Capabilities: capabilities(string(e.Xattrs.Capability))},
+		Start: e.Offset, End: cmp.Or(e.EndOffset, e.Offset), inner: e.InnerOffset,
+	}
 	if f.digest, err = parseDigest(e.Digest); err != nil {
 		return err
 	}
-	t.files, t.kept = append(t.files, f), true
-	if e.EndOffset > 0 {
-		t.files[len(t.files)-1].End = e.EndOffset
-	} else {
-		t.open = append(t.open, len(t.files)-1)
+	if e.EndOffset == 0 {
+		t.open = append(t.open, len(t.files))
 	}
+	t.files, t.kept = append(t.files, f), true
 	return t.chunk(e)
 }
 
@@ -250,7 +232,7 @@ func (t *tocReader) chunk(e tocEntry) error {
 }
 
 // finish checks that the selected files are complete and covered by digests.
-func (t *tocReader) finish() ([]TOCFile, error) {
+func (t *tocReader) finish() error {
 	t.end(t.limit)
 	for i := range t.files {
 		f := &t.files[i]
@@ -259,7 +241,7 @@ func (t *tocReader) finish() ([]TOCFile, error) {
 			continue
 		}
 		if f.Start >= f.End || f.End > t.limit {
-			return nil, fmt.Errorf("%w table of contents: %s has the range %d to %d of %d bytes", ErrMalformed, f.At.Path, f.Start, f.End, t.limit)
+			return fmt.Errorf("%w table of contents: %s has the range %d to %d of %d bytes", ErrMalformed, f.At.Path, f.Start, f.End, t.limit)
 		}
 		at := int64(0)
 		for j := range f.chunks {
@@ -271,18 +253,18 @@ func (t *tocReader) finish() ([]TOCFile, error) {
 				c.size = next - c.offset
 			}
 			if c.offset != at || c.size <= 0 || c.size > f.Size-at {
-				return nil, fmt.Errorf("%w table of contents: the chunks of %s do not follow each other", ErrMalformed, f.At.Path)
+				return fmt.Errorf("%w table of contents: the chunks of %s do not follow each other", ErrMalformed, f.At.Path)
 			}
 			if c.digest == nil && f.digest == nil {
-				return nil, fmt.Errorf("%w table of contents: %s has no digest", ErrMalformed, f.At.Path)
+				return fmt.Errorf("%w table of contents: %s has no digest", ErrMalformed, f.At.Path)
 			}
 			at += c.size
 		}
 		if at != f.Size {
-			return nil, fmt.Errorf("%w table of contents: the chunks of %s have %d of its %d bytes", ErrMalformed, f.At.Path, at, f.Size)
+			return fmt.Errorf("%w table of contents: the chunks of %s have %d of its %d bytes", ErrMalformed, f.At.Path, at, f.Size)
 		}
 	}
-	return t.files, nil
+	return nil
 }
 
 // parseDigest parses a digest, sha256 in hexadecimal. It returns nil for an empty
@@ -296,61 +278,4 @@ func parseDigest(text string) ([]byte, error) {
 		return nil, fmt.Errorf("%w table of contents: %.80q is no digest", ErrMalformed, text)
 	}
 	return sum, nil
-}
-
-// Content returns the file's content, given the compressed bytes from Start to
-// End. The last byte of each chunk is returned only after its digest was
-// verified, the last byte of the file after the file's. reserve is as for Unpack.
-func (f TOCFile) Content(packed io.Reader, limits Limits, reserve func(bytes int64) (release func(), err error)) (io.ReadCloser, error) {
-	unpacked, err := Unpack(packed, limits, reserve)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := io.CopyN(io.Discard, unpacked, f.inner); err != nil {
-		_ = unpacked.Close()
-		return nil, short(err, f.At.Path)
-	}
-	return &tocContent{ReadCloser: unpacked, file: f, whole: sha256.New(), part: sha256.New()}, nil
-}
-
-// tocContent verifies a file as it is read.
-type tocContent struct {
-	io.ReadCloser
-	file        TOCFile
-	whole, part hash.Hash
-	chunk       int   // index of the current one
-	read        int64 // bytes of it
-}
-
-// Read implements io.Reader.
-func (c *tocContent) Read(p []byte) (int, error) {
-	if c.chunk == len(c.file.chunks) {
-		return 0, io.EOF
-	}
-	chunk := c.file.chunks[c.chunk]
-	p = p[:min(int64(len(p)), chunk.size-c.read)]
-	n, err := c.ReadCloser.Read(p)
-	c.whole.Write(p[:n])
-	c.part.Write(p[:n])
-	c.read += int64(n)
-	if c.read < chunk.size {
-		return n, short(err, c.file.At.Path)
-	}
-	if chunk.digest != nil && !bytes.Equal(c.part.Sum(nil), chunk.digest) {
-		return 0, fmt.Errorf("%w: chunk %d of %s does not have the digest that the table of contents says", ErrMalformed, c.chunk, c.file.At.Path)
-	}
-	c.part.Reset()
-	c.chunk, c.read = c.chunk+1, 0
-	if c.chunk == len(c.file.chunks) && c.file.digest != nil && !bytes.Equal(c.whole.Sum(nil), c.file.digest) {
-		return 0, fmt.Errorf("%w: %s does not have the digest that the table of contents says", ErrMalformed, c.file.At.Path)
-	}
-	return n, nil
-}
-
-// short turns an early end of a file into ErrMalformed.
-func short(err error, name string) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the content of %s is shorter than the table of contents says", ErrMalformed, name)
-	}
-	return err
 }

@@ -90,47 +90,56 @@ func (t Tree) original(name string, at int, e Entry) (string, int, Entry, bool) 
 			return name, at, e, true
 		}
 		name = e.Link
-		if target, ok := t.parts[at].entry(name); ok {
-			e = target
-			continue
-		}
-		if below, target, ok := t.visible(name, at); ok {
-			at, e = below, target
-			continue
-		}
-		later, ok := t.later(name, at)
-		if !ok {
+		var ok bool
+		if at, e, ok = t.linked(name, at); !ok {
 			break
 		}
-		at = later
-		e, _ = t.parts[at].entry(name)
 	}
 	return "", 0, Entry{}, false
 }
 
-// later finds a path in higher parts of the same layer: a hard link may precede
-// its target.
-func (t Tree) later(name string, at int) (int, bool) {
+// linked returns the entry at a path as the hard links of a part mean it: in that
+// part, else below, else in higher parts of the layer, since a hard link may
+// precede its target.
+func (t Tree) linked(name string, at int) (int, Entry, bool) {
+	if e, ok := t.parts[at].entry(name); ok {
+		return at, e, true
+	}
+	if below, e, ok := t.visible(name, at); ok {
+		return below, e, true
+	}
 	for i := at + 1; i < len(t.parts) && t.of[i] == t.of[at]; i++ {
-		if _, ok := t.parts[i].entry(name); ok {
-			return i, true
+		if e, ok := t.parts[i].entry(name); ok {
+			return i, e, true
 		}
 	}
-	return 0, false
+	return 0, Entry{}, false
 }
 
 // visible returns the entry at a path as the parts below an index show it. It
 // takes the path's parents for directories.
 func (t Tree) visible(name string, below int) (int, Entry, bool) {
-	entered := false
-	for i := below - 1; i >= 0; i-- {
-		if e, ok := t.parts[i].entry(name); ok {
-			return i, e.under(entered), true
+	return t.highest(name, 0, below, (*part).hides)
+}
+
+// highest returns the highest entry at a path in the parts from floor to below,
+// exclusive, down to the first part that hides it.
+func (t Tree) highest(name string, floor, below int, hides func(*part, string) bool) (int, Entry, bool) {
+	entered := false // by content under the path
+	for i := below - 1; i >= floor; i-- {
+		p := t.parts[i]
+		if e, ok := p.entry(name); ok {
+			// A directory replaced it, unless it is a symbolic link, which may have
+			// been written through.
+			if entered && e.Kind != Symlink {
+				e = Entry{Kind: Directory}
+			}
+			return i, e, true
 		}
-		if t.parts[i].hides(name) {
+		if hides(p, name) {
 			break
 		}
-		entered = entered || t.parts[i].directories[t.parts[i].hash(name)]
+		entered = entered || p.directories[p.hash(name)]
 	}
 	return 0, Entry{}, false
 }
@@ -139,13 +148,12 @@ func (t Tree) visible(name string, below int) (int, Entry, bool) {
 func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool) {
 	links, steps := 0, 0
 	at := "/"
-	root := t.floor(at, 0)
-	floors := []int{root} // of the directories from the root to the current one
+	floors := []int{t.floor(at, 0)} // of the directories from the root to the current one
 	rest := strings.Split(strings.TrimPrefix(Clean(name), "/"), "/")
 	for len(rest) > 0 {
-		part := rest[0]
+		element := rest[0]
 		rest = rest[1:]
-		switch part {
+		switch element {
 		case "", ".":
 			continue
 		case "..":
@@ -155,9 +163,9 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 		if steps++; steps > maxSteps {
 			return "", 0, Entry{}, false
 		}
-		next, floor := path.Join(at, part), floors[len(floors)-1]
+		next, floor := path.Join(at, element), floors[len(floors)-1]
 		var in int
-		in, e, ok = t.shown(next, floor)
+		in, e, ok = t.highest(next, floor, len(t.parts), (*part).removes)
 		if ok && e.Kind == HardLink {
 			if _, _, original, found := t.original(next, in, e); found && original.Kind == Symlink {
 				e = original // another name of a symbolic link
@@ -183,33 +191,6 @@ func (t Tree) resolve(name string) (resolved string, layer int, e Entry, ok bool
 	}
 	layer, e, ok = t.visible(at, len(t.parts))
 	return at, layer, e, ok
-}
-
-// shown returns the entry at a path in a directory that shows the parts from
-// floor upwards.
-func (t Tree) shown(name string, floor int) (int, Entry, bool) {
-	entered := false
-	for i := len(t.parts) - 1; i >= floor; i-- {
-		p := t.parts[i]
-		if e, ok := p.entry(name); ok {
-			return i, e.under(entered), true
-		}
-		if p.removed[p.hash(name)] {
-			break
-		}
-		entered = entered || p.directories[p.hash(name)]
-	}
-	return 0, Entry{}, false
-}
-
-// under returns the entry as seen below parts with content under its path: a
-// directory replaced it, unless it is a symbolic link, which may have been
-// written through.
-func (e Entry) under(entered bool) Entry {
-	if entered && e.Kind != Symlink {
-		return Entry{Kind: Directory}
-	}
-	return e
 }
 
 // floor returns the lowest part whose content is visible in a directory. parent

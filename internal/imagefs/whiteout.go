@@ -34,7 +34,7 @@ func (p *part) addWhiteout(name string) bool {
 // hides applies the whiteouts of the part, and its replacements of directories,
 // to the parts below: it reports whether their entry at a path is invisible.
 func (p *part) hides(name string) bool {
-	if p.removed[p.hash(name)] {
+	if p.removes(name) {
 		return true
 	}
 	for parent := path.Dir(name); ; parent = path.Dir(parent) {
@@ -46,6 +46,9 @@ func (p *part) hides(name string) bool {
 		}
 	}
 }
+
+// removes reports whether a whiteout of the part is for the path itself.
+func (p *part) removes(name string) bool { return p.removed[p.hash(name)] }
 
 // hidesContent reports whether the part makes the lower content of a directory
 // invisible.

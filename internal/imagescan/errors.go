@@ -1,7 +1,6 @@
 package imagescan
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,8 +42,7 @@ var (
 
 // newError classifies an error.
 func newError(reference string, err error) *Error {
-	var classified *Error
-	if errors.As(err, &classified) {
+	if classified, ok := errors.AsType[*Error](err); ok {
 		return classified
 	}
 	return &Error{Class: classify(err), Reference: reference, Err: err}
@@ -66,8 +64,4 @@ func classify(err error) report.FailureClass {
 		return report.FailureMalformed
 	}
 	return registry.FailureClass(err)
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -1,6 +1,7 @@
 package imagescan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -50,10 +51,7 @@ type waiter struct {
 
 // newFairSemaphore returns a semaphore. maxWaiting 0 means no bound.
 func newFairSemaphore(size, reserve int64, maxWaiting int) *fairSemaphore {
-	if maxWaiting == 0 {
-		maxWaiting = math.MaxInt
-	}
-	return &fairSemaphore{size: size, reserve: reserve, maxWaiting: maxWaiting, owners: map[string]*owner{}}
+	return &fairSemaphore{size: size, reserve: reserve, maxWaiting: cmp.Or(maxWaiting, math.MaxInt), owners: map[string]*owner{}}
 }
 
 // enqueue adds a waiter for weight n to an owner's queue, besides the queues
@@ -91,7 +89,7 @@ func (f *fairSemaphore) rejectLast() {
 	w := longest.queue[len(longest.queue)-1]
 	f.dequeue(w, longest)
 	if len(w.owners) == 0 {
-		w.settle(fmt.Errorf("%w: %d do already", errBusy, f.maxWaiting))
+		f.settle(w, fmt.Errorf("%w: %d do already", errBusy, f.maxWaiting))
 	}
 }
 
@@ -110,8 +108,11 @@ func (f *fairSemaphore) prune(o *owner) {
 	}
 }
 
-// settle ends the wait of a waiter that is in no queue.
-func (w *waiter) settle(err error) {
+// settle ends the wait of a waiter.
+func (f *fairSemaphore) settle(w *waiter, err error) {
+	for len(w.owners) > 0 {
+		f.dequeue(w, w.owners[0])
+	}
 	w.err, w.settled = err, true
 	close(w.done)
 }
@@ -134,11 +135,8 @@ func (f *fairSemaphore) grant() {
 		f.touch(o)
 		o.held += w.n
 		f.held += w.n
-		for len(w.owners) > 0 {
-			f.dequeue(w, w.owners[0])
-		}
 		w.holder = o
-		w.settle(nil)
+		f.settle(w, nil)
 	}
 }
 
@@ -152,10 +150,7 @@ func (f *fairSemaphore) touch(o *owner) {
 func (f *fairSemaphore) next() *owner {
 	var next *owner
 	for _, o := range f.owners {
-		if len(o.queue) == 0 {
-			continue
-		}
-		if next == nil || o.held < next.held || o.held == next.held && o.last < next.last {
+		if len(o.queue) > 0 && (next == nil || o.held < next.held || o.held == next.held && o.last < next.last) {
 			next = o
 		}
 	}
@@ -171,10 +166,7 @@ func (f *fairSemaphore) wait(ctx context.Context, w *waiter) (holder string, rel
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if !w.settled {
-			for len(w.owners) > 0 {
-				f.dequeue(w, w.owners[0])
-			}
-			w.settle(ctx.Err())
+			f.settle(w, ctx.Err())
 			f.grant() // the next waiter may be small enough
 		}
 	}
@@ -187,7 +179,8 @@ func (f *fairSemaphore) wait(ctx context.Context, w *waiter) (holder string, rel
 // Acquire acquires weight n for ctx's owner. It implements layers.Budget.
 func (f *fairSemaphore) Acquire(ctx context.Context, n int64) (release func(), err error) {
 	var w waiter
-	f.enqueue(&w, ownerOf(ctx), n)
+	name, _ := ctx.Value(ownerKey{}).(string)
+	f.enqueue(&w, name, n)
 	_, release, err = f.wait(ctx, &w)
 	return release, err
 }
@@ -214,9 +207,4 @@ type ownerKey struct{}
 // withOwner returns a context whose acquisitions are charged to an owner.
 func withOwner(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, ownerKey{}, name)
-}
-
-func ownerOf(ctx context.Context) string {
-	name, _ := ctx.Value(ownerKey{}).(string)
-	return name
 }

@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-
-	"github.com/capvet/capvet/internal/report"
 )
 
 // hintKey identifies an image whose configuration was searched for hints.
@@ -44,10 +42,8 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 	if config == nil {
 		return false
 	}
-	for _, texts := range [][]string{config.Config.Entrypoint, config.Config.Cmd, config.Config.Env} {
-		if slices.ContainsFunc(texts, isHint) {
-			return true
-		}
+	if slices.ContainsFunc(slices.Concat(config.Config.Entrypoint, config.Config.Cmd, config.Config.Env), isHint) {
+		return true
 	}
 	for key, value := range config.Config.Labels {
 		if isHint(key) || isHint(value) {
@@ -55,13 +51,4 @@ func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
 		}
 	}
 	return slices.ContainsFunc(config.History, func(h v1.History) bool { return isHint(h.CreatedBy) || isHint(h.Comment) })
-}
-
-// unhinted reports on an image whose layers are not worth reading.
-func unhinted(reference string) report.Report {
-	r := report.New()
-	r.Complete = false
-	detail := "no sign of a known product in its reference, configuration or command"
-	r.Gaps = append(r.Gaps, report.Gap{Where: reference, Reason: report.GapNotRead, Detail: detail})
-	return r
 }

@@ -69,12 +69,12 @@ func (c *layerCache) add(k layerKey, s *layers.Summary) {
 	}
 }
 
-// cachedSummary returns a layer's summary: cached, of a reading in progress, or
-// of a new reading.
-func (s *Scanner) cachedSummary(ctx context.Context, k readKey, b layers.Blob, before *layers.Summary,
+// cachedSummary returns a layer's summary for a scan: cached, of a reading in
+// progress, or of a new reading.
+func (s *Scanner) cachedSummary(ctx context.Context, scan scanKey, b layers.Blob, before *layers.Summary,
 	wanted map[string]bool) (*layers.Summary, error) {
-	k.digest, k.allBinaries, k.toc = b.Digest.String(), b.AllBinaries, b.TOC
-	k.wanted = strings.Join(slices.Sorted(maps.Keys(wanted)), "\x00")
+	paths := strings.Join(slices.Sorted(maps.Keys(wanted)), "\x00")
+	k := readKey{layerKey{scan.registry, b.Digest.String(), b.AllBinaries, b.TOC}, scan.repository, paths}
 	cached := func() (*layers.Summary, bool) {
 		summary, ok := s.layerCache.get(k.layerKey)
 		if ok && !summary.Covers(wanted) {

@@ -32,10 +32,9 @@ func (s *Scanner) ScanAny(ctx context.Context, request Request) (report.Report, 
 	path, local := strings.CutPrefix(request.Reference, prefixLayout)
 	if !local {
 		open = openTarball
-		path, local = strings.CutPrefix(request.Reference, prefixTarball)
-	}
-	if !local {
-		return s.Scan(ctx, request)
+		if path, local = strings.CutPrefix(request.Reference, prefixTarball); !local {
+			return s.Scan(ctx, request)
+		}
 	}
 	r, err := s.scanLocal(ctx, path, request, open)
 	if err != nil {
@@ -82,13 +81,11 @@ func (s *Scanner) scanLocal(ctx context.Context, path string, request Request, o
 // layoutSource is an OCI image layout on disk.
 type layoutSource struct{ path layout.Path }
 
-// Manifest implements source.
 func (l layoutSource) Manifest(ctx context.Context, digest v1.Hash) (registry.Manifest, error) {
 	raw, err := readVerified(ctx, l, digest, registry.MaxManifestBytes)
 	return registry.Manifest{Raw: raw, Digest: digest}, err
 }
 
-// Blob implements source.
 func (l layoutSource) Blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
 	return l.path.Blob(digest)
 }
@@ -97,19 +94,15 @@ func (l layoutSource) Blob(_ context.Context, digest v1.Hash) (io.ReadCloser, er
 // hold several images: DIR:NAME and DIR@DIGEST select one.
 func openLayout(ctx context.Context, path string, platform v1.Platform) (resolution, []layers.Blob, error) {
 	dir, wanted := splitLayout(path)
-	layoutPath, err := layout.FromPath(dir)
+	index, err := layout.ImageIndexFromPath(dir)
+	var manifest *v1.IndexManifest
+	if err == nil {
+		manifest, err = index.IndexManifest()
+	}
 	if err != nil {
 		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
 	}
-	index, err := layoutPath.ImageIndex()
-	if err != nil {
-		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return resolution{}, nil, fmt.Errorf("%s is no OCI image layout: %w", dir, err)
-	}
-	from := layoutSource{layoutPath}
+	from := layoutSource{layout.Path(dir)}
 	var found resolution
 	for _, entry := range manifest.Manifests {
 		if wanted != "" && entry.Annotations[imageName] != wanted && entry.Digest.String() != wanted {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/registry"
 )
 
@@ -50,10 +51,8 @@ func mediaTypeOf(m registry.Manifest) (types.MediaType, error) {
 	switch {
 	case content.SchemaVersion == 1 && len(content.Layers) == 0 && len(content.Manifests) == 0:
 		return types.DockerManifestSchema1, nil
-	case declared.IsIndex(), declared.IsImage():
+	case declared.IsIndex(), declared.IsImage(), content.MediaType != "":
 		return declared, nil
-	case content.MediaType != "":
-		return content.MediaType, nil
 	case len(content.Manifests) > 0:
 		return types.OCIImageIndex, nil
 	case len(content.Layers) > 0:
@@ -105,4 +104,28 @@ func readVerified(ctx context.Context, from source, digest v1.Hash, limit int64)
 		return nil, fmt.Errorf("%w: its content has the digest %s", imagefs.ErrMalformed, sum)
 	}
 	return content, nil
+}
+
+// blobsOf returns the layers of an image, the lowest first. A layer is read
+// through its table of contents unless all binaries are wanted: any file may be
+// one.
+func (s *Scanner) blobsOf(image resolution, allBinaries bool) []layers.Blob {
+	session, remote := image.source.(*registry.Session)
+	var blobs []layers.Blob
+	for _, d := range image.manifest.Layers {
+		open := func(ctx context.Context) (io.ReadCloser, error) { return image.source.Blob(ctx, d.Digest) }
+		b := layers.Blob{Digest: d.Digest, Size: d.Size, AllBinaries: allBinaries, Open: open}
+		if !d.MediaType.IsDistributable() {
+			b.Gap = "a foreign layer, which the registry does not hold"
+		}
+		toc := layers.ParseTOC(d)
+		if s.options.TOC && remote && toc != (layers.TOC{}) && d.Size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
+			b.TOC = toc
+			b.Range = func(ctx context.Context, start, end int64) (io.ReadCloser, error) {
+				return session.BlobRange(ctx, d, start, end)
+			}
+		}
+		blobs = append(blobs, b)
+	}
+	return blobs
 }

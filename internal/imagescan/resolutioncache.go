@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -44,9 +43,9 @@ type expiring[V any] struct {
 	until time.Time
 }
 
-func newExpiringCache[V any](ttl time.Duration) (*expiringCache[V], error) {
-	cache, err := lru.New[resolutionKey, expiring[V]](maxResolutions)
-	return &expiringCache[V]{cache, ttl, time.Now}, err
+func newExpiringCache[V any](ttl time.Duration) *expiringCache[V] {
+	cache, _ := lru.New[resolutionKey, expiring[V]](maxResolutions) // fails only for a size that is not positive
+	return &expiringCache[V]{cache, ttl, time.Now}
 }
 
 func (c *expiringCache[V]) get(k resolutionKey) (V, bool) {
@@ -60,17 +59,10 @@ func (c *expiringCache[V]) add(k resolutionKey, value V) {
 	}
 }
 
-func newResolutionCache(resolutionTTL, failureTTL time.Duration) (*resolutionCache, error) {
-	c := &resolutionCache{}
-	if _, err := rand.Read(c.secret[:]); err != nil {
-		return nil, fmt.Errorf("no random numbers: %w", err)
-	}
-	var err error
-	if c.resolutions, err = newExpiringCache[resolution](resolutionTTL); err != nil {
-		return nil, err
-	}
-	c.failures, err = newExpiringCache[*Error](failureTTL)
-	return c, err
+func newResolutionCache(resolutionTTL, failureTTL time.Duration) *resolutionCache {
+	c := &resolutionCache{resolutions: newExpiringCache[resolution](resolutionTTL), failures: newExpiringCache[*Error](failureTTL)}
+	_, _ = rand.Read(c.secret[:]) // never fails
+	return c
 }
 
 // key returns false for credentials that cannot be compared, and if the cache is
@@ -86,11 +78,7 @@ func (c *resolutionCache) key(reference, platform string, credentials []authn.Au
 		if err != nil {
 			return k, false
 		}
-		text, err := json.Marshal([]string{config.Username, config.Password, config.Auth, config.IdentityToken, config.RegistryToken})
-		if err != nil {
-			return k, false
-		}
-		mac.Write(text)
+		_, _ = fmt.Fprintf(mac, "%q\n", []string{config.Username, config.Password, config.Auth, config.IdentityToken, config.RegistryToken})
 	}
 	mac.Sum(k.credentials[:0])
 	return k, true

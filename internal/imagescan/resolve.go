@@ -40,18 +40,23 @@ func (r resolution) found() bool { return r.manifest != nil }
 
 // emptyReport reports on a reference without an image to read for a platform.
 func (r resolution) emptyReport(platform string) report.Report {
-	empty := report.New()
 	if r.gap != nil {
-		empty.Complete = false
-		empty.Gaps = append(empty.Gaps, *r.gap)
-		return empty
+		return incomplete(*r.gap)
 	}
 	detail := "the image does not say which platforms it is for"
 	if len(r.offers) > 0 {
 		detail = fmt.Sprintf("the image is for %v", r.offers)
 	}
+	empty := report.New()
 	empty.Gaps = append(empty.Gaps, report.Gap{Where: platform, Reason: report.GapNoPlatform, Detail: detail})
 	return empty
+}
+
+// incomplete returns a report with a gap alone.
+func incomplete(gap report.Gap) report.Report {
+	r := report.New()
+	r.Complete, r.Gaps = false, append(r.Gaps, gap)
+	return r
 }
 
 // readConfig reads the image's configuration, if any, on first use.
@@ -87,16 +92,14 @@ func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform 
 	session := s.options.Registry.Open(ref.Context(), auth)
 	var top registry.Manifest
 	var err error
-	if digest, ok := ref.(name.Digest); ok {
-		h, err := v1.NewHash(digest.DigestStr())
-		if err != nil {
-			return resolution{}, fmt.Errorf("%w: %w", registry.ErrReference, err)
-		}
-		top, err = session.Manifest(ctx, h)
-		if err != nil {
-			return resolution{}, err
-		}
-	} else if top, err = session.Resolve(ctx, ref.Identifier()); err != nil {
+	if digest, ok := ref.(name.Digest); !ok {
+		top, err = session.Resolve(ctx, ref.Identifier())
+	} else if hash, malformed := v1.NewHash(digest.DigestStr()); malformed != nil {
+		err = fmt.Errorf("%w: %w", registry.ErrReference, malformed)
+	} else {
+		top, err = session.Manifest(ctx, hash)
+	}
+	if err != nil {
 		return resolution{}, err
 	}
 	c := chooser{from: session, platform: platform}
@@ -121,23 +124,12 @@ func (c *chooser) choose(ctx context.Context, m registry.Manifest, depth int) (r
 		return c.index(ctx, m, depth)
 	case mediaType.IsImage():
 		return c.image(ctx, m)
-	}
-	if detail, ok := unsupported(mediaType); ok {
-		return notReadable(m, detail), nil
+	case mediaType == types.DockerManifestSchema1, mediaType == types.DockerManifestSchema1Signed:
+		return notReadable(m, "a Docker schema 1 manifest, which current container runtimes do not pull: push the image again"), nil
+	case mediaType == "application/vnd.oci.artifact.manifest.v1+json":
+		return notReadable(m, "an OCI artifact, which is no image"), nil
 	}
 	return resolution{}, fmt.Errorf("%w image: %q is no image's media type", imagefs.ErrMalformed, mediaType)
-}
-
-// unsupported returns the reason that a known kind of manifest holds no image
-// for a current container runtime.
-func unsupported(mediaType types.MediaType) (string, bool) {
-	switch mediaType {
-	case types.DockerManifestSchema1, types.DockerManifestSchema1Signed:
-		return "a Docker schema 1 manifest, which current container runtimes do not pull: push the image again", true
-	case "application/vnd.oci.artifact.manifest.v1+json":
-		return "an OCI artifact, which is no image", true
-	}
-	return "", false
 }
 
 func notReadable(m registry.Manifest, detail string) resolution {
@@ -182,10 +174,8 @@ func (c *chooser) index(ctx context.Context, m registry.Manifest, depth int) (re
 func (c *chooser) entries(ctx context.Context, entries []v1.Descriptor, depth int) (resolution, error) {
 	var all resolution
 	for _, entry := range entries {
-		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" {
-			continue
-		}
-		if !entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
+		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" ||
+			!entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
 			continue
 		}
 		// An entry with a platform is read only if the platform fits.

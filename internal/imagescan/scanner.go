@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -26,7 +25,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/capvet/capvet/internal/layers"
-	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -60,38 +58,6 @@ type Request struct {
 	Early bool
 }
 
-// Options configure a Scanner.
-type Options struct {
-	// Inspector analyses files. Required.
-	Inspector layers.Inspector
-	// Registry opens registries; nil means a client with default options.
-	Registry *registry.Client
-	// ResolutionTTL is how long a resolved reference is cached per credential
-	// set, FailureTTL how long a failure is; zero disables the cache.
-	ResolutionTTL, FailureTTL time.Duration
-	// TOC permits reading layers of eStargz and zstd:chunked images through their
-	// table of contents: only selected files are fetched. The digest of the layer
-	// is then unverified: its builder can make the table differ from the tar
-	// stream, which most runtimes unpack.
-	TOC bool
-	// StopEarly ends a scan with its early report. Otherwise the scan continues
-	// in the background, and the complete report is cached.
-	StopEarly bool
-	Limits    Limits
-	// Observer receives events for metrics; nil means no observer.
-	Observer Observer
-}
-
-// Observer receives the events of scans.
-type Observer interface {
-	// Scanned is called when a scan ends; failure is empty for a successful one.
-	Scanned(took time.Duration, failure report.FailureClass)
-	// Shared is called for a request that needs no scan of its own.
-	Shared()
-	// Waited is called when a scan starts, with the time that it was queued.
-	Waited(took time.Duration)
-}
-
 // Scanner scans images. It is safe for concurrent use.
 type Scanner struct {
 	options Options
@@ -103,12 +69,12 @@ type Scanner struct {
 	fileBudget, windowBudget *fairSemaphore
 
 	resolutionCache *resolutionCache
-	resolutions     *singleflightGroup[resolutionKey, resolution]
+	resolutions     singleflightGroup[resolutionKey, resolution]
 	hints           *lru.Cache[hintKey, bool]
 	reports         *lru.Cache[reportKey, report.Report]
-	images          *singleflightGroup[scanKey, report.Report]
+	images          singleflightGroup[scanKey, report.Report]
 	layerCache      *layerCache
-	reads           *singleflightGroup[readKey, *layers.Summary]
+	reads           singleflightGroup[readKey, *layers.Summary]
 }
 
 // reportKey identifies a cached report. The registry is part of it: it decides
@@ -131,36 +97,23 @@ var errNoScreen = errors.New("imagescan: Inspector.Screen is required for a requ
 
 // New returns a Scanner.
 func New(o Options) (*Scanner, error) {
-	if o.Inspector.Analyze == nil || o.Inspector.IsCandidate == nil {
-		return nil, errors.New("imagescan: Inspector.Analyze and Inspector.IsCandidate are required")
+	if o.Registry == nil || o.Inspector.Analyze == nil || o.Inspector.IsCandidate == nil {
+		return nil, errors.New("imagescan: Registry, Inspector.Analyze and Inspector.IsCandidate are required")
 	}
 	o.Limits = o.Limits.withDefaults()
-	var err error
-	if o.Registry == nil {
-		if o.Registry, err = registry.NewClient(registry.Options{}); err != nil {
-			return nil, err
-		}
-	}
 	memory := o.Limits.Memory / 2
 	s := &Scanner{
-		options:      o,
-		scans:        newFairSemaphore(o.Limits.Scans, o.Limits.Scans/reservedShare, o.Limits.Waiting),
-		fileBudget:   newFairSemaphore(memory, memory/reservedShare, 0),
-		windowBudget: newFairSemaphore(max(memory, o.Limits.Layer.WindowBytes), 0, 0), // too few windows to reserve one
-		resolutions:  newSingleflightGroup[resolutionKey, resolution](),
-		images:       newSingleflightGroup[scanKey, report.Report](),
-		layerCache:   newLayerCache(o.Limits.LayerCache),
-		reads:        newSingleflightGroup[readKey, *layers.Summary](),
+		options:         o,
+		scans:           newFairSemaphore(o.Limits.Scans, o.Limits.Scans/reservedShare, o.Limits.Waiting),
+		fileBudget:      newFairSemaphore(memory, memory/reservedShare, 0),
+		windowBudget:    newFairSemaphore(max(memory, o.Limits.Layer.WindowBytes), 0, 0), // too few windows to reserve one
+		resolutionCache: newResolutionCache(o.ResolutionTTL, o.FailureTTL),
+		layerCache:      newLayerCache(o.Limits.LayerCache),
 	}
 	s.reader = &layers.Reader{Inspector: o.Inspector, Limits: o.Limits.Limits, FileBudget: s.fileBudget, WindowBudget: s.windowBudget}
-	if s.resolutionCache, err = newResolutionCache(o.ResolutionTTL, o.FailureTTL); err != nil {
-		return nil, err
-	}
-	if s.reports, err = lru.New[reportKey, report.Report](o.Limits.Cache); err != nil {
-		return nil, err
-	}
-	s.hints, err = lru.New[hintKey, bool](o.Limits.Cache)
-	return s, err
+	s.reports, _ = lru.New[reportKey, report.Report](o.Limits.Cache) // fails only for a size that is not positive
+	s.hints, _ = lru.New[hintKey, bool](o.Limits.Cache)
+	return s, nil
 }
 
 // Scan reports on an image of a registry. Errors are *Error. Each request
@@ -243,7 +196,8 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 			return report.Report{}, err
 		}
 		if !hinted {
-			r := unhinted(request.Reference)
+			r := incomplete(report.Gap{Where: request.Reference, Reason: report.GapNotRead,
+				Detail: "no sign of a known product in its reference, configuration or command"})
 			r.Image = image
 			return r, nil
 		}
@@ -305,42 +259,18 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 	if c.err = image.readConfig(ctx); c.err != nil {
 		return
 	}
-	key := readKey{layerKey: layerKey{registry: k.registry}, repository: k.repository}
 	c.value, c.err = s.reader.Read(ctx, layers.Image{
 		Blobs:  s.blobsOf(image, k.allBinaries),
 		Config: image.config,
 		Summarize: func(ctx context.Context, b layers.Blob, before *layers.Summary, wanted map[string]bool) (*layers.Summary, error) {
-			return s.cachedSummary(ctx, key, b, before, wanted)
+			return s.cachedSummary(ctx, k, b, before, wanted)
 		},
 		Early: func(r report.Report) bool {
-			c.publish(r)
+			c.early = r
+			close(c.published)
 			return k.early
 		},
 	})
-}
-
-// blobsOf returns the layers of an image, the lowest first. A layer is read
-// through its table of contents unless all binaries are wanted: any file may be
-// one.
-func (s *Scanner) blobsOf(image resolution, allBinaries bool) []layers.Blob {
-	session, remote := image.source.(*registry.Session)
-	var blobs []layers.Blob
-	for _, d := range image.manifest.Layers {
-		b := layers.Blob{Digest: d.Digest, Size: d.Size, AllBinaries: allBinaries}
-		b.Open = func(ctx context.Context) (io.ReadCloser, error) { return image.source.Blob(ctx, d.Digest) }
-		if !d.MediaType.IsDistributable() {
-			b.Gap = "a foreign layer, which the registry does not hold"
-		}
-		toc := layers.ParseTOC(d)
-		if s.options.TOC && remote && toc != (layers.TOC{}) && d.Size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
-			b.TOC = toc
-			b.Range = func(ctx context.Context, start, end int64) (io.ReadCloser, error) {
-				return session.BlobRange(ctx, d, start, end)
-			}
-		}
-		blobs = append(blobs, b)
-	}
-	return blobs
 }
 
 // Load returns the numbers of running scans and of requests waiting for one.

@@ -2,6 +2,7 @@ package imagescan
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/capvet/capvet/internal/layers"
@@ -22,15 +23,10 @@ type call[V any] struct {
 	value V
 	err   error
 
-	early      chan struct{} // closed once earlyValue is set
-	once       sync.Once
-	earlyValue V
+	published chan struct{} // closed once early is set, at most once
+	early     V
 
 	waiter waiter // for its start
-}
-
-func newSingleflightGroup[K comparable, V any]() *singleflightGroup[K, V] {
-	return &singleflightGroup[K, V]{calls: map[K]*call[V]{}}
 }
 
 // join returns the call of k. cached is consulted first and may supply the value;
@@ -39,22 +35,21 @@ func newSingleflightGroup[K comparable, V any]() *singleflightGroup[K, V] {
 func (g *singleflightGroup[K, V]) join(k K, cached func() (V, bool)) (c *call[V], started bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if v, ok := cached(); ok {
-		c := newCall[V]()
+	v, known := cached()
+	if c, running := g.calls[k]; running && !known {
+		return c, false
+	}
+	c = &call[V]{done: make(chan struct{}), published: make(chan struct{})}
+	if known {
 		c.value, c.waiter.settled = v, true
 		close(c.done)
 		return c, false
 	}
-	if c, ok := g.calls[k]; ok {
-		return c, false
+	if g.calls == nil {
+		g.calls = map[K]*call[V]{}
 	}
-	c = newCall[V]()
 	g.calls[k] = c
 	return c, true
-}
-
-func newCall[V any]() *call[V] {
-	return &call[V]{done: make(chan struct{}), early: make(chan struct{})}
 }
 
 // finish ends the call of k. It calls keep with a value before any new join.
@@ -81,24 +76,17 @@ func (g *singleflightGroup[K, V]) do(ctx context.Context, k K, cached func() (V,
 			}()
 		}
 		v, err := c.wait(ctx, false)
-		if started || !isContextError(err) || ctx.Err() != nil {
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if started || !ended || ctx.Err() != nil {
 			return v, err
 		}
 	}
 }
 
-// publish makes a value available before the call is finished.
-func (c *call[V]) publish(v V) {
-	c.once.Do(func() {
-		c.earlyValue = v
-		close(c.early)
-	})
-}
-
-// wait returns the call's value, or the error of ctx. With early, a published
+// wait returns the call's value, or the error of ctx. With early, the published
 // value suffices.
 func (c *call[V]) wait(ctx context.Context, early bool) (V, error) {
-	published := c.early
+	published := c.published
 	if !early {
 		published = nil
 	}
@@ -106,7 +94,7 @@ func (c *call[V]) wait(ctx context.Context, early bool) (V, error) {
 	case <-c.done:
 		return c.value, c.err
 	case <-published:
-		return c.earlyValue, nil
+		return c.early, nil
 	case <-ctx.Done():
 		var zero V
 		return zero, ctx.Err()

@@ -1,5 +1,12 @@
 package inflate
 
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"slices"
+)
+
 // Block types (RFC 1951, 3.2.3).
 const (
 	storedBlock = iota
@@ -36,18 +43,15 @@ func (z *Reader) blockHeader() error {
 
 func (z *Reader) storedHeader() error {
 	z.input.align()
-	length, err := z.input.take(16)
-	if err != nil {
+	var b [4]byte
+	if _, err := io.ReadFull(&z.input, b[:]); err != nil {
 		return err
 	}
-	complement, err := z.input.take(16)
-	if err != nil {
-		return err
-	}
-	if complement != length^0xffff {
+	length, complement := binary.LittleEndian.Uint16(b[:]), binary.LittleEndian.Uint16(b[2:])
+	if complement != ^length {
 		return ErrCorrupt
 	}
-	z.step, z.stored = inStored, length
+	z.step, z.stored = inStored, uint(length)
 	return nil
 }
 
@@ -75,22 +79,9 @@ func (z *Reader) fixedCodes() {
 		return
 	}
 	z.fixed = true
-	var lengths [288]uint8
-	for i := range lengths {
-		switch {
-		case i < 144, i >= 280:
-			lengths[i] = 8
-		case i < 256:
-			lengths[i] = 9
-		default:
-			lengths[i] = 7
-		}
-	}
-	build(z.literals[:], literalBits, lengths[:], z.symbols.literals)
-	for i := range 32 {
-		lengths[i] = 5
-	}
-	build(z.distances[:], distanceBits, lengths[:32], z.symbols.distances)
+	eight, nine, seven := bytes.Repeat([]byte{8}, 144), bytes.Repeat([]byte{9}, 112), bytes.Repeat([]byte{7}, 24)
+	build(z.literals[:], literalBits, slices.Concat(eight, nine, seven, eight[:8]), z.symbols.literals)
+	build(z.distances[:], distanceBits, bytes.Repeat([]byte{5}, 32), z.symbols.distances)
 }
 
 // Symbols of the code length alphabet (RFC 1951, 3.2.7).

@@ -87,13 +87,14 @@ func (in *input) Read(p []byte) (n int, err error) {
 	return n + copied, nil
 }
 
-// ended reports whether the stream has ended. The input must be aligned.
-func (in *input) ended() (bool, error) {
+// more returns io.EOF at the end of the stream. The input must be aligned.
+func (in *input) more() error {
 	if in.count > 0 || in.at < in.end {
-		return false, nil
+		return nil
 	}
-	if err := in.fill(); err != nil && !in.over {
-		return false, err
+	err := in.fill()
+	if err != nil && in.over {
+		return io.EOF
 	}
-	return in.at == in.end, nil
+	return err
 }

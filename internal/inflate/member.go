@@ -22,10 +22,8 @@ const (
 
 // header reads a member's header. It returns io.EOF at the end of the stream.
 func (z *Reader) header() error {
-	if ended, err := z.input.ended(); err != nil {
+	if err := z.input.more(); err != nil {
 		return err
-	} else if ended {
-		return io.EOF
 	}
 	sum := crc32.NewIEEE()
 	in := io.TeeReader(&z.input, sum)

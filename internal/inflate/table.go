@@ -58,15 +58,7 @@ func literalSymbols() *symbols {
 		s[i] = literal | uint32(i)<<valueShift
 	}
 	s[256] = endBlock
-	length := uint32(3)
-	for i := 257; i < 285; i++ {
-		extra := uint32(0)
-		if i >= 265 {
-			extra = uint32(i-261) / 4
-		}
-		s[i] = length<<valueShift | extra
-		length += 1 << extra
-	}
+	setRanges(s[257:285], 3, 4)
 	s[285] = 258 << valueShift
 	s[286], s[287] = invalid, invalid
 	return &s
@@ -75,17 +67,19 @@ func literalSymbols() *symbols {
 // distanceSymbols returns the distances (RFC 1951, 3.2.5).
 func distanceSymbols() *symbols {
 	var s symbols
-	distance := uint32(1)
-	for i := range maxDistances {
-		extra := uint32(0)
-		if i >= 4 {
-			extra = uint32(i-2) / 2
-		}
-		s[i] = distance<<valueShift | extra
-		distance += 1 << extra
-	}
+	setRanges(s[:maxDistances], 1, 2)
 	s[30], s[31] = invalid, invalid
 	return &s
+}
+
+// setRanges sets symbols to ranges of values that follow each other from base. The
+// extra bits grow by one with each group of symbols, from the third group on.
+func setRanges(s []uint32, base uint32, group int) {
+	for i := range s {
+		extra := max(i, group)/group - 1
+		s[i] = base<<valueShift | uint32(extra)
+		base += 1 << extra
+	}
 }
 
 // plainSymbols returns symbols that stand for their own number.

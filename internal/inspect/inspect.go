@@ -16,9 +16,24 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/capvet/capvet/internal/elfcaps"
+	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/product"
 	"github.com/capvet/capvet/internal/report"
 )
+
+// Inspector returns the functions of this package and of package product that
+// scans of images use.
+func Inspector() layers.Inspector {
+	return layers.Inspector{
+		IsHint:           product.Hinted,
+		IsCandidate:      product.IsExecutable,
+		Analyze:          File,
+		Screen:           Screen,
+		Settings:         product.Settings,
+		IsLibrary:        IsLibrary,
+		ResolveLibraries: ResolveLibraries,
+	}
+}
 
 // File analyses the ELF file of size bytes in r. path becomes the report's Path;
 // File does not open it. Errors wrap those of elfcaps.Open or of r, which is read
@@ -84,13 +99,11 @@ func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 		}
 		symbols := f.Symbols(p.VersionSymbols...)
 		for _, name := range p.VersionSymbols {
-			s, found := symbols[name]
-			if !found {
-				continue
-			}
-			version := f.String(s.Addr)
-			if _, valid := product.ParseVersion(version); valid && len(version) < 64 {
-				return product.Match{Product: p, Version: version, Feature: matcher.Feature(p.Name)}, "symbol", true
+			if s, found := symbols[name]; found {
+				version := f.String(s.Addr)
+				if _, valid := product.ParseVersion(version); valid && len(version) < 64 {
+					return product.Match{Product: p, Version: version, Feature: matcher.Feature(p.Name)}, "symbol", true
+				}
 			}
 		}
 	}
@@ -132,19 +145,19 @@ func fallBack(c *report.Capset, f *elfcaps.File, m product.Match, expected repor
 		if s, ok := f.Symbols(name)[name]; ok {
 			if v, ok := f.Word(s.Addr, 4); ok && report.ABIOfHeader(uint32(v)) != report.ABIUnknown {
 				c.ABI, c.Basis = report.ABIOfHeader(uint32(v)), report.BasisData
-				c.Reason = join(c.Reason, "the header object "+name+" says so")
+				addReason(c, "the header object "+name+" says so")
 				return
 			}
 		}
 	}
 	if m.Feature == '-' {
 		c.ABI, c.Basis = report.ABINone, report.BasisData
-		c.Reason = join(c.Reason, builtWithout(m))
+		addReason(c, builtWithout(m))
 		return
 	}
 	if known {
 		c.ABI, c.Basis = expected, report.BasisVersion
-		c.Reason = join(c.Reason, fmt.Sprintf("%s %s is known to", m.Product.Name, m.Version))
+		addReason(c, fmt.Sprintf("%s %s is known to", m.Product.Name, m.Version))
 	}
 }
 
@@ -153,14 +166,9 @@ func builtWithout(m product.Match) string {
 	return fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
 }
 
-func join(parts ...string) string {
-	var nonEmpty []string
-	for _, p := range parts {
-		if p != "" {
-			nonEmpty = append(nonEmpty, p)
-		}
-	}
-	return strings.Join(nonEmpty, "; ")
+// addReason adds to the reason for a verdict.
+func addReason(c *report.Capset, text string) {
+	c.Reason = strings.TrimPrefix(c.Reason+"; "+text, "; ")
 }
 
 // disagreement returns the reason for a verdict that the version contradicts.

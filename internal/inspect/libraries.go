@@ -28,14 +28,14 @@ func ResolveLibraries(b *report.Binary, find func(name string) (report.Binary, b
 		found, ok := find(l.Name)
 		switch {
 		case !ok:
-			c.Reason = join(c.Reason, l.Name+" is not at hand")
+			addReason(c, l.Name+" is not at hand")
 			continue
 		case found.Capset.ABI == report.ABIUnknown:
 			l.Path, l.ABI = found.Path, report.ABIUnknown
-			c.Reason = join(c.Reason, fmt.Sprintf("of %s at %s it is not known: %s", l.Name, l.Path, found.Capset.Reason))
+			addReason(c, fmt.Sprintf("of %s at %s it is not known: %s", l.Name, l.Path, found.Capset.Reason))
 			continue
 		case found.Machine != b.Machine:
-			c.Reason = join(c.Reason, fmt.Sprintf("%s is for %s", found.Path, found.Machine))
+			addReason(c, fmt.Sprintf("%s is for %s", found.Path, found.Machine))
 			continue
 		}
 		l.Path, l.ABI = found.Path, found.Capset.ABI
@@ -47,7 +47,7 @@ func ResolveLibraries(b *report.Binary, find func(name string) (report.Binary, b
 			text = fmt.Sprintf("%s at %s asks the kernel which version to use", l.Name, l.Path)
 		case report.ABIV1, report.ABIV2, report.ABIUnknown, report.ABIV3:
 		}
-		c.Reason = join(c.Reason, text)
+		addReason(c, text)
 		if l.ABI.Legacy() {
 			c.ABI = report.WorseABI(c.ABI, l.ABI)
 		}

@@ -39,7 +39,6 @@ func isLinked(header []byte) bool {
 	return (kind == elf.ET_EXEC || kind == elf.ET_DYN) && (low == 0 || high == 0)
 }
 
-// visit implements imagefs.Visit.
 func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes imagefs.Attributes, content io.Reader) error {
 	fresh, limits := s.analyses.fresh, s.reader.Limits
 	delete(fresh, at) // an earlier file of the path
@@ -88,21 +87,9 @@ func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes ima
 	return nil
 }
 
-// screen screens one file. A panic becomes its error.
-func (r *Reader) screen(f *spooledFile, name string) (binary report.Binary, passes bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			binary, passes, err = report.Binary{}, false, errAnalysisPanic
-		}
-	}()
+func (r *Reader) screen(f *spooledFile, name string) (_ report.Binary, passes bool, err error) {
+	defer catchPanic(&err)
 	return r.Inspector.Screen(f, f.size, name)
-}
-
-// passesScreen screens a file that its name selects: an image that shares the
-// layer may show the file under another name.
-func (r *Reader) passesScreen(f *spooledFile, name string) bool {
-	_, passes, err := r.screen(f, name)
-	return passes || err != nil
 }
 
 // screened returns the visible executables that only the screening selected,

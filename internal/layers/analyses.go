@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"maps"
 	"path"
 
 	"golang.org/x/sync/errgroup"
@@ -22,10 +23,13 @@ type analyses struct {
 	group       errgroup.Group
 }
 
-// newAnalyses starts with the results of an earlier reading: the layer is the
-// same, byte for byte.
+// newAnalyses starts with the results of an earlier reading, if any: the layer is
+// the same, byte for byte.
 func (r *Reader) newAnalyses(before *Summary, allBinaries bool) *analyses {
-	a := &analyses{reader: r, allBinaries: allBinaries, known: before.results(), fresh: map[imagefs.Source]*fileResult{}}
+	a := &analyses{reader: r, allBinaries: allBinaries, known: map[imagefs.Source]fileResult{}, fresh: map[imagefs.Source]*fileResult{}}
+	if before != nil {
+		maps.Copy(a.known, before.files)
+	}
 	a.group.SetLimit(concurrentAnalyses)
 	return a
 }
@@ -48,7 +52,11 @@ func (a *analyses) add(at imagefs.Source, attributes imagefs.Attributes, spool f
 		return err
 	}
 	a.group.Go(func() error {
-		screened := a.allBinaries && !r.Inspector.isLibrary(path.Base(at.Path)) && r.passesScreen(f, at.Path)
+		screened := false
+		if a.allBinaries && !r.Inspector.isLibrary(path.Base(at.Path)) { // another image may show the file under another name
+			_, passes, err := r.screen(f, at.Path)
+			screened = passes || err != nil
+		}
 		*result = r.analyze(f, at.Path)
 		result.screened = screened
 		result.binary.FileCapabilities = attributes.Capabilities

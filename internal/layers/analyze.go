@@ -47,28 +47,26 @@ func (r *Reader) analyze(f *spooledFile, name string) fileResult {
 	return result
 }
 
-// analyzeBinary turns a panic over one file into that file's error.
-func (r *Reader) analyzeBinary(f *spooledFile, name string) (binary report.Binary, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errAnalysisPanic
-		}
-	}()
+func (r *Reader) analyzeBinary(f *spooledFile, name string) (_ report.Binary, err error) {
+	defer catchPanic(&err)
 	return r.Inspector.Analyze(f, f.size, name)
 }
 
-// parseSettings parses a configuration file. It returns nil for any other file.
-func (r *Reader) parseSettings(text []byte) (parsed *report.Settings) {
-	if r.Inspector.Settings == nil {
-		return nil
+// catchPanic is deferred, and turns a panic over one file into that file's error.
+func catchPanic(err *error) {
+	if p := recover(); p != nil {
+		*err = errAnalysisPanic
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			parsed = nil
+}
+
+// parseSettings parses a configuration file. It returns nil for any other file,
+// and after a panic.
+func (r *Reader) parseSettings(text []byte) *report.Settings {
+	defer func() { _ = recover() }()
+	if r.Inspector.Settings != nil {
+		if settings, ok := r.Inspector.Settings(text); ok {
+			return &settings
 		}
-	}()
-	if settings, ok := r.Inspector.Settings(text); ok {
-		return &settings
 	}
 	return nil
 }

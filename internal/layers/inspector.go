@@ -33,7 +33,4 @@ type Inspector struct {
 	ResolveLibraries func(b *report.Binary, find func(name string) (report.Binary, bool))
 }
 
-// selects reports whether a file is analysed for its name.
-func (i Inspector) selects(base string) bool { return i.IsCandidate(base) || i.isLibrary(base) }
-
 func (i Inspector) isLibrary(base string) bool { return i.IsLibrary != nil && i.IsLibrary(base) }

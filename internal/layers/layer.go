@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -18,20 +17,27 @@ import (
 // summary of an earlier reading; nil if there was none.
 func (r *Reader) Summarize(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error) {
 	if b.Range != nil && (before == nil || before.throughTOC) {
-		if s, err := r.readThroughTOC(ctx, b, before, wanted); !errors.Is(err, errTOC) {
-			return s, err
+		if s, err := r.readThroughTOC(ctx, b, before, wanted); err == nil {
+			return s, nil
 		}
 	}
 	if before != nil && before.throughTOC {
 		before = nil // the table need not have described the layer truthfully
 	}
-	return r.readInFull(ctx, b, before, wanted)
+	s, err := r.readInFull(ctx, b, before, wanted)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // the error of an interrupted read is less telling
+	}
+	return s, err
 }
 
 // selects returns a function that reports whether a file is analysed: by its
 // name, or because its path is wanted.
 func (r *Reader) selects(wanted map[string]bool) func(name string) bool {
-	return func(name string) bool { return r.Inspector.selects(path.Base(name)) || wanted[name] }
+	return func(name string) bool {
+		base := path.Base(name)
+		return r.Inspector.IsCandidate(base) || r.Inspector.isLibrary(base) || wanted[name]
+	}
 }
 
 // readInFull streams one layer, verifies its digest, and analyses its selected
@@ -53,7 +59,7 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	}()
 	unpacked, err := imagefs.Unpack(packed, r.Limits.Layer, r.reserveWindow(ctx))
 	if err != nil {
-		return nil, orContext(ctx, err)
+		return nil, err
 	}
 	archive := newReadahead(unpacked)
 	steps = append(steps, archive, unpacked)
@@ -78,10 +84,10 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	}
 	layer, err := imagefs.ReadLayer(archive, r.Limits.Layer, selection)
 	if err != nil {
-		return nil, orContext(ctx, err)
+		return nil, err
 	}
 	if _, err := io.Copy(io.Discard, packed); err != nil { // the digest covers trailing bytes too
-		return nil, orContext(ctx, err)
+		return nil, err
 	}
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.Digest.Hex || b.Digest.Algorithm != "sha256" {
 		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
@@ -92,15 +98,6 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 // reserveWindow returns a function that reserves the memory of a zstd window.
 func (r *Reader) reserveWindow(ctx context.Context) func(int64) (func(), error) {
 	return func(n int64) (func(), error) { return r.WindowBudget.Acquire(ctx, n) }
-}
-
-// orContext returns the context's error once it has ended: the error of an
-// interrupted read is less telling.
-func orContext(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }
 
 // verifier hashes and bounds a stream.

@@ -14,15 +14,13 @@ import (
 // maxBinaries is the most executables of one report.
 const maxBinaries = 256
 
+// gapTooLarge is the reason for a gap over a limit.
+const gapTooLarge = "too-large"
+
 // stack is the layers of an image, the lowest first, with their summaries.
 type stack struct {
 	blobs     []Blob
 	summaries []*Summary // nil for a layer that is not read yet
-}
-
-// from returns the layers from an index upwards, all of which must be read.
-func (s stack) from(lowest int) stack {
-	return stack{s.blobs[lowest:], s.summaries[lowest:]}
 }
 
 // tree returns the merged file system. imagefs.Tree applies the whiteouts.
@@ -105,21 +103,21 @@ func (s stack) missing(files []candidate) []map[string]bool {
 // product or makes a legacy call.
 func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector Inspector) {
 	tree := s.tree()
-	addGap := func(where, detail string) {
+	addGap := func(where, reason, detail string, other bool) {
 		r.Complete = false
-		r.Gaps = append(r.Gaps, report.Gap{Where: where, Reason: "too-large", Detail: detail, Other: true})
+		r.Gaps = append(r.Gaps, report.Gap{Where: where, Reason: reason, Detail: detail, Other: other})
 	}
 	for i, summary := range s.summaries {
 		digest := s.blobs[i].Digest.String()
 		if summary.skipped != "" {
-			addGap(digest, summary.skipped)
+			addGap(digest, gapTooLarge, summary.skipped, true)
 		}
 		if summary.throughTOC {
 			r.ThroughTable = append(r.ThroughTable, digest)
 		}
 	}
 	if omitted > 0 {
-		addGap("/", fmt.Sprintf("%d more executables make capability calls than a report has room for", omitted))
+		addGap("/", gapTooLarge, fmt.Sprintf("%d more executables make capability calls than a report has room for", omitted), true)
 	}
 	for _, f := range files {
 		result := s.result(f.File)
@@ -127,9 +125,11 @@ func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector
 			continue
 		}
 		if result.err != nil {
-			r.Complete = false
-			r.Gaps = append(r.Gaps, report.Gap{Where: f.Path, Reason: gapReason(result.err), Detail: result.err.Error(), Other: !f.named &&
-				!f.started})
+			reason := "not-analysed"
+			if errors.Is(result.err, imagefs.ErrTooLarge) {
+				reason = gapTooLarge
+			}
+			addGap(f.Path, reason, result.err.Error(), !f.named && !f.started)
 			continue
 		}
 		binary := result.binary
@@ -164,14 +164,6 @@ func (s stack) settings(paths []string) []report.Settings {
 		}
 	}
 	return all
-}
-
-// gapReason returns the report's token for a failed analysis.
-func gapReason(err error) string {
-	if errors.Is(err, imagefs.ErrTooLarge) {
-		return "too-large"
-	}
-	return "not-analysed"
 }
 
 // proven returns a report on the legacy verdicts that no lower layer can change;

@@ -2,7 +2,6 @@ package layers
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"sync"
@@ -45,11 +44,7 @@ func newReadahead(source io.Reader) *readahead {
 func (r *readahead) run(source io.Reader) {
 	defer close(r.ended)
 	defer close(r.full)
-	defer func() {
-		if p := recover(); p != nil { // of a decompressor, over hostile bytes
-			r.err = fmt.Errorf("%w: %v", ErrPanic, p)
-		}
-	}()
+	defer recoverAs(&r.err, ErrPanic) // of a decompressor, over hostile bytes
 	for {
 		var chunk []byte
 		select {
@@ -86,7 +81,6 @@ func fill(source io.Reader, chunk []byte) (n int, err error) {
 	return n, err
 }
 
-// Read implements io.Reader.
 func (r *readahead) Read(p []byte) (int, error) {
 	if err := r.next(); err != nil {
 		return 0, err

@@ -92,54 +92,41 @@ var errEnough = errors.New("an early answer suffices")
 // Read reports on an image: on every file with a candidate's name, and on the
 // programs that the image runs.
 func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
-	result, err := r.begin(image.Blobs)
-	if err != nil {
-		return report.Report{}, err
+	n := len(image.Blobs)
+	if n > r.Limits.Layers {
+		return report.Report{}, fmt.Errorf("%w: the image has %d layers, the limit is %d", imagefs.ErrTooLarge, n, r.Limits.Layers)
 	}
 	if image.Summarize == nil {
 		image.Summarize = r.Summarize
 	}
-	configuration, started, early := configurationOf(image.Config), startedPaths(image.Config), image.Early
-	s := stack{image.Blobs, make([]*Summary, len(image.Blobs))}
-	pending := make([]bool, len(image.Blobs))
-	wanted := make([]map[string]bool, len(image.Blobs))
+	result, started := report.New(), startedPaths(image.Config)
+	s := stack{image.Blobs, make([]*Summary, n)}
+	p := &passes{
+		reader: r, image: image, stack: s, configuration: configurationOf(image.Config),
+		pending: make([]bool, n), wanted: make([]map[string]bool, n),
+	}
 	for i, b := range image.Blobs {
-		pending[i], wanted[i] = true, map[string]bool{}
+		if limit := r.Limits.LayerBytes; b.Size > limit {
+			return report.Report{}, fmt.Errorf("%w: layer %s has %d bytes, the limit is %d", imagefs.ErrTooLarge, b.Digest, b.Size, limit)
+		}
+		if b.Gap != "" {
+			result.Complete = false
+			result.Gaps = append(result.Gaps, report.Gap{Where: b.Digest.String(), Reason: "not-readable", Detail: b.Gap})
+		}
+		p.pending[i], p.wanted[i] = true, map[string]bool{}
 		for _, name := range started {
-			wanted[i][name] = true
+			p.wanted[i][name] = true
 		}
 		// A full reading passes passwd anyway, and the next image on this layer
 		// may need it.
-		if b.Range == nil || userName(configuration) != "" {
-			wanted[i][passwdFile] = true
+		if b.Range == nil || userName(p.configuration) != "" {
+			p.wanted[i][passwdFile] = true
 		}
-	}
-	var answer report.Report
-	onTop := func(lowest int) error { // every layer from lowest upwards is read
-		if early == nil {
-			return nil
-		}
-		proven, ok := s.from(lowest).proven(ctx, r.Inspector.IsCandidate)
-		if !ok {
-			return nil
-		}
-		proven.Configuration = configuration
-		answer = proven
-		enough := early(proven)
-		early = nil
-		if enough {
-			return errEnough
-		}
-		return nil
 	}
 	for range maxPasses {
-		pass := pass{
-			stack: s, summarize: image.Summarize, pending: pending, wanted: wanted,
-			gated: func() bool { return early != nil }, onTop: onTop,
-		}
-		err := pass.read(ctx, r.Limits.LayersAtOnce)
+		err := p.read(ctx)
 		if errors.Is(err, errEnough) {
-			return answer, nil
+			return p.answer, nil
 		}
 		if err != nil {
 			return report.Report{}, err
@@ -148,53 +135,54 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 		if err != nil {
 			return report.Report{}, err
 		}
-		wanted = s.missing(files)
-		for i := range wanted {
-			pending[i] = wanted[i] != nil
+		p.wanted = s.missing(files)
+		for i := range p.wanted {
+			p.pending[i] = p.wanted[i] != nil
 		}
-		if !slices.Contains(pending, true) {
+		if !slices.Contains(p.pending, true) {
 			s.addTo(&result, files, omitted, r.Inspector)
 			result.Settings = s.settings(started)
-			result.Configuration = s.withUID(configuration)
+			result.Configuration = s.withUID(p.configuration)
 			return result, nil
 		}
 	}
 	return report.Report{}, fmt.Errorf("%w: its links lead on after %d readings", imagefs.ErrTooLarge, maxPasses)
 }
 
-// begin checks the limits that need no reading.
-func (r *Reader) begin(blobs []Blob) (report.Report, error) {
-	if len(blobs) > r.Limits.Layers {
-		return report.Report{}, fmt.Errorf("%w: the image has %d layers, the limit is %d", imagefs.ErrTooLarge, len(blobs), r.Limits.Layers)
-	}
-	result := report.New()
-	for _, b := range blobs {
-		if b.Gap != "" {
-			result.Complete = false
-			result.Gaps = append(result.Gaps, report.Gap{Where: b.Digest.String(), Reason: "not-readable", Detail: b.Gap})
-		}
-		if limit := r.Limits.LayerBytes; b.Size > limit {
-			return report.Report{}, fmt.Errorf("%w: layer %s has %d bytes, the limit is %d", imagefs.ErrTooLarge, b.Digest, b.Size, limit)
-		}
-	}
-	return result, nil
+// passes read the layers of an image, each from the top down.
+type passes struct {
+	reader        *Reader
+	image         Image // Early is nil after its call
+	stack         stack // receives the summaries
+	configuration *report.Configuration
+	pending       []bool            // the layers of the next pass
+	wanted        []map[string]bool // paths to analyse, by layer
+	answer        report.Report     // of Early
 }
 
-// pass reads the pending layers of a stack once, from the top down.
-type pass struct {
-	stack     stack // receives the summaries
-	summarize func(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error)
-	pending   []bool
-	wanted    []map[string]bool // paths to analyse, by layer
-	// gated reports whether a large layer waits for those above it, which may
-	// answer without it.
-	gated func() bool
-	// onTop is called when every layer from lowest upwards is read. Its error
-	// ends the pass.
-	onTop func(lowest int) error
+// proven passes on a legacy verdict of the layers from lowest upwards, all of
+// which are read. It returns errEnough if that suffices.
+func (p *passes) proven(ctx context.Context, lowest int) error {
+	early := p.image.Early
+	if early == nil {
+		return nil
+	}
+	top := stack{p.stack.blobs[lowest:], p.stack.summaries[lowest:]}
+	answer, ok := top.proven(ctx, p.reader.Inspector.IsCandidate)
+	if !ok {
+		return nil
+	}
+	answer.Configuration = p.configuration
+	p.answer, p.image.Early = answer, nil
+	if early(answer) {
+		return errEnough
+	}
+	return nil
 }
 
-func (p pass) read(ctx context.Context, atOnce int) error {
+// read reads the pending layers once. A large layer waits for those above it
+// while these may prove a verdict without it.
+func (p *passes) read(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -207,7 +195,7 @@ func (p pass) read(ctx context.Context, atOnce int) error {
 	next, top, running, bytesRunning := len(blobs)-1, len(blobs), 0, int64(0)
 	var failed error
 	for {
-		for failed == nil && running < atOnce {
+		for failed == nil && running < p.reader.Limits.LayersAtOnce {
 			for next >= 0 && !p.pending[next] {
 				done[next] = true
 				next--
@@ -216,7 +204,7 @@ func (p pass) read(ctx context.Context, atOnce int) error {
 				break
 			}
 			size := blobs[next].Size
-			if p.gated() && running > 0 && size > smallLayer && size > bytesRunning && blobs[next].Range == nil {
+			if p.image.Early != nil && running > 0 && size > smallLayer && size > bytesRunning && blobs[next].Range == nil {
 				break
 			}
 			i := next
@@ -247,7 +235,7 @@ func (p pass) read(ctx context.Context, atOnce int) error {
 			top--
 		}
 		if top < before {
-			if failed = p.onTop(top); failed != nil {
+			if failed = p.proven(ctx, top); failed != nil {
 				cancel()
 			}
 		}
@@ -255,20 +243,23 @@ func (p pass) read(ctx context.Context, atOnce int) error {
 }
 
 // summary returns the summary of a layer with its wanted files.
-func (p pass) summary(ctx context.Context, i int) (s *Summary, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrPanic, p)
-		}
-	}()
+func (p *passes) summary(ctx context.Context, i int) (s *Summary, err error) {
+	defer recoverAs(&err, ErrPanic)
 	b := p.stack.blobs[i]
 	if b.Gap != "" {
 		layer, err := imagefs.ReadLayer(bytes.NewReader(nil), imagefs.Limits{}, imagefs.Selection{})
 		return &Summary{layer: layer}, err
 	}
-	s, err = p.summarize(ctx, b, p.stack.summaries[i], p.wanted[i])
+	s, err = p.image.Summarize(ctx, b, p.stack.summaries[i], p.wanted[i])
 	if err == nil && b.Size >= 0 && s.stored != b.Size {
 		return nil, fmt.Errorf("%w: it has %d bytes, the manifest says %d", imagefs.ErrMalformed, s.stored, b.Size)
 	}
 	return s, err
+}
+
+// recoverAs is deferred, and turns a panic into an error that wraps kind.
+func recoverAs(err *error, kind error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", kind, p)
+	}
 }

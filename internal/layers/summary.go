@@ -1,8 +1,6 @@
 package layers
 
 import (
-	"maps"
-
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -42,9 +40,6 @@ func (s *Summary) Bytes() int64 {
 // Covers reports whether every file of the layer at one of the wanted paths was
 // analysed.
 func (s *Summary) Covers(wanted map[string]bool) bool {
-	if len(wanted) == 0 {
-		return true
-	}
 	analysed := map[string]bool{}
 	for at := range s.files {
 		analysed[at.Path] = true
@@ -55,12 +50,4 @@ func (s *Summary) Covers(wanted map[string]bool) bool {
 		}
 	}
 	return true
-}
-
-// results returns a copy of the results, empty for a nil summary.
-func (s *Summary) results() map[imagefs.Source]fileResult {
-	if s == nil || s.files == nil {
-		return map[imagefs.Source]fileResult{}
-	}
-	return maps.Clone(s.files)
 }

@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,10 +38,6 @@ const (
 	// zstdTOCType is the only type of table in zstd:chunked.
 	zstdTOCType = "1"
 )
-
-// errTOC reports a layer that cannot be read through its table of contents. It
-// is then read in full.
-var errTOC = errors.New("no usable table of contents")
 
 // TOC locates a layer's table of contents as the image's manifest describes it.
 // The zero value means no table.
@@ -83,25 +78,9 @@ func ParseTOC(d v1.Descriptor) TOC {
 }
 
 // readThroughTOC reads a layer's table of contents and its selected files. The
-// digest in the manifest verifies the table, the table's digests the files. The
-// error wraps errTOC unless ctx ended.
-func (r *Reader) readThroughTOC(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (s *Summary, err error) {
-	defer func() {
-		if p := recover(); p != nil { // of a decompressor, over hostile bytes
-			s, err = nil, fmt.Errorf("%w: %v", errTOC, p)
-		}
-	}()
-	s, err = r.summarizeTOC(ctx, b, before, wanted)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errTOC, err)
-	}
-	return s, nil
-}
-
-func (r *Reader) summarizeTOC(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error) {
+// digest in the manifest verifies the table, the table's digests the files.
+func (r *Reader) readThroughTOC(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (_ *Summary, err error) {
+	defer recoverAs(&err, ErrPanic) // of a decompressor, over hostile bytes
 	layer, files, err := r.readTOC(ctx, b, r.selects(wanted))
 	if err != nil {
 		return nil, err
@@ -115,8 +94,7 @@ func (r *Reader) summarizeTOC(ctx context.Context, b Blob, before *Summary, want
 	a := r.newAnalyses(before, false)
 	defer a.wait()
 	for _, f := range files {
-		err := a.add(f.At, f.Attributes, func() (*spooledFile, error) { return r.spoolRange(ctx, b, f) })
-		if err != nil {
+		if err := a.add(f.At, f.Attributes, func() (*spooledFile, error) { return r.spoolRange(ctx, b, f) }); err != nil {
 			return nil, err
 		}
 	}

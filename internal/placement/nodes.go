@@ -96,58 +96,33 @@ func (n *Nodes) remove(old *corev1.Node) {
 func (n *Nodes) Architectures(spec *corev1.PodSpec, candidates []string) []string {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if len(n.byName) == 0 {
+	bound, known := n.byName[spec.NodeName] // without the scheduler
+	switch {
+	case len(n.byName) == 0, spec.NodeName != "" && (!known || architectureOf(bound) == ""):
 		return Architectures(spec, candidates)
-	}
-	if spec.NodeName != "" {
-		return n.ofNode(spec, candidates)
+	case spec.NodeName != "":
+		return keep(candidates, func(arch string) bool { return arch == architectureOf(bound) })
 	}
 	names, pinned := named(spec.Affinity)
-	known, unknown := n.split(names)
-	possible := make([]string, 0, len(candidates))
-	for _, arch := range candidates {
-		if pinned && landsOn(known, spec, arch) || !pinned && n.landsOnAny(spec, arch) || n.landsOnUnknown(spec, arch, unknown) {
-			possible = append(possible, arch)
-		}
-	}
-	return possible
-}
-
-// split returns the known nodes of these names, and whether a name is unknown.
-func (n *Nodes) split(names []string) (known []*corev1.Node, unknown bool) {
+	var nodes []*corev1.Node
 	for _, name := range names {
 		if node, ok := n.byName[name]; ok {
-			known = append(known, node)
-		} else {
-			unknown = true
+			nodes = append(nodes, node)
 		}
 	}
-	return known, unknown
-}
-
-// ofNode returns the architectures for a Pod that was bound without the scheduler.
-func (n *Nodes) ofNode(spec *corev1.PodSpec, candidates []string) []string {
-	node, known := n.byName[spec.NodeName]
-	if !known || architectureOf(node) == "" {
-		return Architectures(spec, candidates)
-	}
-	if arch := architectureOf(node); slices.Contains(candidates, arch) {
-		return []string{arch}
-	}
-	return []string{}
+	return keep(candidates, func(arch string) bool {
+		return pinned && landsOn(nodes, spec, arch) || !pinned && n.landsOnAny(spec, arch) ||
+			n.landsOnUnknown(spec, arch, len(nodes) < len(names))
+	})
 }
 
 // landsOnAny reports whether a Pod with this spec can land on a known node of an
 // architecture.
 func (n *Nodes) landsOnAny(spec *corev1.PodSpec, arch string) bool {
 	required := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity)
-	unrestricted := len(spec.NodeSelector) == 0 && requiredTerms(spec.Affinity) == nil
 	for key, pool := range n.pools {
 		if key.arch != arch && key.arch != "" || !tolerates(spec.Tolerations, pool.taints) {
 			continue
-		}
-		if unrestricted {
-			return true
 		}
 		for _, node := range pool.nodes {
 			if matches(required, node) {
@@ -162,13 +137,10 @@ func (n *Nodes) landsOnAny(spec *corev1.PodSpec, arch string) bool {
 // DaemonSet's Pod.
 func landsOn(nodes []*corev1.Node, spec *corev1.PodSpec, arch string) bool {
 	required := nodeaffinity.NewRequiredNodeAffinity(spec.NodeSelector, spec.Affinity)
-	for _, node := range nodes {
+	return slices.ContainsFunc(nodes, func(node *corev1.Node) bool {
 		key, taints := poolOf(node)
-		if (key.arch == arch || key.arch == "") && tolerates(spec.Tolerations, taints) && matches(required, node) {
-			return true
-		}
-	}
-	return false
+		return (key.arch == arch || key.arch == "") && tolerates(spec.Tolerations, taints) && matches(required, node)
+	})
 }
 
 // landsOnUnknown reports whether a Pod with this spec can land on an unknown node of

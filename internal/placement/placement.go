@@ -21,32 +21,23 @@ var archLabels = [...]string{corev1.LabelArchStable, "beta.kubernetes.io/arch"}
 // Architectures returns the candidates (GOARCH names, in the same order) on which a
 // Pod can land according to its spec alone.
 func Architectures(spec *corev1.PodSpec, candidates []string) []string {
-	possible := make([]string, 0, len(candidates))
-	for _, arch := range candidates {
-		if specAllows(spec, arch) {
-			possible = append(possible, arch)
-		}
-	}
-	return possible
-}
-
-func specAllows(spec *corev1.PodSpec, arch string) bool {
-	if !selectorAllows(spec.NodeSelector, arch) {
-		return false
-	}
 	required := requiredTerms(spec.Affinity)
-	return required == nil || slices.ContainsFunc(required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
-		return termAllows(term, arch, "")
+	return keep(candidates, func(arch string) bool {
+		allows := func(term corev1.NodeSelectorTerm) bool { return termAllows(term, arch, "") }
+		return selectorAllows(spec.NodeSelector, arch) && (required == nil || slices.ContainsFunc(required.NodeSelectorTerms, allows))
 	})
 }
 
+// keep returns the architectures that meet a condition, in a slice of their own.
+func keep(architectures []string, condition func(arch string) bool) []string {
+	return slices.DeleteFunc(slices.Clone(architectures), func(arch string) bool { return !condition(arch) })
+}
+
 func selectorAllows(selector map[string]string, arch string) bool {
-	for _, label := range archLabels {
-		if want, ok := selector[label]; ok && want != arch {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(archLabels[:], func(label string) bool {
+		want, ok := selector[label]
+		return ok && want != arch
+	})
 }
 
 // termAllows applies the scheduler's matcher to a node with this architecture and
@@ -65,10 +56,8 @@ func termAllows(term corev1.NodeSelectorTerm, arch, name string) bool {
 	if len(kept.MatchExpressions) == 0 && len(kept.MatchFields) == 0 {
 		return true
 	}
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}}}
-	for _, label := range archLabels {
-		node.Labels[label] = arch
-	}
+	labels := map[string]string{archLabels[0]: arch, archLabels[1]: arch}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 	selector := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{kept}}
 	// As in the scheduler, a term that cannot be parsed matches no node.
 	matched, _ := nodeaffinity.NewLazyErrorNodeSelector(selector).Match(node)

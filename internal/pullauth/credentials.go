@@ -22,13 +22,13 @@ import (
 type entry struct {
 	host, path string // host may hold globs; path is empty or starts with a slash
 	config     authn.AuthConfig
-	fallback   bool // of a plugin: tried after those of secrets
+	rank       int // 0 for a secret's; 1 for a plugin's, which are tried after those
 }
 
 // matches reports whether the key matches a repository. Its path is a plain
 // prefix, as for a kubelet: /team matches /team-a/app too.
-func (e entry) matches(host, repositoryPath string) bool {
-	return matchesHost(e.host, host) && strings.HasPrefix(repositoryPath, e.path)
+func (e entry) matches(repository name.Repository) bool {
+	return matchesHost(e.host, repository.RegistryStr()) && strings.HasPrefix("/"+repository.RepositoryStr(), e.path)
 }
 
 // Credentials are the credentials of a Pod's secrets and of plugins. The zero
@@ -38,18 +38,14 @@ type Credentials struct{ entries []entry }
 // For returns the credentials that match a repository in a kubelet's order: by
 // descending key, and those of plugins last.
 func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
-	host, repositoryPath := repository.RegistryStr(), "/"+repository.RepositoryStr()
 	var matching []entry
 	for _, e := range c.entries {
-		if e.matches(host, repositoryPath) {
+		if e.matches(repository) {
 			matching = append(matching, e)
 		}
 	}
 	slices.SortStableFunc(matching, func(a, b entry) int {
-		if a.fallback != b.fallback {
-			return map[bool]int{false: -1, true: 1}[a.fallback]
-		}
-		return cmp.Compare(b.host+b.path, a.host+a.path)
+		return cmp.Or(a.rank-b.rank, cmp.Compare(b.host+b.path, a.host+a.path))
 	})
 	var authenticators []authn.Authenticator
 	seen := map[authn.AuthConfig]bool{}
@@ -65,31 +61,25 @@ func (c *Credentials) For(repository name.Repository) []authn.Authenticator {
 // add adds a credential under a key of a docker configuration. It ignores a
 // malformed key.
 func (c *Credentials) add(key string, config authn.AuthConfig) {
-	if host, path, ok := splitKey(key); ok {
-		c.entries = append(c.entries, entry{host: host, path: path, config: config})
-	}
-}
-
-// addFallback adds the credentials of a plugin.
-func (c *Credentials) addFallback(entries []entry) {
-	for _, e := range entries {
-		e.fallback = true
+	if e, ok := parseKey(key); ok {
+		e.config = config
 		c.entries = append(c.entries, e)
 	}
 }
 
-// splitKey parses a key of a docker configuration: a host with optional scheme,
-// port and path.
-func splitKey(key string) (host, path string, ok bool) {
+// parseKey returns an entry with a key of a docker configuration: a host with
+// optional scheme, port and path.
+func parseKey(key string) (entry, bool) {
 	if !strings.Contains(key, "://") {
 		key = "https://" + key
 	}
 	u, err := url.Parse(key)
 	if err != nil || u.Host == "" {
-		return "", "", false
+		return entry{}, false
 	}
-	host, path = u.Host, u.Path
-	if isDockerHub(host) {
+	host, path := u.Host, u.Path
+	switch host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
 		host = name.DefaultRegistry
 	}
 	// docker login writes the version of the API before the repository's path.
@@ -99,27 +89,17 @@ func splitKey(key string) (host, path string, ok bool) {
 	if path == "/" {
 		path = ""
 	}
-	return host, path, true
-}
-
-func isDockerHub(host string) bool {
-	return host == "docker.io" || host == "index.docker.io" || host == "registry-1.docker.io"
-}
-
-// splitPort removes the port from a host, and the brackets from an IPv6 address,
-// which are a character class in a glob.
-func splitPort(host string) (name, port string) {
-	u := url.URL{Host: host}
-	return u.Hostname(), u.Port()
+	return entry{host: host, path: path}, true
 }
 
 // matchesHost matches a host label by label: a glob does not span a dot. Ports
 // must be equal.
 func matchesHost(pattern, host string) bool {
-	patternName, patternPort := splitPort(pattern)
-	hostName, hostPort := splitPort(host)
-	patternParts, hostParts := strings.Split(patternName, "."), strings.Split(hostName, ".")
-	if patternPort != hostPort || len(patternParts) != len(hostParts) {
+	// Hostname removes the brackets from an IPv6 address, which are a character
+	// class in a glob.
+	p, h := url.URL{Host: pattern}, url.URL{Host: host}
+	patternParts, hostParts := strings.Split(p.Hostname(), "."), strings.Split(h.Hostname(), ".")
+	if p.Port() != h.Port() || len(patternParts) != len(hostParts) {
 		return false
 	}
 	for i := range patternParts {

@@ -79,8 +79,9 @@ func (p plugin) run(ctx context.Context, image string) (*credentialproviderv1.Cr
 func entriesOf(response *credentialproviderv1.CredentialProviderResponse) []entry {
 	var entries []entry
 	for key, auth := range response.Auth {
-		if host, path, ok := splitKey(key); ok {
-			entries = append(entries, entry{host: host, path: path, config: authn.AuthConfig{Username: auth.Username, Password: auth.Password}})
+		if e, ok := parseKey(key); ok {
+			e.config, e.rank = authn.AuthConfig{Username: auth.Username, Password: auth.Password}, 1
+			entries = append(entries, e)
 		}
 	}
 	return entries

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 	kubeletconfigv1 "k8s.io/kubelet/config/v1"
 	credentialproviderv1 "k8s.io/kubelet/pkg/apis/credentialprovider/v1"
@@ -18,8 +19,6 @@ import (
 )
 
 const (
-	// maxProviderConfigBytes is the largest configuration file, in bytes.
-	maxProviderConfigBytes = 1 << 20
 	// maxCachedResponses bounds the cached responses of one plugin.
 	maxCachedResponses = 1024
 	// providerFailureTTL is how long a plugin's failure for a repository is cached.
@@ -44,9 +43,7 @@ type provider struct {
 	defaultTTL time.Duration
 	now        func() time.Time
 	calls      singleflight.Group
-
-	mu     sync.Mutex
-	cached map[string]response // by image, registry or "", as cacheKeyType selects
+	cached     *lru.Cache[string, response] // by image, registry or "", as cacheKeyType selects
 }
 
 // response is a cached response or failure.
@@ -56,11 +53,16 @@ type response struct {
 	until   time.Time
 }
 
+func newResponses() *lru.Cache[string, response] {
+	cache, _ := lru.New[string, response](maxCachedResponses) // fails only for a size that is not positive
+	return cache
+}
+
 // LoadProviders reads a kubelet's CredentialProviderConfig (kubelet.config.k8s.io/v1)
 // and finds its plugins in a folder. It refuses plugins that need a
 // ServiceAccount's token (tokenAttributes), which capvet may not create.
 func LoadProviders(configFile, folder string) (*Providers, error) {
-	raw, err := readBounded(configFile)
+	raw, err := os.ReadFile(configFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the credential providers' configuration: %w", err)
 	}
@@ -75,30 +77,17 @@ func LoadProviders(configFile, folder string) (*Providers, error) {
 		return nil, fmt.Errorf("%s names no providers", configFile)
 	}
 	p := &Providers{running: make(chan struct{}, maxPlugins)}
-	names := map[string]bool{}
 	for i, c := range config.Providers {
 		read, err := newProvider(c, folder)
-		if err == nil && names[c.Name] {
+		if err == nil && slices.ContainsFunc(p.providers, func(before *provider) bool { return before.name == c.Name }) {
 			err = errors.New("its name is taken by one before it")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: provider %d, %q: %w", configFile, i+1, c.Name, err)
 		}
-		names[c.Name] = true
 		p.providers = append(p.providers, read)
 	}
 	return p, nil
-}
-
-func readBounded(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxProviderConfigBytes {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", file, info.Size(), maxProviderConfigBytes)
-	}
-	return os.ReadFile(file)
 }
 
 func newProvider(c kubeletconfigv1.CredentialProvider, folder string) (*provider, error) {
@@ -115,13 +104,13 @@ func newProvider(c kubeletconfigv1.CredentialProvider, folder string) (*provider
 		return nil, errors.New("tokenAttributes asks for tokens of Pods' ServiceAccounts, which capvet may not make: " +
 			"leave it out to use capvet's own identity")
 	}
-	p := &provider{name: c.Name, defaultTTL: c.DefaultCacheDuration.Duration, now: time.Now, cached: map[string]response{}}
+	p := &provider{name: c.Name, defaultTTL: c.DefaultCacheDuration.Duration, now: time.Now, cached: newResponses()}
 	for _, pattern := range c.MatchImages {
-		host, path, ok := splitKey(pattern)
+		key, ok := parseKey(pattern)
 		if !ok || strings.Contains(pattern, "://") {
 			return nil, fmt.Errorf("matchImages has %q: give a host, such as *.example.com, with or without a port and a path", pattern)
 		}
-		p.images = append(p.images, entry{host: host, path: path})
+		p.images = append(p.images, key)
 	}
 	program := filepath.Join(folder, c.Name)
 	if info, err := os.Stat(program); err != nil {
@@ -141,35 +130,25 @@ func (p *Providers) Add(ctx context.Context, c *Credentials, repository name.Rep
 	}
 	var failed error
 	for _, provider := range p.providers {
-		if !provider.matches(repository) {
+		if !slices.ContainsFunc(provider.images, func(e entry) bool { return e.matches(repository) }) {
 			continue
 		}
 		entries, err := provider.get(ctx, p.running, kubeletName(repository))
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("credential provider %s: %w", provider.name, err))
 		}
-		c.addFallback(entries)
+		c.entries = append(c.entries, entries...)
 	}
 	return failed
-}
-
-func (p *provider) matches(repository name.Repository) bool {
-	for _, e := range p.images {
-		if e.matches(repository.RegistryStr(), "/"+repository.RepositoryStr()) {
-			return true
-		}
-	}
-	return false
 }
 
 // kubeletName returns the name under which a kubelet requests credentials for a
 // repository: without a tag, and with docker.io for Docker Hub.
 func kubeletName(repository name.Repository) string {
-	host := repository.RegistryStr()
-	if host == name.DefaultRegistry {
-		host = "docker.io"
+	if path, ok := strings.CutPrefix(repository.Name(), name.DefaultRegistry+"/"); ok {
+		return "docker.io/" + path
 	}
-	return host + "/" + repository.RepositoryStr()
+	return repository.Name()
 }
 
 // get returns the plugin's credentials for an image: cached, or of one run for
@@ -219,11 +198,8 @@ func (p *provider) refresh(ctx context.Context, image string) response {
 // lookUp returns the cached response for the image, its registry, or all images.
 func (p *provider) lookUp(image string) (response, bool) {
 	registry, _, _ := strings.Cut(image, "/")
-	now := p.now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, key := range []string{image, registry, ""} {
-		if r, ok := p.cached[key]; ok && now.Before(r.until) {
+		if r, ok := p.cached.Get(key); ok && p.now().Before(r.until) {
 			return r, true
 		}
 	}
@@ -232,23 +208,9 @@ func (p *provider) lookUp(image string) (response, bool) {
 
 // cache caches a response and returns it.
 func (p *provider) cache(key string, r response, ttl time.Duration) response {
-	if ttl <= 0 {
-		return r
+	if ttl > 0 {
+		r.until = p.now().Add(ttl)
+		p.cached.Add(key, r)
 	}
-	now := p.now()
-	r.until = now.Add(ttl)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.cached) >= maxCachedResponses {
-		for k, old := range p.cached {
-			if !now.Before(old.until) {
-				delete(p.cached, k)
-			}
-		}
-		if len(p.cached) >= maxCachedResponses {
-			clear(p.cached) // running plugins again is simpler than an LRU order
-		}
-	}
-	p.cached[key] = r
 	return r
 }

@@ -244,12 +244,12 @@ func TestProvidersAreAskedOnceForAll(t *testing.T) {
 }
 
 func TestProvidersKeepABoundedNumberOfAnswers(t *testing.T) {
-	p := &provider{now: time.Now, cached: map[string]response{}}
+	p := &provider{now: time.Now, cached: newResponses()}
 	for i := range 3 * maxCachedResponses {
 		p.cache(fmt.Sprint(i), response{}, time.Hour)
 	}
-	if len(p.cached) > maxCachedResponses {
-		t.Errorf("%d responses", len(p.cached))
+	if p.cached.Len() > maxCachedResponses {
+		t.Errorf("%d responses", p.cached.Len())
 	}
 }
 

@@ -39,13 +39,9 @@ func (r Resolver) Credentials(ctx context.Context, namespace, serviceAccount str
 		secret := &corev1.Secret{}
 		err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secretName}, secret)
 		switch {
-		case apierrors.IsNotFound(err):
-			skipped = append(skipped, secretName)
-			continue
-		case err != nil:
+		case err != nil && !apierrors.IsNotFound(err):
 			return nil, nil, fmt.Errorf("reading pull secret %s/%s: %w", namespace, secretName, err)
-		}
-		if err := credentials.addSecret(secret); err != nil {
+		case err != nil || !credentials.addSecret(secret):
 			skipped = append(skipped, secretName)
 		}
 	}
@@ -67,28 +63,26 @@ func (r Resolver) ofServiceAccount(ctx context.Context, namespace, serviceAccoun
 	return names, nil
 }
 
-// addSecret adds the credentials of one secret of either docker type. The error
-// never quotes the secret.
-func (c *Credentials) addSecret(secret *corev1.Secret) error {
-	var auths map[string]authn.AuthConfig
+// addSecret adds the credentials of one secret, and reports whether it is a
+// well-formed one of either docker type.
+func (c *Credentials) addSecret(secret *corev1.Secret) bool {
+	var file struct {
+		Auths map[string]authn.AuthConfig `json:"auths"`
+	}
+	var err error
 	switch secret.Type {
 	case corev1.SecretTypeDockerConfigJson:
-		var file struct {
-			Auths map[string]authn.AuthConfig `json:"auths"`
-		}
-		if json.Unmarshal(secret.Data[corev1.DockerConfigJsonKey], &file) != nil {
-			return fmt.Errorf("%s is no docker configuration", corev1.DockerConfigJsonKey)
-		}
-		auths = file.Auths
+		err = json.Unmarshal(secret.Data[corev1.DockerConfigJsonKey], &file)
 	case corev1.SecretTypeDockercfg:
-		if json.Unmarshal(secret.Data[corev1.DockerConfigKey], &auths) != nil {
-			return fmt.Errorf("%s is no docker configuration", corev1.DockerConfigKey)
-		}
+		err = json.Unmarshal(secret.Data[corev1.DockerConfigKey], &file.Auths)
 	default:
-		return fmt.Errorf("its type is %q", secret.Type)
+		return false
 	}
-	for key, config := range auths {
+	if err != nil {
+		return false
+	}
+	for key, config := range file.Auths {
 		c.add(key, config)
 	}
-	return nil
+	return true
 }

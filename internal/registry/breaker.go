@@ -33,10 +33,8 @@ type breaker struct {
 }
 
 func newBreaker(next http.RoundTripper) *breaker {
-	hosts, err := lru.New[string, *gobreaker.CircuitBreaker[*http.Response]](maxBreakers) //nolint:bodyclose // no response yet
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
+	// The only error is for a size that is not positive.
+	hosts, _ := lru.New[string, *gobreaker.CircuitBreaker[*http.Response]](maxBreakers) //nolint:bodyclose // no response yet
 	return &breaker{next, hosts}
 }
 

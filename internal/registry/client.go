@@ -60,18 +60,12 @@ type Client struct {
 // NewClient returns a Client. It fails on a malformed glob in Options.Access, and
 // on malformed files in Options.HostsDir.
 func NewClient(o Options) (*Client, error) {
-	if err := o.Access.validate(); err != nil {
+	err := o.Access.validate()
+	if err != nil {
 		return nil, err
 	}
 	if o.Transport == nil {
 		o.Transport = NewTransport(o.TransportOptions)
-	}
-	var mirrors *hosts
-	if o.HostsDir != "" {
-		var err error
-		if mirrors, err = loadHosts(o.HostsDir, o.TransportOptions, o.OnReloadError); err != nil {
-			return nil, err
-		}
 	}
 	if o.StallTime <= 0 {
 		o.StallTime = DefaultStallTime
@@ -79,7 +73,11 @@ func NewClient(o Options) (*Client, error) {
 	if o.StallBytes <= 0 {
 		o.StallBytes = DefaultStallBytes
 	}
-	return &Client{options: o, transport: withRequestRules(o.Transport), hosts: mirrors}, nil
+	c := &Client{options: o, transport: withRequestRules(o.Transport)}
+	if o.HostsDir != "" {
+		c.hosts, err = loadHosts(o.HostsDir, o.TransportOptions, o.OnReloadError)
+	}
+	return c, err
 }
 
 // ParseReference parses an image reference. The error wraps ErrReference for a

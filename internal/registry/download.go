@@ -29,7 +29,7 @@ type pace struct {
 // digest of the whole shows.
 type download struct {
 	ctx     context.Context //nolint:containedctx // of one blob, ended by Close
-	request func(ctx context.Context, offset int64) (*http.Response, error)
+	request func(offset int64) (*http.Response, error)
 	offset  int64
 	resumes int
 	// Only time spent waiting for the registry counts towards the pace: a slow
@@ -46,9 +46,8 @@ type download struct {
 }
 
 // download starts a download with the first answer to request.
-func (s *Session) download(ctx context.Context, request func(ctx context.Context, offset int64) (*http.Response, error)) (io.ReadCloser,
-	error) {
-	response, err := request(ctx, 0) //nolint:bodyclose // the download closes it
+func (s *Session) download(ctx context.Context, request func(offset int64) (*http.Response, error)) (io.ReadCloser, error) {
+	response, err := request(0) //nolint:bodyclose // the download closes it
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +56,6 @@ func (s *Session) download(ctx context.Context, request func(ctx context.Context
 	return d, nil
 }
 
-// Read implements io.Reader.
 func (d *download) Read(p []byte) (int, error) {
 	for {
 		n, err := d.readOnce(p)
@@ -111,10 +109,9 @@ func (d *download) readOnce(p []byte) (int, error) {
 func (d *download) resume() error {
 	d.resumes++
 	_ = d.body.Close()
-	response, err := d.request(d.ctx, d.offset)
-	var refused *transport.Error
-	if errors.As(err, &refused) && d.offset > 0 { // perhaps the range alone is refused
-		response, err = d.request(d.ctx, 0)
+	response, err := d.request(d.offset)
+	if _, refused := errors.AsType[*transport.Error](err); refused && d.offset > 0 { // perhaps the range alone is refused
+		response, err = d.request(0)
 	}
 	if err != nil {
 		return err

@@ -99,9 +99,7 @@ func embedded(ip netip.Addr) []netip.Addr {
 	b := ip.As16()
 	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte(b[i : i+4])) }
 	switch {
-	case nat64.Contains(ip), nat64Local.Contains(ip):
-		return []netip.Addr{at(12)}
-	case compatible.Contains(ip) && ip != netip.IPv6Unspecified() && ip != netip.IPv6Loopback():
+	case nat64.Contains(ip), nat64Local.Contains(ip), compatible.Contains(ip):
 		return []netip.Addr{at(12)}
 	case sixToFour.Contains(ip):
 		return []netip.Addr{at(2)}

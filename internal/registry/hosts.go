@@ -35,8 +35,7 @@ type hosts struct {
 
 	mu         sync.Mutex
 	byRegistry map[string][]endpoint
-	files      map[string]fileVersion // that byRegistry was read from
-	failed     map[string]fileVersion // at the last failed reload; nil after a good one
+	files      map[string]fileVersion // at the last reload, good or failed
 	checked    time.Time
 }
 
@@ -78,13 +77,8 @@ type hostFields struct {
 // loadHosts reads the configuration of every registry in a directory. Mirrors
 // are reached with the given options, extended by the TLS settings of each file.
 func loadHosts(dir string, options TransportOptions, onReloadError func(error)) (*hosts, error) {
-	h := &hosts{dir: dir, options: options, onReloadError: onReloadError, now: time.Now}
-	var err error
-	if h.byRegistry, h.files, err = readHosts(dir, options); err != nil {
-		return nil, err
-	}
-	h.checked = h.now()
-	return h, nil
+	h := &hosts{dir: dir, options: options, onReloadError: onReloadError, now: time.Now, checked: time.Now()}
+	return h, h.reload()
 }
 
 // readHosts reads the configuration, and returns the version of each file from
@@ -139,11 +133,11 @@ func registryOf(folder string) string {
 // the registry itself.
 func parseHosts(content []byte, registry, dir string, options TransportOptions) ([]endpoint, error) {
 	var file struct {
+		hostFields
 		Server string                `toml:"server"`
 		Hosts  map[string]hostFields `toml:"host"`
 	}
-	var server hostFields
-	if err := errors.Join(toml.Unmarshal(content, &file), toml.Unmarshal(content, &server)); err != nil {
+	if err := toml.Unmarshal(content, &file); err != nil {
 		return nil, err
 	}
 	// A map loses the order of the file, which counts.
@@ -170,7 +164,7 @@ func parseHosts(content []byte, registry, dir string, options TransportOptions) 
 	if registry == dockerHub && (file.Server == "https://docker.io" || file.Server == "https://registry-1.docker.io") {
 		file.Server = "https://" + name.DefaultRegistry
 	}
-	e, err := newEndpoint(file.Server, server, dir, options)
+	e, err := newEndpoint(file.Server, file.hostFields, dir, options)
 	if err != nil {
 		return nil, fmt.Errorf("server %q: %w", file.Server, err)
 	}
@@ -212,11 +206,9 @@ func newEndpoint(address string, fields hostFields, dir string, options Transpor
 		e.header[http.CanonicalHeaderKey(key)] = values
 		e.skipPing = e.skipPing || strings.EqualFold(key, "Authorization")
 	}
-	e.pull, e.resolve = len(fields.Capabilities) == 0, len(fields.Capabilities) == 0
-	for _, capability := range fields.Capabilities {
-		e.pull = e.pull || capability == "pull"
-		e.resolve = e.resolve || capability == "resolve"
-	}
+	all := len(fields.Capabilities) == 0
+	e.pull = all || slices.Contains(fields.Capabilities, "pull")
+	e.resolve = all || slices.Contains(fields.Capabilities, "resolve")
 	if options.TLS, e.files, err = fields.tls(options.TLS, dir); err != nil {
 		return endpoint{}, err
 	}

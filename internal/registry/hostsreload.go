@@ -30,32 +30,28 @@ func (h *hosts) current() map[string][]endpoint {
 	defer h.mu.Unlock()
 	if now := h.now(); now.Sub(h.checked) >= hostsInterval {
 		h.checked = now
-		h.reload()
+		if err := h.reload(); err != nil && h.onReloadError != nil {
+			h.onReloadError(err)
+		}
 	}
 	return h.byRegistry
 }
 
-func (h *hosts) reload() {
-	known := h.files
-	if h.failed != nil {
-		known = h.failed
-	}
+// reload reads the files unless they are those of the last reload.
+func (h *hosts) reload() error {
 	present := map[string]fileVersion{}
-	for file := range known {
+	for file := range h.files {
 		present[file] = versionOf(file)
 	}
-	if maps.Equal(known, present) {
-		return
+	if h.files != nil && maps.Equal(h.files, present) {
+		return nil
 	}
 	byRegistry, files, err := readHosts(h.dir, h.options)
 	if err != nil {
-		// The files after the broken one are still watched.
-		h.failed = present
-		maps.Copy(h.failed, files)
-		if h.onReloadError != nil {
-			h.onReloadError(err)
-		}
-		return
+		maps.Copy(present, files) // the files after the broken one are still watched
+		h.files = present
+		return err
 	}
-	h.byRegistry, h.files, h.failed = byRegistry, files, nil
+	h.byRegistry, h.files = byRegistry, files
+	return nil
 }

@@ -48,11 +48,9 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 			_, _ = io.CopyN(io.Discard, response.Body, drainBytes)
 			_ = response.Body.Close()
 		}
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-time.After(pause):
 		case <-r.Context().Done():
-			timer.Stop()
 			return nil, r.Context().Err()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,17 +66,15 @@ func (c *endpointClient) connect(ctx context.Context, repository name.Repository
 	if c.client != nil {
 		return c.client, nil
 	}
-	base := transport.NewUserAgent(withoutTLS{c.plain, c.base.Host, c.transport}, c.userAgent)
-	if c.skipPing {
-		c.client = &http.Client{Transport: base}
-		return c.client, nil
+	carrier := transport.NewUserAgent(withoutTLS{c.plain, c.base.Host, c.transport}, c.userAgent)
+	if !c.skipPing {
+		scope := c.registry.Repo(repository.RepositoryStr()).Scope(transport.PullScope)
+		var err error
+		if carrier, err = transport.NewWithContext(ctx, c.registry, c.auth, carrier, []string{scope}); err != nil {
+			return nil, err
+		}
 	}
-	scope := c.registry.Repo(repository.RepositoryStr()).Scope(transport.PullScope)
-	authenticated, err := transport.NewWithContext(ctx, c.registry, c.auth, base, []string{scope})
-	if err != nil {
-		return nil, err
-	}
-	c.client = &http.Client{Transport: authenticated}
+	c.client = &http.Client{Transport: carrier}
 	return c.client, nil
 }
 
@@ -119,8 +118,7 @@ func (s *Session) get(ctx context.Context, r resource, header http.Header) (*htt
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		var answer *transport.Error
-		if !errors.As(err, &answer) {
+		if _, answered := errors.AsType[*transport.Error](err); !answered {
 			c.silent.Store(true)
 		}
 	}
@@ -146,11 +144,8 @@ func (s *Session) getFrom(ctx context.Context, c *endpointClient, r resource, he
 	if err != nil {
 		return nil, err
 	}
-	for _, values := range []http.Header{c.header, header} {
-		for key, value := range values {
-			request.Header[key] = value
-		}
-	}
+	maps.Copy(request.Header, c.header)
+	maps.Copy(request.Header, header)
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
@@ -176,10 +171,7 @@ func (s *Session) Resolve(ctx context.Context, identifier string) (Manifest, err
 	case err != nil:
 		return Manifest{}, fmt.Errorf("manifest: %w", err)
 	}
-	digest, _, err := v1.SHA256(bytes.NewReader(raw))
-	if err != nil {
-		return Manifest{}, err
-	}
+	digest, _, _ := v1.SHA256(bytes.NewReader(raw)) // fails only for a reader that does
 	mediaType, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
 	return Manifest{raw, digest, types.MediaType(strings.TrimSpace(mediaType))}, nil
 }
@@ -195,7 +187,7 @@ func (s *Session) Manifest(ctx context.Context, digest v1.Hash) (Manifest, error
 
 // Blob opens a blob. Its content is not verified. Reads end when ctx does.
 func (s *Session) Blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error) {
-	return s.download(ctx, func(ctx context.Context, offset int64) (*http.Response, error) {
+	return s.download(ctx, func(offset int64) (*http.Response, error) {
 		var header http.Header
 		if offset > 0 {
 			header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}}
@@ -211,7 +203,7 @@ func (s *Session) BlobRange(ctx context.Context, d v1.Descriptor, start, end int
 	if start < 0 || start >= end || end > d.Size {
 		return nil, fmt.Errorf("%w: the bytes %d to %d of %d", ErrMalformed, start, end, d.Size)
 	}
-	body, err := s.download(ctx, func(ctx context.Context, offset int64) (*http.Response, error) {
+	body, err := s.download(ctx, func(offset int64) (*http.Response, error) {
 		want := fmt.Sprintf("%d-%d", start+offset, end-1)
 		response, err := s.get(ctx, resource{"blobs", d.Digest.String()}, http.Header{"Range": {"bytes=" + want}})
 		if err != nil {

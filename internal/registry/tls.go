@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,22 +17,16 @@ func WithCertificates(files []string) (*tls.Config, error) {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if err := trust(config, files); err != nil {
-		return nil, err
-	}
-	return config, nil
+	return config, trust(config, files)
 }
 
 // trust adds certificate authorities to a configuration.
 func trust(config *tls.Config, files []string) error {
-	pool := config.RootCAs
-	if pool == nil {
-		var err error
-		if pool, err = x509.SystemCertPool(); err != nil {
-			pool = x509.NewCertPool()
-		}
+	system, err := x509.SystemCertPool()
+	if err != nil {
+		system = x509.NewCertPool()
 	}
-	pool = pool.Clone()
+	pool := cmp.Or(config.RootCAs, system).Clone()
 	for _, file := range files {
 		pem, err := os.ReadFile(file)
 		if err != nil {
@@ -48,10 +43,7 @@ func trust(config *tls.Config, files []string) error {
 // tls adds the TLS settings of a hosts.toml to a configuration, and returns the
 // files that it read.
 func (fields hostFields) tls(base *tls.Config, dir string) (_ *tls.Config, files []string, _ error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if base != nil {
-		config = base.Clone()
-	}
+	config := cmp.Or(base, &tls.Config{MinVersion: tls.VersionTLS12}).Clone()
 	config.InsecureSkipVerify = fields.SkipVerify
 	locate := func(file string) string {
 		if !filepath.IsAbs(file) {
@@ -109,27 +101,23 @@ func stringsOf(value any) ([]string, error) {
 
 // clientPairs converts the key client of a hosts.toml to pairs of a certificate
 // file and a key file. One file may hold both.
-func clientPairs(value any) ([][2]string, error) {
-	if list, ok := value.([]any); ok {
-		var pairs [][2]string
-		for _, one := range list {
-			files, err := stringsOf(one)
-			switch {
-			case err != nil:
-				return nil, err
-			case len(files) == 1:
-				pairs = append(pairs, [2]string{files[0], files[0]})
-			case len(files) == 2 && files[1] != "":
-				pairs = append(pairs, [2]string(files))
-			default:
-				return nil, errors.New("give a certificate and its key")
-			}
+func clientPairs(value any) (pairs [][2]string, _ error) {
+	list, ok := value.([]any)
+	if !ok && value != nil {
+		list = []any{value}
+	}
+	for _, one := range list {
+		files, err := stringsOf(one)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(files) == 1:
+			pairs = append(pairs, [2]string{files[0], files[0]})
+		case len(files) == 2 && files[1] != "":
+			pairs = append(pairs, [2]string(files))
+		default:
+			return nil, errors.New("give a certificate and its key")
 		}
-		return pairs, nil
 	}
-	files, err := stringsOf(value)
-	if err != nil || len(files) == 0 {
-		return nil, err
-	}
-	return [][2]string{{files[0], files[0]}}, nil
+	return pairs, nil
 }

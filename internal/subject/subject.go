@@ -6,6 +6,7 @@
 package subject
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strconv"
@@ -102,12 +103,8 @@ func onWindows(spec *corev1.PodSpec) bool {
 	if spec.OS != nil {
 		return spec.OS.Name == corev1.Windows
 	}
-	for _, label := range []string{corev1.LabelOSStable, "beta.kubernetes.io/os"} {
-		if spec.NodeSelector[label] == string(corev1.Windows) {
-			return true
-		}
-	}
-	return false
+	const windows = string(corev1.Windows)
+	return spec.NodeSelector[corev1.LabelOSStable] == windows || spec.NodeSelector["beta.kubernetes.io/os"] == windows
 }
 
 // Changed returns the images that s adds to old: for a Pod those of containers with another
@@ -177,12 +174,7 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 		user, nonRoot = pod.RunAsUser, pod.RunAsNonRoot
 	}
 	if own := container.SecurityContext; own != nil {
-		if own.RunAsUser != nil {
-			user = own.RunAsUser
-		}
-		if own.RunAsNonRoot != nil {
-			nonRoot = own.RunAsNonRoot
-		}
+		user, nonRoot = cmp.Or(own.RunAsUser, user), cmp.Or(own.RunAsNonRoot, nonRoot)
 	}
 	switch {
 	case user != nil && *user == 0:

@@ -5,7 +5,41 @@ import (
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/layers"
+	"github.com/capvet/capvet/internal/registry"
+	"github.com/capvet/capvet/internal/report"
 )
+
+// Options configure a Scanner.
+type Options struct {
+	// Inspector analyses files. Required.
+	Inspector layers.Inspector
+	// Registry opens registries. Required.
+	Registry *registry.Client
+	// ResolutionTTL is how long a resolved reference is cached per credential
+	// set, FailureTTL how long a failure is; zero disables the cache.
+	ResolutionTTL, FailureTTL time.Duration
+	// TOC permits reading layers of eStargz and zstd:chunked images through their
+	// table of contents: only selected files are fetched. The digest of the layer
+	// is then unverified: its builder can make the table differ from the tar
+	// stream, which most runtimes unpack.
+	TOC bool
+	// StopEarly ends a scan with its early report. Otherwise the scan continues
+	// in the background, and the complete report is cached.
+	StopEarly bool
+	Limits    Limits
+	// Observer receives events for metrics; nil means no observer.
+	Observer Observer
+}
+
+// Observer receives the events of scans.
+type Observer interface {
+	// Scanned is called when a scan ends; failure is empty for a successful one.
+	Scanned(took time.Duration, failure report.FailureClass)
+	// Shared is called for a request that needs no scan of its own.
+	Shared()
+	// Waited is called when a scan starts, with the time that it was queued.
+	Waited(took time.Duration)
+}
 
 // Limits bound the cost of scans. The zero value of a field means its default.
 type Limits struct {

@@ -39,7 +39,7 @@ func shifted(v Value, n uint8) Value {
 func (a *Interpreter) Initial(addr Value, width uint8) Value {
 	switch addr.Kind {
 	case KindConst:
-		if name, ok := a.File.GOT().Imports[uint64(addr.Off)]; ok && width == 8 {
+		if name, ok := a.File.GOT.Imports[uint64(addr.Off)]; ok && width == 8 {
 			return a.Values.symbol(Origin{Kind: SymbolImport, Name: name})
 		}
 		if v, ok := a.tlsOffset(uint64(addr.Off)); ok && width == 8 {

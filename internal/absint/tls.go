@@ -25,7 +25,7 @@ func (a *Interpreter) IsThreadLocal(v Value) bool {
 // tlsOffset returns the content of a GOT slot for a thread-local variable: an offset
 // from the thread pointer, or a descriptor's resolver.
 func (a *Interpreter) tlsOffset(slot uint64) (Value, bool) {
-	s, ok := a.File.GOT().TLS[slot]
+	s, ok := a.File.GOT.TLS[slot]
 	start, has := a.File.TLSBlock()
 	if !ok || !has {
 		return top, false
@@ -52,7 +52,7 @@ func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	}
 	if name == tlsDescriptor {
 		if at := a.get(s, a.Machine.Result); at.Kind == KindConst {
-			if t, ok := a.File.GOT().TLS[uint64(at.Off)]; ok {
+			if t, ok := a.File.GOT.TLS[uint64(at.Off)]; ok {
 				return Const(uint64(start + t.Offset))
 			}
 		}
@@ -64,7 +64,7 @@ func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	}
 	slot := uint64(at.Off) + 8 // behind the module ID
 	off, _ := a.File.Word(slot, 8)
-	if t, ok := a.File.GOT().TLS[slot]; ok {
+	if t, ok := a.File.GOT.TLS[slot]; ok {
 		off = uint64(t.Offset)
 	}
 	return Add(a.get(s, isa.RegThread), start+int64(off))

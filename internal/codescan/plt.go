@@ -37,7 +37,7 @@ func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 // LocalTarget returns the function of this file that a PLT entry at target jumps to. If
 // there is no such entry, it returns target.
 func (p *Program) LocalTarget(target uint64) uint64 {
-	slots := p.file.GOT().LocalPLT
+	slots := p.file.GOT.LocalPLT
 	if len(slots) == 0 || target == 0 {
 		return target
 	}
@@ -86,7 +86,7 @@ func (p *Program) slotOf(pc uint64) uint64 {
 func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
 	q := p.NewQuery()
 	q.Slots = map[uint64]uint64{}
-	for slot, f := range p.file.GOT().LocalPLT {
+	for slot, f := range p.file.GOT.LocalPLT {
 		if slices.Contains(functions, f) {
 			q.Slots[slot] = f
 		}

@@ -63,7 +63,7 @@ func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 			out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 			return
 		}
-		if !q.Imports || s.p.file.GOT().Imports[slot] == "" {
+		if !q.Imports || s.p.file.GOT.Imports[slot] == "" {
 			return
 		}
 		// A PLT entry jumps through the slot. A retpoline PLT entry loads it into r11.
@@ -85,7 +85,7 @@ func (s *scannerAMD64) pltEntry(out *Findings, pc, slot uint64) bool {
 	// is bound lazily.
 	b := s.p.file.Bytes(pc, 1)
 	load := len(b) == 1 && b[0] == 0x8b
-	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && pc%8 > 5) {
+	if !in && (load && s.p.file.GOT.EagerlyBound[slot] || !load && pc%8 > 5) {
 		return false
 	}
 	for _, start := range s.p.entryStarts(pc) {

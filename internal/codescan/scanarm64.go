@@ -150,9 +150,9 @@ func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 				if at-p.pc <= 8 || s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 				}
-			} else if _, ok := s.p.file.GOT().Imports[slot]; ok && q.Imports {
+			} else if _, ok := s.p.file.GOT.Imports[slot]; ok && q.Imports {
 				s.load.pc, s.load.pagePC, s.load.slot, s.load.reg, s.load.listed = at, p.pc, slot, w&31, false
-				if s.p.file.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
+				if s.p.file.GOT.EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 					s.load.listed = true
 				}

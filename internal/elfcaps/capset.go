@@ -215,7 +215,7 @@ func (a *analysis) reason(out *report.Capset) {
 // of its own, and its address, if the file imports dlsym.
 func (a *analysis) looksUp() (name string, addr uint64) {
 	asks := false
-	for _, imported := range a.File.GOT().Imports {
+	for _, imported := range a.File.GOT.Imports {
 		asks = asks || imported == "dlsym"
 	}
 	if !asks {

@@ -49,7 +49,7 @@ func judge(t *testing.T, data []byte) {
 		t.Errorf("judged %+v, explained as %+v", got, explained)
 	}
 	f.Symbols("haproxy_version", "build_features")
-	f.Pointer(binary.LittleEndian.Uint64(data[24:])) // the entry point
+	f.PointerAt(binary.LittleEndian.Uint64(data[24:])) // the entry point
 }
 
 // FuzzOpen gives the file reader and all that follows arbitrary bytes.

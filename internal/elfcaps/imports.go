@@ -8,8 +8,8 @@ import (
 // usesSlots reports whether code outside of PLT entries may load the GOT slot of a
 // sink: the slot is bound eagerly, or PLT entries are unknown.
 func (a *analysis) usesSlots(plt bool) bool {
-	for slot, name := range a.File.GOT().Imports {
-		if !plt || a.File.GOT().EagerlyBound[slot] && a.Imports[name] != nil {
+	for slot, name := range a.File.GOT.Imports {
+		if !plt || a.File.GOT.EagerlyBound[slot] && a.Imports[name] != nil {
 			return true
 		}
 	}
@@ -20,7 +20,7 @@ func (a *analysis) usesSlots(plt bool) bool {
 // of its own, with its own callers.
 func (a *analysis) addPLT(hits codescan.Findings) {
 	for _, h := range hits.PLT {
-		name := a.File.GOT().Imports[h.Target]
+		name := a.File.GOT.Imports[h.Target]
 		a.PLT[h.PC] = name
 		if k := a.Imports[name]; k != nil && len(a.SinksAt[h.PC]) == 0 {
 			own := *k
@@ -36,7 +36,7 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 		a.used[a.PLT[h.Target]] = true
 	}
 	for _, h := range hits.Slots {
-		a.used[a.File.GOT().Imports[h.Target]] = true
+		a.used[a.File.GOT.Imports[h.Target]] = true
 	}
 }
 
@@ -44,7 +44,7 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 // do not import unused functions.
 func (a *analysis) unused() string {
 	for _, name := range []string{"capget", "capset", "syscall"} {
-		for _, imported := range a.File.GOT().Imports {
+		for _, imported := range a.File.GOT.Imports {
 			if imported == name && !a.used[name] {
 				return name
 			}

@@ -15,7 +15,7 @@ func (f *File) MayCall() bool {
 			return true
 		}
 	}
-	for _, name := range f.GOT().Imports {
+	for _, name := range f.GOT.Imports {
 		switch name {
 		case "syscall", "capget", "capset", "dlsym":
 			return true

@@ -56,12 +56,12 @@ func (a *analysis) trace() {
 	}
 	var forced []uint64
 	for _, h := range hits.Slots {
-		if a.Imports[a.File.GOT().Imports[h.Target]] != nil && a.together(h) {
+		if a.Imports[a.File.GOT.Imports[h.Target]] != nil && a.together(h) {
 			forced = append(forced, h.PC)
 		}
 	}
 	a.possible = len(sites)+len(a.SinksAt) > 0
-	for _, name := range a.File.GOT().Imports {
+	for _, name := range a.File.GOT.Imports {
 		a.possible = a.possible || a.Imports[name] != nil || name == "dlsym"
 	}
 	a.visit(sites, false)

@@ -29,7 +29,7 @@ func (f *File) codeRanges() (ranges []Span, complete bool) {
 	}
 	if !entry && (f.h.entry != 0 || len(ranges) == 0) {
 		ranges = nil
-		for _, s := range f.mem.loads {
+		for _, s := range f.loads {
 			if s.Executable {
 				ranges = append(ranges, Span{s.Vaddr, s.Vaddr + s.Filesz})
 			}

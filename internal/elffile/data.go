@@ -18,7 +18,7 @@ func (f *File) dataRanges() (ranges []dataRange) {
 		}
 	}
 	if len(ranges) == 0 {
-		for _, s := range f.mem.loads {
+		for _, s := range f.loads {
 			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
 		}
 	}
@@ -66,12 +66,8 @@ func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []
 
 // hasData reports whether the loaded data contain one of the byte strings.
 func (f *File) hasData(any ...[]byte) bool {
-	longest := 0
-	for _, s := range any {
-		longest = max(longest, len(s))
-	}
 	found := false
-	f.SearchData(longest, func(_ uint64, b []byte) bool {
+	f.SearchData(longest(any), func(_ uint64, b []byte) bool {
 		for _, s := range any {
 			found = found || bytes.Contains(b, s)
 		}

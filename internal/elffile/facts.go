@@ -30,7 +30,7 @@ func (f *File) Facts() Facts { return f.facts }
 
 func (f *File) readFacts(stripped bool) {
 	x := &f.facts
-	x.Machine, x.Stripped, x.Needed = f.h.machine, stripped, f.dyn.needed
+	x.Machine, x.Stripped, x.Needed = f.h.machine, stripped, f.needed
 	x.Linkage = report.LinkageStatic
 	for _, s := range f.h.segments {
 		switch s.Type {
@@ -48,16 +48,15 @@ func (f *File) readFacts(stripped bool) {
 	x.PIE = f.h.kind == elf.ET_DYN
 	// A few libraries, such as libc.so.6, have an interpreter: they print their
 	// version when executed.
-	x.Shared = x.PIE && f.dyn.tags[elf.DT_FLAGS_1]&uint64(elf.DF_1_PIE) == 0 && (x.Interpreter == "" || f.dyn.soname != "")
-	if x.Shared && f.dyn.soname == "" && len(x.Needed) == 0 && f.h.entry != 0 {
+	x.Shared = x.PIE && f.tags[elf.DT_FLAGS_1]&uint64(elf.DF_1_PIE) == 0 && (x.Interpreter == "" || f.soname != "")
+	if x.Shared && f.soname == "" && len(x.Needed) == 0 && f.h.entry != 0 {
 		x.Shared = false // a static PIE of an old linker, without DF_1_PIE
 	}
 	for _, name := range append(pclntabSections[:], ".go.buildinfo") {
 		if _, ok := f.h.section(name); ok {
-			f.isGo = true
+			f.facts.Go = true
 		}
 	}
-	x.Go = f.isGo
 	x.Libc = f.libc()
 }
 
@@ -81,14 +80,14 @@ func (f *File) readNotes(s Segment) {
 			f.facts.BuildID = fmt.Sprintf("%x", b[nameEnd:nameEnd+min(desc, 64)])
 		}
 		if strings.HasPrefix(n, "Go") {
-			f.isGo = true
+			f.facts.Go = true
 		}
 		b = b[min(nameEnd+(desc+3)&^3, uint64(len(b))):]
 	}
 }
 
 func (f *File) libc() report.Libc {
-	names := append([]string{f.facts.Interpreter, f.dyn.soname}, f.facts.Needed...)
+	names := append([]string{f.facts.Interpreter, f.soname}, f.facts.Needed...)
 	for _, n := range names {
 		n = n[strings.LastIndexByte(n, '/')+1:]
 		switch {
@@ -109,7 +108,7 @@ func (f *File) libc() report.Libc {
 	if f.hasData([]byte("No error information\x00")) {
 		return report.LibcMusl
 	}
-	if f.isGo {
+	if f.facts.Go {
 		return report.LibcNone
 	}
 	return report.LibcUnknown

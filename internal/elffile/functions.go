@@ -33,7 +33,7 @@ func (t *Functions) GoName(pc uint64) string {
 // with cgo also contains C functions.
 func (t *Functions) IsGo(addr uint64) bool {
 	if t.pclntab == nil {
-		return t.f.isGo
+		return t.f.facts.Go
 	}
 	_, _, ok := t.pclntab.find(addr)
 	return ok
@@ -44,16 +44,10 @@ func (t *Functions) GoFunctions(names ...string) (addrs []uint64) {
 	if t.pclntab == nil {
 		return nil
 	}
-	longest := 0
-	for _, n := range names {
-		longest = max(longest, len(n))
-	}
+	longest := longest(names)
 	for i := range t.pclntab.functionCount {
-		b := t.f.mem.bytes(t.pclntab.nameAddr(i), longest+1)
-		for _, n := range names {
-			if len(b) > len(n) && b[len(n)] == 0 && string(b[:len(n)]) == n {
-				addrs = append(addrs, t.pclntab.start(i))
-			}
+		if oneOf(names, t.f.Bytes(t.pclntab.nameAddr(i), longest+1)) != "" {
+			addrs = append(addrs, t.pclntab.start(i))
 		}
 	}
 	return addrs

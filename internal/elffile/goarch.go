@@ -15,6 +15,10 @@ func goarch(machine elf.Machine, bits int, order binary.ByteOrder) string {
 			return m.Name
 		}
 	}
+	suffix := ""
+	if little {
+		suffix = "le"
+	}
 	switch {
 	case machine == elf.EM_386 && bits == 32:
 		return "386"
@@ -24,20 +28,14 @@ func goarch(machine elf.Machine, bits int, order binary.ByteOrder) string {
 		return "riscv64"
 	case machine == elf.EM_S390 && bits == 64:
 		return "s390x"
-	case machine == elf.EM_PPC64 && little:
-		return "ppc64le"
 	case machine == elf.EM_PPC64:
-		return "ppc64"
+		return "ppc64" + suffix
 	case machine == elf.EM_LOONGARCH && bits == 64:
 		return "loong64"
-	case machine == elf.EM_MIPS && bits == 64 && little:
-		return "mips64le"
 	case machine == elf.EM_MIPS && bits == 64:
-		return "mips64"
-	case machine == elf.EM_MIPS && little:
-		return "mipsle"
+		return "mips64" + suffix
 	case machine == elf.EM_MIPS:
-		return "mips"
+		return "mips" + suffix
 	}
 	return "unknown"
 }

@@ -119,19 +119,12 @@ func (h *headers) readSegments(off uint64, entsize, num uint16) error {
 	if b, err := h.readRange(off+uint64(len(table)), 8); err == nil {
 		h.upx = string(b[4:]) == "UPX!"
 	}
-	progs := make([]elf.Prog64, num)
-	if h.bits == 64 {
-		_, _ = binary.Decode(table, h.order, progs)
-	} else {
-		progs32 := make([]elf.Prog32, num)
-		_, _ = binary.Decode(table, h.order, progs32)
-		for i, p := range progs32 {
-			progs[i] = elf.Prog64{
-				Type: p.Type, Flags: p.Flags, Off: uint64(p.Off), Vaddr: uint64(p.Vaddr),
-				Filesz: uint64(p.Filesz), Memsz: uint64(p.Memsz), Align: uint64(p.Align),
-			}
+	progs := decodeEntries(h, table, func(p elf.Prog32) elf.Prog64 {
+		return elf.Prog64{
+			Type: p.Type, Flags: p.Flags, Off: uint64(p.Off), Vaddr: uint64(p.Vaddr),
+			Filesz: uint64(p.Filesz), Memsz: uint64(p.Memsz), Align: uint64(p.Align),
 		}
-	}
+	})
 	for _, p := range progs {
 		s := Segment{ProgHeader: elf.ProgHeader{
 			Type: elf.ProgType(p.Type), Flags: elf.ProgFlag(p.Flags), Off: p.Off, Vaddr: p.Vaddr,
@@ -166,18 +159,11 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 	if err != nil {
 		return
 	}
-	entries := make([]elf.Section64, num)
-	if h.bits == 64 {
-		_, _ = binary.Decode(table, h.order, entries)
-	} else {
-		entries32 := make([]elf.Section32, num)
-		_, _ = binary.Decode(table, h.order, entries32)
-		for i, e := range entries32 {
-			entries[i] = elf.Section64{
-				Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
-			}
+	entries := decodeEntries(h, table, func(e elf.Section32) elf.Section64 {
+		return elf.Section64{
+			Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
 		}
-	}
+	})
 	h.sections = make([]elf.SectionHeader, num)
 	for i, e := range entries {
 		s := elf.SectionHeader{
@@ -200,6 +186,21 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 			h.sections[i].Name = cString(table[e.Name:])
 		}
 	}
+}
+
+// decodeEntries decodes a table of headers of the file's class.
+func decodeEntries[T32, T64 any](h *headers, table []byte, widen func(T32) T64) []T64 {
+	entries := make([]T64, len(table)/h.entsize(*new(T32), *new(T64)))
+	if h.bits == 64 {
+		_, _ = binary.Decode(table, h.order, entries)
+		return entries
+	}
+	narrow := make([]T32, len(entries))
+	_, _ = binary.Decode(table, h.order, narrow)
+	for i, e := range narrow {
+		entries[i] = widen(e)
+	}
+	return entries
 }
 
 // entsize returns the size of a header of the file's class, in bytes.

@@ -25,8 +25,8 @@ func newMemory(h *headers) *memory {
 	return m
 }
 
-// segmentOf returns the segment that contains addr, or nil.
-func (m *memory) segmentOf(addr uint64) *Segment {
+// SegmentOf returns the loaded segment that contains addr, or nil.
+func (m *memory) SegmentOf(addr uint64) *Segment {
 	for i := range m.loads {
 		if s := &m.loads[i]; addr >= s.Vaddr && addr-s.Vaddr < s.Memsz {
 			return s
@@ -35,10 +35,10 @@ func (m *memory) segmentOf(addr uint64) *Segment {
 	return nil
 }
 
-// inFile returns the file offset of addr and the number of bytes in the file from
+// InFile returns the file offset of addr and the number of bytes in the file from
 // there to the end of the segment. n is 0 if the file has no byte for addr.
-func (m *memory) inFile(addr uint64) (off, n uint64) {
-	s := m.segmentOf(addr)
+func (m *memory) InFile(addr uint64) (off, n uint64) {
+	s := m.SegmentOf(addr)
 	if s == nil || addr-s.Vaddr >= s.Filesz {
 		return 0, 0
 	}
@@ -46,15 +46,16 @@ func (m *memory) inFile(addr uint64) (off, n uint64) {
 	return s.Off + d, s.Filesz - d
 }
 
-func (m *memory) executable(addr uint64) bool {
-	s := m.segmentOf(addr)
+// Executable reports whether addr lies in an executable segment.
+func (m *memory) Executable(addr uint64) bool {
+	s := m.SegmentOf(addr)
 	return s != nil && s.Executable
 }
 
-// bytes returns up to n bytes at addr, fewer at the end of a segment. n is at most
-// blockSize. The slice is valid until the next call.
-func (m *memory) bytes(addr uint64, n int) []byte {
-	off, avail := m.inFile(addr)
+// Bytes returns up to n bytes at the virtual address addr, fewer at the end of a
+// segment. n is at most blockSize (32 KiB). The slice is valid until the next call.
+func (m *memory) Bytes(addr uint64, n int) []byte {
+	off, avail := m.InFile(addr)
 	n = int(min(uint64(n), avail))
 	if n == 0 {
 		return nil
@@ -109,9 +110,9 @@ func (m *memory) block(key uint64) []byte {
 	return b
 }
 
-// word reads width bytes (1, 2, 4 or 8) at addr in the file's byte order.
-func (m *memory) word(addr uint64, width int) (uint64, bool) {
-	b := m.bytes(addr, width)
+// Word reads width bytes (1, 2, 4 or 8) at addr in the file's byte order.
+func (m *memory) Word(addr uint64, width int) (uint64, bool) {
+	b := m.Bytes(addr, width)
 	if len(b) < width {
 		return 0, false
 	}
@@ -128,7 +129,8 @@ func (m *memory) word(addr uint64, width int) (uint64, bool) {
 	return 0, false
 }
 
-func (m *memory) cString(addr uint64) string { return cString(m.bytes(addr, maxName)) }
+// String returns the zero-terminated string at addr.
+func (m *memory) String(addr uint64) string { return cString(m.Bytes(addr, maxName)) }
 
 // pointerSize is in bytes.
 func (m *memory) pointerSize() int { return m.h.bits / 8 }

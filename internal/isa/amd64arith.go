@@ -102,17 +102,11 @@ func (x *amd64Insn) arithmeticImmediate(in *Insn, width uint8) {
 
 // shiftRM decodes shifts and rotates.
 func (x *amd64Insn) shiftRM(in *Insn, width uint8) {
-	imm := x.imm
-	switch x.op {
-	case 0xd1:
+	imm := x.imm & 63
+	if x.op == 0xd1 {
 		imm = 1
-	case 0xc1:
-		imm &= 63
-	default:
-		x.killRM(in, width)
-		return
 	}
-	if x.isMem() || width < 4 {
+	if x.op != 0xd1 && x.op != 0xc1 || x.isMem() || width < 4 {
 		x.killRM(in, width)
 		return
 	}

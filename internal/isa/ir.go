@@ -102,5 +102,18 @@ func (in *Insn) op(o Operation) {
 	}
 }
 
-func (in *Insn) kill(r Reg)  { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) kill(r Reg) { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) killVector(n uint32) {
+	in.kill(vectorLow(n))
+	in.kill(vectorHigh(n))
+}
+
+func (in *Insn) mov(width uint8, dst, a Reg) {
+	in.op(Operation{Code: OpMov, Width: width, Dst: dst, A: a, B: RegNone})
+}
+
+func (in *Insn) addImm(r Reg, imm int64) {
+	in.op(Operation{Code: OpAdd, Width: 8, Dst: r, A: r, B: RegNone, Imm: imm})
+}
+
 func (in *Insn) clear(r Reg) { in.op(Operation{Code: OpConst, Width: 8, Dst: r}) }

@@ -47,9 +47,8 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 		}
 	}
 	result := a.Values.symbol(Origin{Kind: SymbolResult, PC: pc})
-	var after [isa.NumRegs]Value
+	var kept [isa.NumRegs]Value
 	var how [isa.NumRegs]Trail
-	ok := false
 	if name := a.calleeName(callee); name == "dlsym" {
 		result = a.lookedUp(s, result)
 	} else if name == tlsDescriptor { // it preserves all other registers
@@ -60,24 +59,18 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	} else if name != "" {
 		a.libraryCall(s, name, a.callTrail(s, pc))
 	} else if a.FollowCallees && len(sinks) == 0 {
-		after, how, ok = a.applyEffects(s, callee, pc, entrySP)
+		kept, how = a.applyEffects(s, callee, pc, entrySP)
 	}
-	if !r.observe {
-		if r.calls == nil {
-			r.calls = s.clone()
-			for i := range r.calls.regs {
-				if isa.Reg(i) != a.Machine.SP && !slices.Contains(a.Machine.CalleeSaved, isa.Reg(i)) {
-					r.calls.regs[i] = top
-				}
+	if !r.observe && r.calls == nil {
+		r.calls = s.clone()
+		for i := range r.calls.regs {
+			if isa.Reg(i) != a.Machine.SP && !slices.Contains(a.Machine.CalleeSaved, isa.Reg(i)) {
+				r.calls.regs[i] = top
 			}
 		}
 	}
-	var kept [isa.NumRegs]Value
-	if ok {
-		kept = after
-		if kept[a.Machine.Result].Kind != KindTop {
-			result = kept[a.Machine.Result]
-		}
+	if kept[a.Machine.Result].Kind != KindTop {
+		result = kept[a.Machine.Result]
 	}
 	for _, p := range a.Machine.CalleeSaved {
 		if !r.isGo {
@@ -94,11 +87,10 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 // record adds the call of sink k at pc to Seen, and models the store of the kernel.
 func (r *Run) record(s *state, k *Sink, pc uint64, entrySP Value) {
 	a := r.a
-	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry}
-	g.Number = a.eval(s, k.Number, entrySP)
-	g.Header = a.eval(s, k.Header, entrySP)
-	g.Data = a.eval(s, k.Data, entrySP)
-	g.Version = a.eval(s, k.Version, entrySP)
+	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry, Arguments: Arguments{
+		Number: a.eval(s, k.Number, entrySP), Header: a.eval(s, k.Header, entrySP),
+		Data: a.eval(s, k.Data, entrySP), Version: a.eval(s, k.Version, entrySP),
+	}}
 	if s.trails != nil {
 		for i, v := range []Value{k.Number, k.Header, k.Version} {
 			g.How[i] = a.Values.JoinTrails(k.Site.How[i], a.evalTrail(s, v, entrySP))

@@ -52,11 +52,10 @@ func New(f *elffile.File, fns *elffile.Functions, program Code, steps int) *Inte
 		Imports: map[string]*Sink{}, SinksAt: map[uint64][]*Sink{}, PLT: map[uint64]string{},
 		summaries: map[uint64]*summary{}, Globals: map[Value]Global{},
 	}
-	a.Inline = a.NewSink("inline", a.Register(m.SyscallNumber), m.SyscallArgs)
-	c := [3]isa.Reg{m.CallArgs[1], m.CallArgs[2], m.CallArgs[3]}
-	a.Imports["syscall"] = a.NewSink("syscall", a.Register(m.CallArgs[0]), c)
-	c = [3]isa.Reg{m.CallArgs[0], m.CallArgs[1], m.CallArgs[2]}
-	a.Imports["capget"] = a.NewSink("capget", Const(m.Capget), c)
-	a.Imports["capset"] = a.NewSink("capset", Const(m.Capset), c)
+	a.Inline = a.NewSink("inline", a.Register(m.SyscallNumber), m.SyscallArgs[0], m.SyscallArgs[1])
+	c := m.CallArgs
+	a.Imports["syscall"] = a.NewSink("syscall", a.Register(c[0]), c[1], c[2])
+	a.Imports["capget"] = a.NewSink("capget", Const(m.Capget), c[0], c[1])
+	a.Imports["capset"] = a.NewSink("capset", Const(m.Capset), c[0], c[1])
 	return a
 }

@@ -13,7 +13,7 @@ func (a *Interpreter) address(s *state, o *isa.Operation) Value {
 		disp = o.Disp
 	}
 	if o.B == isa.RegNone {
-		return a.Values.each(base, func(v Value) Value { return Add(v, disp) })
+		return a.Values.addEach(base, disp)
 	}
 	index := shifted(a.get(s, o.B), o.Shift)
 	if base.Kind == KindSet || index.Kind == KindSet {
@@ -69,7 +69,7 @@ func (a *Interpreter) Initial(addr Value, width uint8) Value {
 		}
 		return a.Values.loaded(addr, width)
 	case KindSymbol:
-		if at, ok := a.InitialTLS(addr, width); ok {
+		if at, ok := a.initialTLS(addr, width); ok {
 			if v, _ := a.File.Word(at, int(width)); v != 0 {
 				return Const(v)
 			}

@@ -22,8 +22,8 @@ type TrailStep struct {
 // maxTrails bounds the memory of an explanation.
 const maxTrails = 1 << 18
 
-// Trail interns a step with its most recent result.
-func (n *Values) Trail(s TrailStep, made Value) Trail {
+// trail interns a step with its most recent result.
+func (n *Values) trail(s TrailStep, made Value) Trail {
 	if n.trailIDs == nil {
 		n.trailIDs = map[TrailStep]Trail{}
 		n.steps, n.made = make([]TrailStep, 1), make([]Value, 1)
@@ -53,7 +53,7 @@ func (n *Values) JoinTrails(a, b Trail) Trail {
 	case a == 0:
 		return b
 	}
-	return n.Trail(TrailStep{From: [2]Trail{a, b}}, top)
+	return n.trail(TrailStep{From: [2]Trail{a, b}}, top)
 }
 
 // step executes one operation of the instruction at pc and records its trail.
@@ -82,13 +82,13 @@ func (a *Interpreter) step(s *state, o *isa.Operation, pc uint64) {
 	default:
 		t.From[0], t.From[1] = s.trail(o.A), s.trail(o.B)
 	}
-	by := a.Values.Trail(t, made)
+	by := a.Values.trail(t, made)
 	a.perform(s, o, pc, by)
 	switch o.Code {
 	case isa.OpStore, isa.OpStoreImm, isa.OpFill, isa.OpCopy:
 	default:
 		if o.Dst < isa.NumRegs && o.Dst != a.Machine.SP {
-			s.trails[o.Dst] = a.Values.Trail(t, s.regs[o.Dst])
+			s.trails[o.Dst] = a.Values.trail(t, s.regs[o.Dst])
 		}
 	}
 }
@@ -107,29 +107,27 @@ func (a *Interpreter) written(s *state, addr Value, width uint8) (t Trail) {
 		return 0
 	}
 	for _, at := range a.Values.Alternatives(a.mapped(addr)) {
-		space, id, off, ok := place(at)
-		if !ok {
+		if !at.isAddress() {
 			continue
 		}
-		found := false
-		for i := s.firstCell(space, id, off-7); i < len(s.cells); i++ {
-			c := &s.cells[i]
-			if c.space != space || c.id != id || c.off >= off+int64(width) {
-				break
-			}
-			if c.off+int64(c.width) > off {
-				t, found = a.Values.JoinTrails(t, c.by), true
-			}
+		i, j := s.overlap(at, width)
+		for _, c := range s.cells[i:j] {
+			t = a.Values.JoinTrails(t, c.by)
 		}
-		if was := a.Initial(at, width); !found && was.Kind == KindConst {
-			data := uint64(off)
-			if own, ok := a.InitialTLS(at, width); ok {
-				data = own
-			}
-			t = a.Values.JoinTrails(t, a.Values.Trail(TrailStep{Data: data}, was))
+		if was := a.Initial(at, width); i == j && was.Kind == KindConst {
+			t = a.Values.JoinTrails(t, a.DataTrail(at, width, was))
 		}
 	}
 	return t
+}
+
+// DataTrail returns the trail of v, which is the initial content of width bytes at addr.
+func (a *Interpreter) DataTrail(addr Value, width uint8, v Value) Trail {
+	data := uint64(addr.Off)
+	if at, ok := a.initialTLS(addr, width); ok {
+		data = at
+	}
+	return a.Values.trail(TrailStep{Data: data}, v)
 }
 
 // evalTrail returns the trail of the caller's values in a callee's value v.
@@ -157,7 +155,7 @@ func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	for _, r := range a.Machine.CalleeSaved {
 		left[r] = s.trails[r]
 	}
-	result := a.Values.Trail(TrailStep{PC: pc, dst: a.Machine.Result}, s.regs[a.Machine.Result])
+	result := a.Values.trail(TrailStep{PC: pc, dst: a.Machine.Result}, s.regs[a.Machine.Result])
 	left[a.Machine.Result] = a.Values.JoinTrails(result, left[a.Machine.Result])
 	*s.trails = left
 }
@@ -167,5 +165,5 @@ func (a *Interpreter) callTrail(s *state, pc uint64) Trail {
 	if s.trails == nil {
 		return 0
 	}
-	return a.Values.Trail(TrailStep{PC: pc, dst: isa.RegNone}, top)
+	return a.Values.trail(TrailStep{PC: pc, dst: isa.RegNone}, top)
 }

@@ -1,6 +1,8 @@
 package absint
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -62,13 +64,14 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 	if where.End-where.Start > uint64(a.File.Limits.FunctionBytes) {
 		return nil, false
 	}
-	r := &Run{a: a, span: where, entry: entry, blocks: map[uint64]*basicBlock{}, watched: watched, all: all, Visited: map[uint64]bool{}}
-	r.isGo = a.Functions.IsGo(entry)
-	r.code = slices.Clone(a.File.FunctionCode(where))
+	r := &Run{
+		a: a, span: where, entry: entry, blocks: map[uint64]*basicBlock{}, watched: watched, all: all, Visited: map[uint64]bool{},
+		isGo: a.Functions.IsGo(entry), code: slices.Clone(a.File.FunctionCode(where)),
+	}
 	after := r.leaders()
 	start := &state{}
 	for i := range start.regs {
-		start.regs[i] = a.Values.symbol(Origin{Kind: SymbolRegister, Reg: isa.Reg(i)})
+		start.regs[i] = a.Register(isa.Reg(i))
 	}
 	start.regs[a.Machine.SP] = Value{Kind: KindStack}
 	if a.Explain {
@@ -86,25 +89,11 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 		if !ok {
 			break
 		}
-		s := r.switches
-		if s == nil {
-			s = r.calls
-		}
-		if s == nil {
-			s = start
-		}
-		r.enqueue(next, s)
+		r.enqueue(next, cmp.Or(r.switches, r.calls, start))
 	}
 	r.observe = true
-	addrs := make([]uint64, 0, len(r.blocks))
-	for addr, b := range r.blocks {
-		if b.in != nil {
-			addrs = append(addrs, addr)
-		}
-	}
-	slices.Sort(addrs)
-	for _, addr := range addrs {
-		if !r.block(addr, r.blocks[addr].in.clone()) {
+	for _, addr := range slices.Sorted(maps.Keys(r.blocks)) {
+		if b := r.blocks[addr]; b.in != nil && !r.block(addr, b.in.clone()) {
 			return nil, false
 		}
 	}
@@ -252,14 +241,12 @@ func (r *Run) block(addr uint64, s *state) bool {
 		}
 		in.Target = a.code.LocalTarget(in.Target)
 		switch in.Flow {
-		case isa.FlowJump:
+		case isa.FlowJump, isa.FlowBranch:
 			if !r.tailCall(s, in.Target, pc) {
 				r.branchTo(in.Target, s)
 			}
-			return true
-		case isa.FlowBranch:
-			if !r.tailCall(s, in.Target, pc) {
-				r.branchTo(in.Target, s)
+			if in.Flow == isa.FlowJump {
+				return true
 			}
 		case isa.FlowCall:
 			r.call(s, Const(in.Target), pc, a.Machine.CallPush)

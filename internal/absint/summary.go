@@ -46,15 +46,13 @@ func (a *Interpreter) summarise(target uint64) *summary {
 // applyEffects applies the stores of a callee to the caller's state and returns the
 // registers that it leaves, with their trails. Compilers know the registers that a
 // local callee leaves unchanged, and use them across the call.
-func (a *Interpreter) applyEffects(
-	s *state, callee Value, pc uint64, entrySP Value,
-) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail, ok bool) {
+func (a *Interpreter) applyEffects(s *state, callee Value, pc uint64, entrySP Value) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail) {
 	if callee.Kind != KindConst || !a.File.Executable(uint64(callee.Off)) {
-		return after, how, false
+		return after, how
 	}
 	k := a.summarise(uint64(callee.Off))
 	if k == nil || k.exit == nil {
-		return after, how, false
+		return after, how
 	}
 	before := s.clone()
 	// A result of the callee's own calls differs from call to call.
@@ -71,11 +69,10 @@ func (a *Interpreter) applyEffects(
 		if i >= maxSummaryCells {
 			break
 		}
-		at := Value{c.space, c.id, c.off}
-		if c.space == KindStack && c.off < 0 {
+		if c.at.Kind == KindStack && c.at.Off < 0 {
 			continue
 		}
-		s.store(eval(at), c.width, eval(c.val), a.Values.JoinTrails(c.by, a.evalTrail(before, c.val, entrySP)))
+		s.store(eval(c.at), c.width, eval(c.val), a.Values.JoinTrails(c.by, a.evalTrail(before, c.val, entrySP)))
 	}
 	for r := range after {
 		after[r] = eval(k.exit.regs[r])
@@ -83,7 +80,7 @@ func (a *Interpreter) applyEffects(
 			how[r] = a.Values.JoinTrails(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
 		}
 	}
-	return after, how, true
+	return after, how
 }
 
 // returns reports whether a call may return.

@@ -8,9 +8,9 @@ import "github.com/capvet/capvet/internal/isa"
 // an offset, as if the file were the main program. The block of a library has
 // another place at run time, but that place holds no other data of the file.
 
-// InitialTLS returns the address of the initial value (.tdata) of the thread-local
+// initialTLS returns the address of the initial value (.tdata) of the thread-local
 // variable at addr.
-func (a *Interpreter) InitialTLS(addr Value, width uint8) (uint64, bool) {
+func (a *Interpreter) initialTLS(addr Value, width uint8) (uint64, bool) {
 	if !a.IsThreadLocal(addr) {
 		return 0, false
 	}

@@ -1,6 +1,7 @@
 package absint
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/capvet/capvet/internal/isa"
@@ -35,6 +36,13 @@ func Const(v uint64) Value { return Value{Kind: KindConst, Off: int64(v)} }
 
 // low returns a value with unknown bits above the low 32.
 func low(v uint64) Value { return Value{Kind: KindLow, Off: int64(uint32(v))} }
+
+func compare(v, w Value) int {
+	if v.Kind == w.Kind && v.id == w.id {
+		return cmp.Compare(v.Off, w.Off)
+	}
+	return cmp.Or(cmp.Compare(v.Kind, w.Kind), cmp.Compare(v.id, w.id))
+}
 
 // IsZero reports whether v is the constant 0.
 func (v Value) IsZero() bool { return v.Kind == KindConst && v.Off == 0 }
@@ -141,26 +149,9 @@ func (n *Values) Join(a, b Value) Value {
 	if len(all) > maxAlternatives {
 		return top
 	}
-	slices.SortFunc(all, func(x, y Value) int {
-		if x.Kind != y.Kind {
-			return int(x.Kind) - int(y.Kind)
-		}
-		if x.id != y.id {
-			return int(int64(x.id) - int64(y.id))
-		}
-		switch {
-		case x.Off < y.Off:
-			return -1
-		case x.Off > y.Off:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(all, compare)
 	var key [maxAlternatives]Value
 	copy(key[:], all)
-	if len(all) == 1 {
-		return all[0]
-	}
 	id, ok := n.setIDs[key]
 	if !ok {
 		if len(n.sets) >= maxInterned {
@@ -187,6 +178,14 @@ func (n *Values) each(v Value, f func(Value) Value) Value {
 		}
 	}
 	return out
+}
+
+func (n *Values) addEach(v Value, off int64) Value {
+	return n.each(v, func(alt Value) Value { return Add(alt, off) })
+}
+
+func (n *Values) truncateEach(v Value, width uint8) Value {
+	return n.each(v, func(alt Value) Value { return Truncate(alt, width) })
 }
 
 // Truncate returns the low width bytes of v.

@@ -122,11 +122,7 @@ func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 		if !absint.KnownHeader(v) {
 			return report.ABIUnknown, 0
 		}
-		data := uint64(addr.Off)
-		if at, ok := a.InitialTLS(addr, 4); ok {
-			data = at
-		}
-		g = absint.Global{Value: v, By: a.Values.Trail(absint.TrailStep{Data: data}, v)}
+		g = absint.Global{Value: v, By: a.DataTrail(addr, 4, v)}
 	}
 	for _, v := range a.Values.Alternatives(g.Value) {
 		if v = absint.Truncate(v, 4); !absint.KnownHeader(v) {
@@ -144,7 +140,7 @@ func (a *analysis) reportUncalled() {
 	for t, sinks := range a.SinksAt {
 		for _, k := range sinks {
 			if !k.Called && k.Site.Sink != nil && a.IsCapabilityCall(k.Number) {
-				open[t] = open[t] || a.addressTaken[t]
+				open[t] = a.addressTaken[t]
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package elfcaps
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -158,19 +159,12 @@ func (a *analysis) again() {
 
 // addSink makes the function with the call site g a sink for its callers.
 func (a *analysis) addSink(g absint.CallSite) {
-	k := &absint.Sink{
-		Target: g.Entry, Number: g.Number, Header: g.Header, Version: g.Version, Data: g.Data,
-		Via: g.Sink.Via, Site: g,
-	}
-	for _, o := range a.SinksAt[k.Target] {
-		if o.Number == k.Number && o.Header == k.Header && o.Version == k.Version && o.Data == k.Data {
-			return
-		}
+	k := &absint.Sink{Target: g.Entry, Arguments: g.Arguments, Via: g.Sink.Via, Site: g}
+	if slices.ContainsFunc(a.SinksAt[k.Target], func(o *absint.Sink) bool { return o.Arguments == k.Arguments }) {
+		return
 	}
 	if k.Via == "inline" {
-		if n := a.wrapperName(k); n != "" {
-			k.Via = n
-		}
+		k.Via = cmp.Or(a.wrapperName(k), k.Via)
 	}
 	if a.sinks++; a.sinks > a.limits.Sinks {
 		a.overflow = "too many functions whose callers decide"

@@ -5,7 +5,6 @@ import (
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
-	"github.com/capvet/capvet/internal/isa"
 )
 
 // trace finds the capability calls of the file: it interprets the functions with
@@ -25,7 +24,7 @@ func (a *analysis) trace() {
 		a.note(hits)
 	}
 	for _, target := range a.Functions.GoFunctions(goThreadCalls[:]...) {
-		k := a.NewSink("syscall", a.Register(a.Machine.GoArgs[0]), [3]isa.Reg{a.Machine.GoArgs[1], a.Machine.GoArgs[2]})
+		k := a.NewSink("syscall", a.Register(a.Machine.GoArgs[0]), a.Machine.GoArgs[1], a.Machine.GoArgs[2])
 		k.Target = target
 		a.SinksAt[target] = append(a.SinksAt[target], k)
 	}

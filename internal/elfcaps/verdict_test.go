@@ -72,8 +72,9 @@ func TestSameReport(t *testing.T) {
 	headers := func() (out []uint64) {
 		a := newAnalysis(f)
 		for i := range uint64(6) {
-			site := absint.CallSite{PC: 0x1000, Sink: a.Inline, Header: absint.Const(i), Number: absint.Const(a.Machine.Capset)}
-			a.SinksAt[i] = []*absint.Sink{{Target: i, Number: site.Number, Site: site}}
+			args := absint.Arguments{Header: absint.Const(i), Number: absint.Const(a.Machine.Capset)}
+			site := absint.CallSite{PC: 0x1000, Sink: a.Inline, Arguments: args}
+			a.SinksAt[i] = []*absint.Sink{{Target: i, Arguments: absint.Arguments{Number: args.Number}, Site: site}}
 			a.addressTaken[i] = true
 		}
 		a.reportUncalled()

@@ -41,7 +41,7 @@ type Code interface {
 	LocalTarget(target uint64) uint64
 	// Outline returns the bounds of the function that holds pc, found by decoding
 	// from a call target below it.
-	Outline(pc, from uint64) (elffile.Span, bool)
+	Outline(pc, from uint64) elffile.Span
 }
 
 // New returns an interpreter that performs at most steps instructions in all.

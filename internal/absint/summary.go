@@ -25,9 +25,9 @@ func (a *Interpreter) summarise(target uint64) *summary {
 		return nil
 	}
 	a.summaries[target] = nil
-	where, _ := a.Functions.At(target)
+	where := a.Functions.At(target)
 	if where.End == 0 {
-		where, _ = a.code.Outline(target, target)
+		where = a.code.Outline(target, target)
 	}
 	if where.Start != target || where.End-where.Start > maxSummaryBytes {
 		return nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/isa"
+	"github.com/capvet/capvet/internal/report"
 )
 
 // Program is the code of one file. It is not safe for concurrent use.
@@ -76,6 +77,8 @@ func (p *Program) finish(q *Query, out *Findings) {
 		out.starts[i] = max(out.starts[i], out.starts[i-1])
 	}
 }
+
+var headerVersions = [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3}
 
 // Sizes in bytes.
 const (

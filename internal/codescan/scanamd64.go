@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
-	"github.com/capvet/capvet/internal/report"
 )
 
 // scannerAMD64 searches for opcode bytes at any address, one opcode after the other. This
@@ -129,7 +128,7 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 	if !q.Entries {
 		return
 	}
-	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
+	for _, version := range headerVersions {
 		s.each(b, n, version, func(i int) { out.HeaderConstants = append(out.HeaderConstants, pc+uint64(i)) })
 	}
 }

@@ -83,12 +83,7 @@ func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 
 // isVersionHalf reports whether imm is the low or high half of a header version.
 func isVersionHalf(imm uint32) bool {
-	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
-		if imm == version&0xffff || imm == version>>16 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(headerVersions[:], func(v uint32) bool { return imm == v&0xffff || imm == v>>16 })
 }
 
 // keeps reports whether the code from start to end preserves r.
@@ -104,11 +99,8 @@ func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 		if in.Flow == isa.FlowCall && !slices.Contains(s.p.machine.CalleeSaved, r) {
 			return false
 		}
-		ops := in.Ops()
-		for i := range ops {
-			if o := &ops[i]; o.Dst == r && o.Code != isa.OpStore {
-				return false
-			}
+		if slices.ContainsFunc(in.Ops(), func(o isa.Operation) bool { return o.Dst == r && o.Code != isa.OpStore }) {
+			return false
 		}
 	}
 	return true

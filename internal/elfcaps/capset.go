@@ -23,14 +23,14 @@ func (f *File) Capset() report.Capset {
 // judge returns the verdict and its analysis, nil for a file whose code is not read.
 func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
-	if f.Machine == nil {
-		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+	switch {
+	case f.Machine == nil:
 		out.Reason = fmt.Sprintf("code for %s is not read", f.Facts().Machine)
-		return out, nil
-	}
-	if f.Packed() {
-		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+	case f.Packed():
 		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
+	}
+	if out.Reason != "" {
+		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
 		return out, nil
 	}
 	a := newAnalysis(f)
@@ -68,10 +68,7 @@ func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]e
 	a.File.NameOf(data)
 	functions = map[uint64]string{}
 	for _, x := range a.found {
-		functions[x.PC] = data[x.PC].Name
-		if functions[x.PC] == "" {
-			functions[x.PC] = a.Functions.GoName(x.PC)
-		}
+		functions[x.PC] = cmp.Or(data[x.PC].Name, a.Functions.GoName(x.PC))
 	}
 	return functions, data
 }
@@ -210,11 +207,7 @@ func (a *analysis) reason(out *report.Capset) {
 // looksUp returns the name of a capability call that stands in the data as a string
 // of its own, and its address, if the file imports dlsym.
 func (a *analysis) looksUp() (name string, addr uint64) {
-	asks := false
-	for _, imported := range a.File.GOT.Imports {
-		asks = asks || imported == "dlsym"
-	}
-	if !asks {
+	if !a.File.Imported("dlsym") {
 		return "", 0
 	}
 	a.File.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {

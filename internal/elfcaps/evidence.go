@@ -3,7 +3,9 @@ package elfcaps
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
@@ -196,14 +198,11 @@ func (a *analysis) words(role Role, v absint.Value) string {
 			return "read from " + a.words(RoleHeader, o.Base)
 		}
 	case absint.KindSet:
-		text := ""
-		for i, alt := range a.Values.Alternatives(v) {
-			if i > 0 {
-				text += " or "
-			}
-			text += a.words(role, alt)
+		var all []string
+		for _, alt := range a.Values.Alternatives(v) {
+			all = append(all, a.words(role, alt))
 		}
-		return text
+		return strings.Join(all, " or ")
 	}
 	return "not read"
 }
@@ -218,11 +217,7 @@ func offset(n int64) string {
 // functions groups the notes by function: those from the call to the kernel first,
 // in that order.
 func (x *exhibit) functions(way []elffile.Span) []Function {
-	left := make([]uint64, 0, len(x.notes))
-	for pc := range x.notes {
-		left = append(left, pc)
-	}
-	slices.Sort(left)
+	left := slices.Sorted(maps.Keys(x.notes))
 	var out []Function
 	var done []elffile.Span
 	take := func(s elffile.Span) {
@@ -246,7 +241,7 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	}
 	for len(left) > 0 {
 		pc := left[0]
-		s, _ := x.a.Functions.At(pc)
+		s := x.a.Functions.At(pc)
 		if s.End == 0 {
 			s = x.a.File.FunctionSymbols(left[:1])[0]
 		}
@@ -261,9 +256,7 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	}
 	x.a.File.NameOf(names)
 	for i, f := range out {
-		if out[i].Name = names[f.Start].Name; out[i].Name == "" {
-			out[i].Name = x.a.Functions.GoName(f.Start)
-		}
+		out[i].Name = cmp.Or(names[f.Start].Name, x.a.Functions.GoName(f.Start))
 	}
 	return out
 }

@@ -44,10 +44,8 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 // do not import unused functions.
 func (a *analysis) unused() string {
 	for _, name := range []string{"capget", "capset", "syscall"} {
-		for _, imported := range a.File.GOT.Imports {
-			if imported == name && !a.used[name] {
-				return name
-			}
+		if !a.used[name] && a.File.Imported(name) {
+			return name
 		}
 	}
 	return ""

@@ -1,6 +1,10 @@
 package elfcaps
 
-import "github.com/capvet/capvet/internal/codescan"
+import (
+	"slices"
+
+	"github.com/capvet/capvet/internal/codescan"
+)
 
 // MayCall reports whether the file can make a capability call at all: it imports a
 // function that makes one or finds one by name, needs a library of capability calls,
@@ -10,16 +14,8 @@ func (f *File) MayCall() bool {
 	if f.Machine == nil || f.Packed() || !f.CodeComplete {
 		return true
 	}
-	for _, name := range f.Facts().Needed {
-		if LibraryOf(name) != "" {
-			return true
-		}
+	if slices.ContainsFunc(f.Facts().Needed, func(name string) bool { return LibraryOf(name) != "" }) {
+		return true
 	}
-	for _, name := range f.GOT.Imports {
-		switch name {
-		case "syscall", "capget", "capset", "dlsym":
-			return true
-		}
-	}
-	return codescan.EntersKernel(f.File)
+	return f.Imported("syscall", "capget", "capset", "dlsym") || codescan.EntersKernel(f.File)
 }

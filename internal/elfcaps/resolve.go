@@ -31,11 +31,10 @@ func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	}
 	for _, g := range r.Seen {
 		key := handledKey{g.PC, entry, g.Sink}
-		if a.handled[key] {
-			continue
+		if !a.handled[key] {
+			a.handled[key] = true
+			a.resolve(g)
 		}
-		a.handled[key] = true
-		a.resolve(g)
 	}
 }
 
@@ -85,10 +84,8 @@ func (a *analysis) resolve(g absint.CallSite) {
 			abi = report.WorseABI(abi, this)
 		case v.Kind == absint.KindKernel, v.Kind == absint.KindConst, v.Kind == absint.KindSmall:
 			abi = report.WorseABI(abi, report.ABINegotiated)
-		case a.FromEntry(v):
-			passed = true
-			abi = report.WorseABI(abi, report.ABIUnknown)
 		default:
+			passed = passed || a.FromEntry(v)
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
@@ -97,7 +94,7 @@ func (a *analysis) resolve(g absint.CallSite) {
 		a.retry = append(a.retry, g)
 		return
 	}
-	if passed && (abi == report.ABIUnknown) {
+	if passed && abi == report.ABIUnknown {
 		a.addSink(g)
 		return
 	}
@@ -128,17 +125,15 @@ func (a *analysis) again() {
 	for len(pending) > 0 {
 		// All call sites of one function at once.
 		first := pending[0]
-		var same, rest []absint.CallSite
+		var same []absint.CallSite
 		var watched []uint64
-		for _, g := range pending {
-			if g.Entry == first.Entry && g.Span == first.Span {
-				same = append(same, g)
-				watched = append(watched, g.PC)
-			} else {
-				rest = append(rest, g)
+		pending = slices.DeleteFunc(pending, func(g absint.CallSite) bool {
+			if g.Entry != first.Entry || g.Span != first.Span {
+				return false
 			}
-		}
-		pending = rest
+			same, watched = append(same, g), append(watched, g.PC)
+			return true
+		})
 		slices.Sort(watched)
 		r, ok := a.Run(first.Span, first.Entry, slices.Compact(watched), false)
 		for _, g := range same {

@@ -1,11 +1,20 @@
 package elfcaps
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
 )
+
+// goThreadCalls are functions of Go's standard library that make a system call on
+// every thread. They take its number and arguments in registers, and pass them on
+// through memory that the interpreter does not follow.
+var goThreadCalls = [...]string{"syscall.AllThreadsSyscall", "syscall.AllThreadsSyscall6"}
+
+// goPerThread is the function that makes that call on one thread.
+const goPerThread = "runtime.runPerThreadSyscall"
 
 // trace finds the capability calls of the file: it interprets the functions with
 // kernel entries and calls of imports, then their callers while the arguments come
@@ -33,7 +42,7 @@ func (a *analysis) trace() {
 	if !a.Functions.Indexed() {
 		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
-	early := a.sinkTargets()
+	early := slices.Sorted(maps.Keys(a.SinksAt))
 	if len(early) == 0 {
 		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: rounds of callers follow
 	}
@@ -59,10 +68,7 @@ func (a *analysis) trace() {
 			forced = append(forced, h.PC)
 		}
 	}
-	a.possible = len(sites)+len(a.SinksAt) > 0
-	for _, name := range a.File.GOT.Imports {
-		a.possible = a.possible || a.Imports[name] != nil || name == "dlsym"
-	}
+	a.possible = len(sites)+len(a.SinksAt) > 0 || a.File.Imported("syscall", "capget", "capset", "dlsym")
 	a.visit(sites, false)
 	a.visit(forced, true)
 	for round := 0; ; round++ {
@@ -92,7 +98,7 @@ func (a *analysis) together(h codescan.Hit) bool {
 	if h.From == 0 || h.PC-h.From < nearby {
 		return true
 	}
-	where, _ := a.Functions.At(h.PC)
+	where := a.Functions.At(h.PC)
 	return where.End == 0 || where.Holds(h.From)
 }
 
@@ -119,39 +125,40 @@ func (a *analysis) viaPointers() {
 			wanted[t] = true
 		}
 	}
-	if slots := a.File.PointersTo(wanted); len(slots)+len(uncalled) > 0 {
-		q := a.p.NewQuery()
-		q.Slots, q.AddressTaken = slots, uncalled
-		hits := a.p.Scan(q, a.File.Code)
-		var sites []uint64
-		for _, h := range hits.Slots {
-			if a.together(h) {
-				sites = append(sites, h.PC)
-			}
-		}
-		for _, h := range hits.AddressTaken {
-			a.addressTaken[h.Target], a.used[a.PLT[h.Target]] = true, true
+	slots := a.File.PointersTo(wanted)
+	if len(slots)+len(uncalled) == 0 {
+		return
+	}
+	q := a.p.NewQuery()
+	q.Slots, q.AddressTaken = slots, uncalled
+	hits := a.p.Scan(q, a.File.Code)
+	var sites []uint64
+	for _, h := range hits.Slots {
+		if a.together(h) {
 			sites = append(sites, h.PC)
 		}
-		for _, t := range slots {
-			a.addressTaken[t] = true
-		}
-		a.visit(sites, true)
 	}
+	for _, h := range hits.AddressTaken {
+		a.addressTaken[h.Target], a.used[a.PLT[h.Target]] = true, true
+		sites = append(sites, h.PC)
+	}
+	for _, t := range slots {
+		a.addressTaken[t] = true
+	}
+	a.visit(sites, true)
 }
 
 // aroundVersions interprets the functions that build a header version but have no
 // known call of a sink.
 func (a *analysis) aroundVersions() {
-	if a.possible {
-		var sites []uint64
-		for _, pc := range a.headerConstants[:min(len(a.headerConstants), maxConstSites)] {
-			if where, _ := a.Functions.At(pc); where.End == 0 || !a.entered[where.Start] {
-				sites = append(sites, pc)
-			}
-		}
-		a.visit(sites, true)
+	if !a.possible {
+		return
 	}
+	sites := slices.Clone(a.headerConstants[:min(len(a.headerConstants), maxConstSites)])
+	a.visit(slices.DeleteFunc(sites, func(pc uint64) bool {
+		s := a.Functions.At(pc)
+		return s.End != 0 && a.entered[s.Start]
+	}), true)
 }
 
 // uncalledSinks returns the sinks without a known caller.
@@ -182,27 +189,12 @@ func (a *analysis) note(hits codescan.Findings) {
 	}
 }
 
-// sinkTargets returns the addresses of all sinks, sorted.
-func (a *analysis) sinkTargets() []uint64 {
-	var out []uint64
-	for t := range a.SinksAt {
-		out = append(out, t)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // newTargets returns the addresses of sinks whose callers have not been searched
 // for, sorted.
 func (a *analysis) newTargets() []uint64 {
-	var out []uint64
-	for t, sinks := range a.SinksAt {
-		if slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.CallersSought }) {
-			out = append(out, t)
-		}
-	}
-	slices.Sort(out)
-	return out
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.SinksAt)), func(t uint64) bool {
+		return !slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return !k.CallersSought })
+	})
 }
 
 // round finds the callers of the targets and interprets them.

@@ -57,39 +57,36 @@ func newEHFrame(f *File) *ehFrame {
 	return u
 }
 
-// find returns the function that contains addr.
-func (u *ehFrame) find(addr uint64) (Span, bool) {
+// find returns the function that contains addr, or a zero Span.
+func (u *ehFrame) find(addr uint64) (s Span) {
 	if u.count > 0 {
 		field := func(i int, off uint64) uint64 {
 			v, _ := u.f.Word(u.table+8*uint64(i)+off, 4)
 			return u.base + uint64(int64(int32(v)))
 		}
 		i := sort.Search(u.count, func(i int) bool { return field(i, 0) > addr }) - 1
-		if i < 0 {
-			return Span{}, false
+		if i >= 0 {
+			start := field(i, 0)
+			s = Span{start, start + u.length(field(i, 4))}
 		}
-		start := field(i, 0)
-		n, ok := u.length(field(i, 4))
-		if !ok || start+n < start || addr-start >= n {
-			return Span{}, false
-		}
-		return Span{start, start + n}, true
+	} else if i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1; i >= 0 {
+		s = u.list[i]
 	}
-	i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1
-	if i < 0 || !u.list[i].Holds(addr) {
-		return Span{}, false
+	if !s.Holds(addr) {
+		return Span{}
 	}
-	return u.list[i], true
+	return s
 }
 
-// length returns the size in bytes of the function of the FDE at addr.
-func (u *ehFrame) length(addr uint64) (uint64, bool) {
-	cie, ok := u.f.Word(addr+4, 4)
-	if !ok || cie == 0 || cie > addr+4 {
-		return 0, false
+// length returns the size in bytes of the function of the FDE at addr, or 0.
+func (u *ehFrame) length(addr uint64) uint64 {
+	cie, _ := u.f.Word(addr+4, 4)
+	if cie == 0 || cie > addr+4 {
+		return 0
 	}
 	size := encodedSize(u.encoding(addr + 4 - cie))
-	return u.f.Word(addr+8+uint64(size), size)
+	n, _ := u.f.Word(addr+8+uint64(size), size)
+	return n
 }
 
 // encoding returns the pointer encoding in the FDEs of the common information entry

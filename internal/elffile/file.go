@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/capvet/capvet/internal/isa"
 )
@@ -65,6 +66,16 @@ func (f *File) ReadAt(b []byte, off uint64) error { return readFull(f.h.r, b, in
 
 // FixedAddress reports whether the file's addresses are those at run time (ET_EXEC).
 func (f *File) FixedAddress() bool { return f.h.kind == elf.ET_EXEC }
+
+// Imported reports whether the file imports one of the functions.
+func (f *File) Imported(names ...string) bool {
+	for _, name := range f.GOT.Imports {
+		if slices.Contains(names, name) {
+			return true
+		}
+	}
+	return false
+}
 
 // Packed reports whether UPX compressed the program.
 func (f *File) Packed() bool { return f.h.upx }

@@ -137,17 +137,16 @@ func (t *pclntab) start(i int) uint64 {
 }
 
 // find returns the bounds and the name of the function that contains addr. t may be nil.
-func (t *pclntab) find(addr uint64) (Span, string, bool) {
+func (t *pclntab) find(addr uint64) (s Span, name string) {
 	if t == nil {
-		return Span{}, "", false
+		return Span{}, ""
 	}
 	i := sort.Search(t.functionCount, func(i int) bool { return t.start(i) > addr }) - 1
-	if i < 0 {
-		return Span{}, "", false
+	if i >= 0 {
+		s = Span{t.start(i), t.start(i + 1)}
 	}
-	r := Span{t.start(i), t.start(i + 1)}
-	if !r.Holds(addr) {
-		return Span{}, "", false
+	if !s.Holds(addr) {
+		return Span{}, ""
 	}
-	return r, t.f.String(t.nameAddr(i)), true
+	return s, t.f.String(t.nameAddr(i))
 }

@@ -1,6 +1,10 @@
 package absint
 
-import "github.com/capvet/capvet/internal/isa"
+import (
+	"math/bits"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 // count returns the number of repetitions of a string instruction, -1 when it is
 // unknown.
@@ -18,8 +22,7 @@ func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Trail) {
 	v = Truncate(v, width)
 	if n < 0 {
-		n = 1
-		v = top
+		n, v = 1, top
 	}
 	size := n * int64(width)
 	if v.IsZero() { // in pieces of eight bytes
@@ -39,26 +42,17 @@ func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
 	var words [maxCopy / 8]Value
 	var how [maxCopy / 8]Trail
 	for off := int64(0); off < size; off += 8 {
-		at, width := Add(from, off), uint8(copyWidth(size-off))
+		at, width := Add(from, off), copyWidth(size-off)
 		words[off/8], how[off/8] = a.load(s, at, width), a.written(s, at, width)
 	}
 	for off := int64(0); off < size; off += 8 {
-		s.store(Add(to, off), uint8(copyWidth(size-off)), words[off/8], a.Values.JoinTrails(by, how[off/8]))
+		s.store(Add(to, off), copyWidth(size-off), words[off/8], a.Values.JoinTrails(by, how[off/8]))
 	}
 }
 
-// copyWidth returns the width of the next access of a copy with n bytes left.
-func copyWidth(n int64) int64 {
-	switch {
-	case n >= 8:
-		return 8
-	case n >= 4:
-		return 4
-	case n >= 2:
-		return 2
-	}
-	return 1
-}
+// copyWidth returns the width of the next access of a copy with n bytes left: the highest
+// power of two, at most eight.
+func copyWidth(n int64) uint8 { return 1 << (bits.Len64(uint64(min(n, 8))) - 1) }
 
 // lookedUp returns the result of dlsym: the sink with the name in the second
 // argument, else other.

@@ -26,13 +26,13 @@ func shifted(v Value, n uint8) Value {
 	if n == 0 {
 		return v
 	}
-	if v.Kind != KindConst {
-		if n >= 32 {
-			return low(0)
-		}
-		return top
+	switch {
+	case v.Kind == KindConst:
+		return Const(uint64(v.Off) << (n & 63))
+	case n >= 32:
+		return low(0)
 	}
-	return Const(uint64(v.Off) << (n & 63))
+	return top
 }
 
 // Initial returns the content of width bytes at addr before the function runs.

@@ -259,10 +259,8 @@ func (r *Run) block(addr uint64, s *state) bool {
 				r.leaves = true
 				if len(a.sinksOf(v)) > 0 {
 					r.call(s, v, pc, 0)
-				} else if r.switches == nil {
-					r.switches = s.clone()
 				} else if !r.observe {
-					r.switches.join(a.Values, s, a.Initial)
+					r.switches = r.joined(r.switches, s)
 				}
 				return true
 			}
@@ -270,7 +268,9 @@ func (r *Run) block(addr uint64, s *state) bool {
 		case isa.FlowSyscall:
 			r.kernel(s, pc)
 		case isa.FlowReturn:
-			r.recordExit(s)
+			if r.observe {
+				r.exit = r.joined(r.exit, s)
+			}
 			return true
 		case isa.FlowStop:
 			return true
@@ -280,16 +280,13 @@ func (r *Run) block(addr uint64, s *state) bool {
 	return true
 }
 
-// recordExit joins the state at a return into exit.
-func (r *Run) recordExit(s *state) {
-	if !r.observe {
-		return
+// joined returns the join of the states, of which the first may be nil.
+func (r *Run) joined(all, s *state) *state {
+	if all == nil {
+		return s.clone()
 	}
-	if r.exit == nil {
-		r.exit = s.clone()
-		return
-	}
-	r.exit.join(r.a.Values, s, r.a.Initial)
+	all.join(r.a.Values, s, r.a.Initial)
+	return all
 }
 
 // branchTo enqueues the target of a jump.

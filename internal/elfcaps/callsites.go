@@ -8,7 +8,11 @@ import (
 // mayCall reports whether an instruction may be a capability call: its system call
 // number is unknown, or that of one.
 func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool {
-	for _, k := range a.sinksHere(in) {
+	sinks := a.SinksAt[a.p.LocalTarget(in.Target)]
+	if in.Flow == isa.FlowSyscall {
+		sinks = []*absint.Sink{a.Inline}
+	}
+	for _, k := range sinks {
 		r, ok := a.numberRegister(k)
 		v, known := constant(r)
 		if !ok || !known || a.Machine.IsCapability(v) {
@@ -16,14 +20,6 @@ func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) 
 		}
 	}
 	return false
-}
-
-// sinksHere returns the sinks of a direct call, jump or kernel entry.
-func (a *analysis) sinksHere(in *isa.Insn) []*absint.Sink {
-	if in.Flow == isa.FlowSyscall {
-		return []*absint.Sink{a.Inline}
-	}
-	return a.SinksAt[a.p.LocalTarget(in.Target)]
 }
 
 // numberRegister returns the register that holds the system call number of a sink.

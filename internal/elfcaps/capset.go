@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/capvet/capvet/internal/absint"
-	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -43,12 +42,12 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
-	functions, data := a.symbolNames()
+	names := a.symbolNames()
 	for _, x := range a.found {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: functions[x.PC], Address: fmt.Sprintf("%#x", x.PC),
-			Via: x.Sink.Via, Header: a.describe(x.Header, data),
+			Syscall: x.syscall, ABI: x.abi, Function: cmp.Or(names[x.PC], a.Functions.GoName(x.PC)), Address: fmt.Sprintf("%#x", x.PC),
+			Via: x.Sink.Via, Header: a.describe(x.Header, names),
 		})
 	}
 	a.reason(&out)
@@ -57,20 +56,15 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 
 // symbolNames returns the names of the functions with capability calls, and of the
 // headers in data.
-func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]elffile.Symbol) {
-	data = map[uint64]elffile.Symbol{}
+func (a *analysis) symbolNames() map[uint64]string {
+	var addrs []uint64
 	for _, x := range a.found {
-		data[x.PC] = elffile.Symbol{}
+		addrs = append(addrs, x.PC)
 		if x.Header.Kind == absint.KindConst {
-			data[uint64(x.Header.Off)] = elffile.Symbol{}
+			addrs = append(addrs, uint64(x.Header.Off))
 		}
 	}
-	a.File.NameOf(data)
-	functions = map[uint64]string{}
-	for _, x := range a.found {
-		functions[x.PC] = cmp.Or(data[x.PC].Name, a.Functions.GoName(x.PC))
-	}
-	return functions, data
+	return a.File.NamesOf(addrs)
 }
 
 // conclude completes the verdicts of single calls from facts about the whole file.
@@ -256,7 +250,7 @@ func (a *analysis) unsettled(alone bool) string {
 	switch {
 	case alone && len(a.headerConstants) > 0:
 		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.PC, o.why, a.headerConstants[0])
-	case alone && a.offersVersion():
+	case alone && a.dataHolds(func(v report.ABI) bool { return v != report.ABIUnknown }):
 		return fmt.Sprintf("at %#x %s, and the data has a header version", o.PC, o.why)
 	case !alone && a.offersLegacy():
 		return fmt.Sprintf("at %#x %s, and the file has a legacy header version", o.PC, o.why)

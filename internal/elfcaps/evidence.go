@@ -250,13 +250,13 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 		}
 		take(s)
 	}
-	names := map[uint64]elffile.Symbol{}
+	var starts []uint64
 	for _, f := range out {
-		names[f.Start] = elffile.Symbol{}
+		starts = append(starts, f.Start)
 	}
-	x.a.File.NameOf(names)
+	names := x.a.File.NamesOf(starts)
 	for i, f := range out {
-		out[i].Name = cmp.Or(names[f.Start].Name, x.a.Functions.GoName(f.Start))
+		out[i].Name = cmp.Or(names[f.Start], x.a.Functions.GoName(f.Start))
 	}
 	return out
 }
@@ -282,40 +282,26 @@ func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
 		all = append(all, Line{Address: pc, Code: code[at:min(at+n, uint64(len(code)))], Notes: x.notes[pc]})
 		at += n
 	}
-	keep := make([]bool, len(all))
-	shown := 0
+	var out []Line
+	next := 0
 	for i := range all {
 		if len(all[i].Notes) == 0 {
 			continue
 		}
 		slices.SortFunc(all[i].Notes, func(p, q Note) int { return cmp.Or(cmp.Compare(p.Role, q.Role), cmp.Compare(p.Text, q.Text)) })
-		for j := max(0, i-around); j <= min(len(all)-1, i+around) && shown < maxLines; j++ {
-			if !keep[j] {
-				keep[j] = true
-				shown++
-			}
-		}
-	}
-	var out []Line
-	for i, l := range all {
-		if keep[i] {
-			out = append(out, l)
+		for next = max(next, i-around); next <= min(len(all)-1, i+around) && len(out) < maxLines; next++ {
+			out = append(out, all[next])
 		}
 	}
 	return out
 }
 
 // datums returns the noted data, by address.
-func (x *exhibit) datums() []Datum {
-	var out []Datum
-	names := map[uint64]elffile.Symbol{}
-	for addr := range x.data {
-		names[addr] = elffile.Symbol{}
+func (x *exhibit) datums() (out []Datum) {
+	addrs := slices.Sorted(maps.Keys(x.data))
+	names := x.a.File.NamesOf(addrs)
+	for _, addr := range addrs {
+		out = append(out, Datum{addr, names[addr], slices.Clone(x.a.File.Bytes(addr, 8)), x.data[addr]})
 	}
-	x.a.File.NameOf(names)
-	for addr, notes := range x.data {
-		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.File.Bytes(addr, 8)), notes})
-	}
-	slices.SortFunc(out, func(p, q Datum) int { return cmp.Compare(p.Address, q.Address) })
 	return out
 }

@@ -16,11 +16,6 @@ func (a *analysis) offersLegacy() bool {
 	return a.StoresLegacy || a.dataHolds(report.ABI.Legacy)
 }
 
-// offersVersion reports whether the file has a header version of any kind.
-func (a *analysis) offersVersion() bool {
-	return len(a.headerConstants) > 0 || a.dataHolds(func(v report.ABI) bool { return v != report.ABIUnknown })
-}
-
 // dataHolds reports whether an aligned word of the file's data is a wanted version.
 func (a *analysis) dataHolds(wanted func(report.ABI) bool) bool {
 	found := false

@@ -186,12 +186,12 @@ func (a *analysis) wrapperName(k *absint.Sink) string {
 
 // describe returns the place of a header. names are the symbols of addresses in
 // data.
-func (a *analysis) describe(h absint.Value, names map[uint64]elffile.Symbol) string {
+func (a *analysis) describe(h absint.Value, names map[uint64]string) string {
 	switch h.Kind {
 	case absint.KindStack:
 		return "stack"
 	case absint.KindConst:
-		if n := names[uint64(h.Off)].Name; n != "" {
+		if n := names[uint64(h.Off)]; n != "" {
 			return "data " + n
 		}
 		return fmt.Sprintf("data %#x", uint64(h.Off))

@@ -2,7 +2,6 @@ package elffile
 
 import (
 	"debug/elf"
-	"maps"
 	"slices"
 )
 
@@ -230,12 +229,13 @@ func (f *File) DynamicFunctions(visit func(addr uint64)) {
 	})
 }
 
-// NameOf sets the value of each key of addrs to the symbol around that address.
-func (f *File) NameOf(addrs map[uint64]Symbol) {
+// NamesOf returns the names of the symbols around the addresses, by address.
+func (f *File) NamesOf(addrs []uint64) map[uint64]string {
+	names := map[uint64]string{}
 	if len(addrs) == 0 {
-		return
+		return names
 	}
-	sorted := slices.Sorted(maps.Keys(addrs))
+	sorted := slices.Compact(slices.Sorted(slices.Values(addrs)))
 	last := sorted[len(sorted)-1]
 	for _, t := range f.tables() {
 		t.each(f.h, func(_ int, s symbol) bool {
@@ -244,16 +244,17 @@ func (f *File) NameOf(addrs map[uint64]Symbol) {
 			}
 			i, _ := slices.BinarySearch(sorted, s.addr)
 			for ; i < len(sorted) && sorted[i]-s.addr < max(s.size, 1) && f.Spend(1); i++ {
-				if addrs[sorted[i]].Name != "" {
+				if names[sorted[i]] != "" {
 					continue
 				}
 				if name := t.name(f.memory, s); name != "" && name[0] != '$' {
-					addrs[sorted[i]] = Symbol{Name: name, Addr: s.addr, Size: s.size}
+					names[sorted[i]] = name
 				}
 			}
 			return true
 		})
 	}
+	return names
 }
 
 // FunctionSymbols returns the function symbol around each of the sorted addresses, in

@@ -6,8 +6,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// tailCall treats a jump to a sink as a call. It reports whether the jump leaves the
-// function.
+// tailCall treats a jump to a sink as a call and reports whether it leaves the function.
 func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	if target == r.entry || len(r.a.SinksAt[target]) == 0 {
 		return false
@@ -26,8 +25,7 @@ func (r *Run) callee(s *state, in *isa.Insn) Value {
 	return r.a.load(s, r.a.address(s, &in.Mem), 8)
 }
 
-// call records the arguments of a sink, then applies the effects of the callee as
-// far as they are known.
+// call records the arguments of a sink, then applies the known effects of the callee.
 func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	a := r.a
 	entrySP := Add(s.regs[a.Machine.SP], -pushed)

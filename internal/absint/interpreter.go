@@ -5,8 +5,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// Interpreter interprets the functions of one file. It is not safe for concurrent
-// use.
+// Interpreter interprets the functions of one file. It is not safe for concurrent use.
 type Interpreter struct {
 	File      *elffile.File
 	Machine   *isa.Machine

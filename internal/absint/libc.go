@@ -6,8 +6,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// count returns the number of repetitions of a string instruction, -1 when it is
-// unknown.
+// count returns the number of repetitions of a string instruction, -1 if unknown.
 func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 	if r == isa.RegNone {
 		return 1
@@ -50,12 +49,10 @@ func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
 	}
 }
 
-// copyWidth returns the width of the next access of a copy with n bytes left: the highest
-// power of two, at most eight.
+// copyWidth returns the next power of two, at most eight, to copy of n bytes.
 func copyWidth(n int64) uint8 { return 1 << (bits.Len64(uint64(min(n, 8))) - 1) }
 
-// lookedUp returns the result of dlsym: the sink with the name in the second
-// argument, else other.
+// lookedUp returns the result of dlsym: the sink named by the second argument, else other.
 func (a *Interpreter) lookedUp(s *state, other Value) Value {
 	if v := a.get(s, a.Machine.CallArgs[1]); v.Kind == KindConst {
 		if name := a.File.String(uint64(v.Off)); a.Imports[name] != nil {
@@ -102,8 +99,7 @@ func Models(name string) bool {
 	return neverReturns(name)
 }
 
-// neverReturns reports whether the function of the C library ends the program or
-// jumps elsewhere.
+// neverReturns reports whether the C function ends the program or jumps elsewhere.
 func neverReturns(name string) bool {
 	switch name {
 	case "abort", "exit", "_exit", "_Exit", "quick_exit", "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",

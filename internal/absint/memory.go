@@ -90,8 +90,7 @@ func (a *Interpreter) load(s *state, addr Value, width uint8) Value {
 	})
 }
 
-// storeEach stores v. With several possible addresses, each keeps its old content as
-// an alternative.
+// storeEach stores v. Each of several possible addresses keeps its old content as alternative.
 func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by Trail) {
 	a.noteStore(v)
 	if addr.Kind != KindSet {
@@ -110,8 +109,7 @@ func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by T
 // default at least this).
 const lowestAddress = 4096
 
-// mapped drops the alternatives of an address that lie in unmapped memory: flags
-// that shared the register on another path.
+// mapped drops unmapped alternatives of an address: flags that shared the register.
 func (a *Interpreter) mapped(addr Value) Value {
 	if addr.Kind != KindSet {
 		return addr
@@ -141,8 +139,7 @@ type Global struct {
 	By    Trail
 }
 
-// noteGlobal records a store to a global of a header version or of a pointer to
-// data, which another function may pass to the kernel.
+// noteGlobal records a header version or pointer to data that another function may pass.
 func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
 	for _, alt := range a.Values.Alternatives(v) {
 		if !KnownHeader(Truncate(alt, 4)) && !a.pointsToData(alt) {
@@ -166,8 +163,7 @@ func (a *Interpreter) pointsToData(v Value) bool {
 	return seg != nil && seg.Writable
 }
 
-// HeadersIn returns the possible addresses of a header whose pointer is loaded from
-// a global, as far as stores to it are known.
+// HeadersIn returns the possible addresses of a header whose pointer is loaded from a global.
 func (a *Interpreter) HeadersIn(header Value) []Value {
 	if header.Kind != KindSymbol {
 		return nil

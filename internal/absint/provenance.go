@@ -6,8 +6,7 @@ import "github.com/capvet/capvet/internal/isa"
 // without a history. Trails are recorded only for an explanation.
 type Trail uint32
 
-// TrailStep is one instruction in the history of a value, or the join of two trails
-// if PC is 0.
+// TrailStep is one instruction in the history of a value, or with PC 0 a join of two trails.
 type TrailStep struct {
 	PC  uint64
 	dst isa.Reg
@@ -44,8 +43,7 @@ func (n *Values) trail(s TrailStep, made Value) Trail {
 // Step returns the last step of a trail and its most recent result.
 func (n *Values) Step(t Trail) (TrailStep, Value) { return n.steps[t], n.made[t] }
 
-// JoinTrails returns the trail of a value with two possible histories, or of two
-// parts.
+// JoinTrails returns the trail of a value with two possible histories, or of two parts.
 func (n *Values) JoinTrails(a, b Trail) Trail {
 	switch {
 	case a == b || b == 0:
@@ -146,8 +144,7 @@ func (a *Interpreter) evalTrail(s *state, v Value, entrySP Value) (t Trail) {
 	return t
 }
 
-// called sets the trails of the registers after a call at pc, from those that the
-// callee left and those of callee-saved registers.
+// called sets the trails after a call at pc: left by the callee, or callee-saved.
 func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	if s.trails == nil {
 		return

@@ -149,8 +149,7 @@ func (r *Run) leaders() (after []uint64) {
 	return after
 }
 
-// unreached returns the first address without a known predecessor, as long as a
-// watched call site has not been reached.
+// unreached returns the first address without a known predecessor, until all sites are reached.
 func (r *Run) unreached(after []uint64) (uint64, bool) {
 	for len(r.watched) > 0 && r.Visited[r.watched[0]] {
 		r.watched = r.watched[1:]
@@ -172,8 +171,7 @@ func (r *Run) unreached(after []uint64) (uint64, bool) {
 	return 0, false
 }
 
-// enqueue joins s into the state of the block at addr and puts the block on the
-// worklist if that changed it.
+// enqueue joins s into the block at addr and puts a changed block on the worklist.
 func (r *Run) enqueue(addr uint64, s *state) {
 	if r.reachesSink != nil && !r.reachesSink[addr] {
 		return

@@ -84,8 +84,7 @@ func (a *Interpreter) calleeName(v Value) string {
 	return ""
 }
 
-// eval translates a value relative to a callee's entry into the caller's terms at
-// the call.
+// eval translates a value relative to a callee's entry into the caller's terms.
 func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	switch v.Kind {
 	case KindStack:
@@ -107,8 +106,7 @@ func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	return v
 }
 
-// FromEntry reports whether the function's caller determines v: it is derived from
-// registers or stack slots at the entry.
+// FromEntry reports whether v is derived from registers or stack slots at the entry.
 func (a *Interpreter) FromEntry(v Value) bool {
 	switch v.Kind {
 	case KindSet:

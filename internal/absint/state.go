@@ -106,8 +106,7 @@ func piece(c cell, from, n uint8) Value {
 	return top
 }
 
-// load reads width bytes. found is false if the function has written no byte of
-// them.
+// load reads width bytes. found is false if the function has written none of them.
 func (s *state) load(addr Value, width uint8, initial func(Value, uint8) Value) (v Value, found bool) {
 	i, j := s.overlap(addr, width)
 	if i == j {

@@ -2,8 +2,7 @@ package absint
 
 import "github.com/capvet/capvet/internal/isa"
 
-// summary is the effect of a function: the state at its returns, relative to its own
-// entry.
+// summary is the effect of a function: the state at its returns, relative to its entry.
 type summary struct {
 	// exit is nil if the function never returns.
 	exit *state
@@ -15,8 +14,7 @@ const (
 	maxSummaryCells = 64
 )
 
-// summarise returns the summary of a callee, nil for one that is too long or too
-// deep.
+// summarise returns the summary of a callee, nil for one that is too long or too deep.
 func (a *Interpreter) summarise(target uint64) *summary {
 	if s, ok := a.summaries[target]; ok {
 		return s

@@ -8,8 +8,7 @@ import "github.com/capvet/capvet/internal/isa"
 // an offset, as if the file were the main program. The block of a library has
 // another place at run time, but that place holds no other data of the file.
 
-// initialTLS returns the address of the initial value (.tdata) of the thread-local
-// variable at addr.
+// initialTLS returns the address of a thread-local variable's initial value (.tdata).
 func (a *Interpreter) initialTLS(addr Value, width uint8) (uint64, bool) {
 	if !a.IsThreadLocal(addr) {
 		return 0, false
@@ -22,8 +21,7 @@ func (a *Interpreter) IsThreadLocal(v Value) bool {
 	return v.Kind == KindSymbol && a.Values.Origin(v).Kind == SymbolThread
 }
 
-// tlsOffset returns the content of a GOT slot for a thread-local variable: an offset
-// from the thread pointer, or a descriptor's resolver.
+// tlsOffset returns the content of a variable's GOT slot: an offset, or a descriptor's resolver.
 func (a *Interpreter) tlsOffset(slot uint64) (Value, bool) {
 	s, ok := a.File.GOT.TLS[slot]
 	start, has := a.File.TLSBlock()
@@ -43,8 +41,7 @@ const (
 	tlsGetAddr    = "__tls_get_addr"
 )
 
-// tlsResult returns the result of one of these functions: an offset from the thread
-// pointer, or an address.
+// tlsResult returns the result of one of these functions: an offset, or an address.
 func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	start, ok := a.File.TLSBlock()
 	if !ok {

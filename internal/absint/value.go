@@ -59,8 +59,7 @@ const (
 	SymbolThread                     // the thread pointer
 )
 
-// Origin is the origin of a symbol. It is comparable: equal origins share one
-// symbol.
+// Origin is the origin of a symbol. Equal origins share one symbol.
 type Origin struct {
 	Kind  SymbolKind
 	Reg   isa.Reg

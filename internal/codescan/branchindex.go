@@ -2,8 +2,7 @@ package codescan
 
 import "github.com/capvet/capvet/internal/elffile"
 
-// BranchIndex is a list of all direct calls and jumps in the code. It saves later
-// queries for callers a pass over the code.
+// BranchIndex lists all direct calls and jumps, which saves later passes over the code.
 type BranchIndex struct {
 	base   uint64
 	blocks [][]branch

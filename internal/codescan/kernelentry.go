@@ -2,12 +2,10 @@ package codescan
 
 import "github.com/capvet/capvet/internal/elffile"
 
-// entryOverlap is the overlap of chunks in bytes, the maximum length of a system call
-// instruction. It keeps the chunks aligned.
+// entryOverlap is the maximum length of a system call instruction. It keeps chunks aligned.
 const entryOverlap = 4
 
-// EntersKernel reports whether the code contains the bytes of a system call
-// instruction, at any alignment.
+// EntersKernel reports whether the code contains the bytes of a system call, at any alignment.
 func EntersKernel(f *elffile.File) bool {
 	found := false
 	for _, r := range f.Code {

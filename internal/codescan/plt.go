@@ -10,8 +10,7 @@ import (
 // maxPLTEntry is the maximum number of instructions in a PLT entry.
 const maxPLTEntry = 5
 
-// PLTRanges splits the code into the sections of PLT entries and the rest. Without
-// section headers, plt is empty.
+// PLTRanges splits the code into the sections of PLT entries, if known, and the rest.
 func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 	for _, r := range p.file.Code {
 		if slices.ContainsFunc(p.file.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
@@ -34,8 +33,7 @@ func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	return starts
 }
 
-// LocalTarget returns the function of this file that a PLT entry at target jumps to. If
-// there is no such entry, it returns target.
+// LocalTarget returns the function of this file behind a PLT entry at target, else target.
 func (p *Program) LocalTarget(target uint64) uint64 {
 	slots := p.file.GOT.LocalPLT
 	if len(slots) == 0 || target == 0 {
@@ -52,8 +50,7 @@ func (p *Program) LocalTarget(target uint64) uint64 {
 	return function
 }
 
-// slotOf decodes the PLT entry at pc. It returns the GOT slot, or 0 if the code is no
-// PLT entry.
+// slotOf returns the GOT slot of the PLT entry at pc, or 0 if there is none.
 func (p *Program) slotOf(pc uint64) uint64 {
 	var in isa.Insn
 	addresses, slots := map[isa.Reg]uint64{}, map[isa.Reg]uint64{} // in registers

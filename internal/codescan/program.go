@@ -21,8 +21,7 @@ type Program struct {
 	limit       int
 }
 
-// NewProgram returns the code of a file of a supported machine. A pass stops when it
-// has limit results.
+// NewProgram returns the code of a file of a supported machine. limit bounds the results of a pass.
 func NewProgram(f *elffile.File, limit int) *Program {
 	return &Program{file: f, machine: f.Machine, Functions: elffile.NewFunctions(f), local: map[uint64]uint64{}, limit: limit}
 }
@@ -96,8 +95,7 @@ type scanner interface {
 	finish(q *Query, out *Findings)
 }
 
-// newScanner returns the scanner of the program's machine. A test requires one for each
-// machine of package isa.
+// newScanner returns the scanner of the program's machine.
 func newScanner(p *Program, q *Query) scanner {
 	switch p.machine.ELF {
 	case elf.EM_X86_64:

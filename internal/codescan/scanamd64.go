@@ -93,8 +93,7 @@ func (s *scannerAMD64) pltEntry(out *Findings, pc, slot uint64) bool {
 	return true
 }
 
-// finish searches for two-byte jumps near each target: their opcodes are too frequent
-// for chunk.
+// finish searches for two-byte jumps near each target: chunk would find too many.
 func (s *scannerAMD64) finish(q *Query, out *Findings) {
 	for t := range q.targets {
 		first := t - min(t, 130)
@@ -133,8 +132,7 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 	}
 }
 
-// each calls found with the index of each little-endian v that starts in the first n
-// bytes of b.
+// each calls found with the index of each little-endian v in the first n bytes of b.
 func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
 	var want [4]byte
 	binary.LittleEndian.PutUint32(want[:], v)

@@ -48,8 +48,7 @@ type scannerARM64 struct {
 	}
 }
 
-// newScannerARM64 sets only the classes that the query needs, because classification
-// takes most of the time.
+// newScannerARM64 sets only the classes of the query: classification takes most of the time.
 func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {

@@ -5,8 +5,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// mayCall reports whether an instruction may be a capability call: its system call
-// number is unknown, or that of one.
+// mayCall reports whether an instruction may be a capability call, by its system call number.
 func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool {
 	sinks := a.SinksAt[a.p.LocalTarget(in.Target)]
 	if in.Flow == isa.FlowSyscall {

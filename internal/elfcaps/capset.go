@@ -54,8 +54,7 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	return out, a
 }
 
-// symbolNames returns the names of the functions with capability calls, and of the
-// headers in data.
+// symbolNames returns the names at capability calls and at their headers in data.
 func (a *analysis) symbolNames() map[uint64]string {
 	var addrs []uint64
 	for _, x := range a.found {
@@ -124,8 +123,7 @@ func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	return abi, g.By
 }
 
-// reportUncalled adds the calls whose header comes from unknown callers: the
-// function's address is taken, or the file exports it.
+// reportUncalled adds calls with unknown callers: the address is taken, or exported.
 func (a *analysis) reportUncalled() {
 	open := map[uint64]bool{}
 	for t, sinks := range a.SinksAt {
@@ -152,8 +150,7 @@ func (a *analysis) reportUncalled() {
 	}
 }
 
-// reason sets the reason of the verdict, and a verdict that no single call
-// determines.
+// reason sets the reason of the verdict, and a verdict that no single call determines.
 func (a *analysis) reason(out *report.Capset) {
 	if a.overflow == "" && a.Exhausted() {
 		a.overflow = "more work than the limits allow"

@@ -74,8 +74,7 @@ const (
 	maxLines    = 64 // of one function
 )
 
-// Explain returns the verdict of Capset with its evidence. It takes several times as
-// long.
+// Explain returns the verdict of Capset with its evidence. It takes several times as long.
 func (f *File) Explain() (report.Capset, []Evidence) {
 	out, a := f.judge(true)
 	if a == nil {
@@ -214,8 +213,7 @@ func offset(n int64) string {
 	return fmt.Sprintf("%+#x", n)
 }
 
-// functions groups the notes by function: those from the call to the kernel first,
-// in that order.
+// functions groups the notes by function: first those from the call to the kernel.
 func (x *exhibit) functions(way []elffile.Span) []Function {
 	left := slices.Sorted(maps.Keys(x.notes))
 	var out []Function

@@ -10,8 +10,7 @@ import (
 // kernel, or from another file. The versions in the file therefore bound the damage
 // of a call with unknown arguments.
 
-// offersLegacy reports whether the file has a legacy version beside those of known
-// calls: code stores one, or the data holds one.
+// offersLegacy reports whether code stores a legacy version, or the data holds one.
 func (a *analysis) offersLegacy() bool {
 	return a.StoresLegacy || a.dataHolds(report.ABI.Legacy)
 }

@@ -16,8 +16,7 @@ func (a *analysis) usesSlots(plt bool) bool {
 	return false
 }
 
-// addPLT adds the PLT entries of imported functions. An entry of a sink gets a sink
-// of its own, with its own callers.
+// addPLT adds the PLT entries of imported functions. Each entry of a sink is a sink.
 func (a *analysis) addPLT(hits codescan.Findings) {
 	for _, h := range hits.PLT {
 		name := a.File.GOT.Imports[h.Target]
@@ -40,8 +39,7 @@ func (a *analysis) noteUses(hits codescan.Findings) {
 	}
 }
 
-// unused returns an imported sink without a known use, "" if there is none: linkers
-// do not import unused functions.
+// unused returns an imported sink without a known use, or "": linkers import no unused function.
 func (a *analysis) unused() string {
 	for _, name := range []string{"capget", "capset", "syscall"} {
 		if !a.used[name] && a.File.Imported(name) {

@@ -38,8 +38,7 @@ func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	}
 }
 
-// instruction reports whether an instruction begins at pc when the function is
-// decoded from its start.
+// instruction reports whether decoding the function from its start finds an instruction at pc.
 func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 	var in isa.Insn
 	found := false
@@ -112,8 +111,7 @@ func (a *analysis) resolveTo(g absint.CallSite, abi report.ABI) {
 	a.found = append(a.found, out)
 }
 
-// again interprets functions with unknown arguments a second time, with summaries of
-// their callees.
+// again interprets functions with unknown arguments again, with summaries of their callees.
 func (a *analysis) again() {
 	pending := a.retry
 	a.retry = nil
@@ -168,8 +166,7 @@ func (a *analysis) addSink(g absint.CallSite) {
 	a.SinksAt[k.Target] = append(a.SinksAt[k.Target], k)
 }
 
-// wrapperName returns the name of the C library's function that a statically linked
-// sink is, "" for another function.
+// wrapperName returns the C library's name of a statically linked sink, or "".
 func (a *analysis) wrapperName(k *absint.Sink) string {
 	if a.File.Facts().Go || a.File.Facts().Linkage != report.LinkageStatic {
 		return ""
@@ -184,8 +181,7 @@ func (a *analysis) wrapperName(k *absint.Sink) string {
 	return ""
 }
 
-// describe returns the place of a header. names are the symbols of addresses in
-// data.
+// describe returns the place of a header. names are those of addresses in data.
 func (a *analysis) describe(h absint.Value, names map[uint64]string) string {
 	switch h.Kind {
 	case absint.KindStack:

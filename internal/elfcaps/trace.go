@@ -148,8 +148,7 @@ func (a *analysis) viaPointers() {
 	a.visit(sites, true)
 }
 
-// aroundVersions interprets the functions that build a header version but have no
-// known call of a sink.
+// aroundVersions interprets the functions that build a header version without a known call.
 func (a *analysis) aroundVersions() {
 	if !a.possible {
 		return
@@ -177,8 +176,7 @@ func (a *analysis) uncalledSinks() map[uint64]bool {
 	return out
 }
 
-// maxConstSites is the number of functions that are interpreted for a header version
-// alone.
+// maxConstSites is the number of functions interpreted for a header version alone.
 const maxConstSites = 64
 
 // note records header constants and overflow.
@@ -189,8 +187,7 @@ func (a *analysis) note(hits codescan.Findings) {
 	}
 }
 
-// newTargets returns the addresses of sinks whose callers have not been searched
-// for, sorted.
+// newTargets returns the sorted addresses of sinks whose callers have not been searched for.
 func (a *analysis) newTargets() []uint64 {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.SinksAt)), func(t uint64) bool {
 		return !slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return !k.CallersSought })

@@ -55,8 +55,7 @@ func (f *File) pltSections() (plt []Span) {
 	return plt
 }
 
-// FunctionCode returns the bytes of a function, at most Limits.FunctionBytes. The
-// slice is valid until the next call.
+// FunctionCode returns at most Limits.FunctionBytes of a function, valid until the next call.
 func (f *File) FunctionCode(s Span) []byte {
 	if s == f.codeSpan && f.codeBuf != nil {
 		return f.codeBuf

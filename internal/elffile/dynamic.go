@@ -24,8 +24,7 @@ type dynamic struct {
 	relative []relocationTable
 }
 
-// GOT holds the GOT slots that the dynamic loader fills. The keys are the addresses
-// of the slots.
+// GOT holds the GOT slots that the dynamic loader fills, by address.
 type GOT struct {
 	// Imports are the names of imported functions.
 	Imports map[uint64]string

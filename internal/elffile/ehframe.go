@@ -89,8 +89,7 @@ func (u *ehFrame) length(addr uint64) uint64 {
 	return n
 }
 
-// encoding returns the pointer encoding in the FDEs of the common information entry
-// (CIE) at addr.
+// encoding returns the pointer encoding of the FDEs of the CIE (common information entry) at addr.
 func (u *ehFrame) encoding(addr uint64) byte {
 	const usual = pePCRel | peSData4
 	b := u.f.Bytes(addr+8, 32)

@@ -221,8 +221,7 @@ func (h *headers) section(name string) (elf.SectionHeader, bool) {
 	return elf.SectionHeader{}, false
 }
 
-// readRange reads n bytes at off. It allocates only if they lie within the file; the
-// caller bounds n.
+// readRange reads n bytes at off, which must lie within the file. The caller bounds n.
 func (h *headers) readRange(off, n uint64) ([]byte, error) {
 	if !fits(off, n, h.size) {
 		return nil, fmt.Errorf("%w: %d bytes at offset %#x exceed the file", ErrMalformed, n, off)

@@ -2,8 +2,7 @@ package elffile
 
 import "debug/elf"
 
-// memory is the memory image of the file: the PT_LOAD segments, read through a cache
-// of blocks.
+// memory is the memory image of the file (PT_LOAD), read through a cache of blocks.
 type memory struct {
 	h      *headers
 	loads  []Segment

@@ -50,8 +50,7 @@ func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found
 	return value, found
 }
 
-// PointersTo returns the addresses of pointers, after relocation, to one of the
-// targets. The values of the map are the targets.
+// PointersTo returns the pointers, after relocation, to the targets: their addresses and values.
 func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 	found := map[uint64]uint64{}
 	if len(targets) == 0 {

@@ -26,8 +26,7 @@ func (f *File) TLSBlock() (start int64, ok bool) {
 	return f.Machine.TLS.Start(block.Memsz, block.Align), true
 }
 
-// TLSData returns the address of the initial value (.tdata) of the width bytes at
-// offset off from the thread pointer.
+// TLSData returns the address of the initial value (.tdata) at off from the thread pointer.
 func (f *File) TLSData(off int64, width uint8) (addr uint64, ok bool) {
 	start, ok := f.TLSBlock()
 	if !ok {

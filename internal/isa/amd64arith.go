@@ -3,8 +3,7 @@ package isa
 // amd64Arithmetic lists add, or, adc, sbb, and, sub, xor and cmp.
 var amd64Arithmetic = [8]Opcode{OpAdd, OpOr, OpKill, OpKill, OpAnd, OpSub, OpXor, OpKill}
 
-// amd64Scratch is a pseudo-register. It carries a value between the operations of
-// one instruction.
+// amd64Scratch is a pseudo-register between the operations of one instruction.
 const amd64Scratch Reg = 16
 
 // arithmetic decodes amd64Arithmetic with a ModRM byte or the accumulator.

@@ -69,8 +69,7 @@ type TLSLayout struct {
 	Header int64
 }
 
-// Start returns the offset of the TLS block from the thread pointer. size and align
-// are those of PT_TLS.
+// Start returns the offset of the TLS block (PT_TLS) from the thread pointer.
 func (l TLSLayout) Start(size, align uint64) int64 {
 	a := int64(max(align, 1))
 	up := func(n int64) int64 { return (n + a - 1) / a * a }

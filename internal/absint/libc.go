@@ -23,15 +23,12 @@ func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Tra
 	if n < 0 {
 		n, v = 1, top
 	}
-	size := n * int64(width)
-	if v.IsZero() { // in pieces of eight bytes
-		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
-			s.store(Add(addr, off), uint8(min(8, size-off)), v, by)
-		}
-		return
+	size, piece := n*int64(width), int64(width)
+	if v.IsZero() {
+		piece = 8
 	}
-	for i := range min(n, maxCopy) {
-		s.store(Add(addr, i*int64(width)), width, v, by)
+	for off := int64(0); off < min(size, maxCopy*piece); off += piece {
+		s.store(Add(addr, off), uint8(min(piece, size-off)), v, by)
 	}
 }
 

@@ -49,12 +49,9 @@ func (a *Interpreter) Initial(addr Value, width uint8) Value {
 		if seg == nil {
 			return top
 		}
-		var v uint64
-		var ok bool
+		v, ok := a.File.Word(uint64(addr.Off), int(width))
 		if width == 8 {
 			v, ok = a.File.PointerAt(uint64(addr.Off))
-		} else {
-			v, ok = a.File.Word(uint64(addr.Off), int(width))
 		}
 		if seg.Writable && (!ok || v == 0) {
 			return a.Values.loaded(addr, width) // set at run time

@@ -44,25 +44,21 @@ const (
 // tlsResult returns the result of one of these functions: an offset, or an address.
 func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	start, ok := a.File.TLSBlock()
-	if !ok {
+	at, behind := a.get(s, a.Machine.CallArgs[0]), int64(8) // the module ID
+	if name == tlsDescriptor {
+		at, behind = a.get(s, a.Machine.Result), 0
+	}
+	slot := uint64(at.Off + behind)
+	t, known := a.File.GOT.TLS[slot]
+	if !ok || at.Kind != KindConst || name == tlsDescriptor && !known {
 		return other
 	}
 	if name == tlsDescriptor {
-		if at := a.get(s, a.Machine.Result); at.Kind == KindConst {
-			if t, ok := a.File.GOT.TLS[uint64(at.Off)]; ok {
-				return Const(uint64(start + t.Offset))
-			}
-		}
-		return other
+		return Const(uint64(start + t.Offset))
 	}
-	at := a.get(s, a.Machine.CallArgs[0])
-	if at.Kind != KindConst {
-		return other
+	if !known {
+		off, _ := a.File.Word(slot, 8)
+		t.Offset = int64(off)
 	}
-	slot := uint64(at.Off) + 8 // behind the module ID
-	off, _ := a.File.Word(slot, 8)
-	if t, ok := a.File.GOT.TLS[slot]; ok {
-		off = uint64(t.Offset)
-	}
-	return Add(a.get(s, isa.RegThread), start+int64(off))
+	return Add(a.get(s, isa.RegThread), start+t.Offset)
 }

@@ -1,6 +1,7 @@
 package codescan
 
 import (
+	"cmp"
 	"debug/elf"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -49,12 +50,7 @@ func (p *Program) Scan(q *Query, ranges []elffile.Span) Findings {
 		}
 	}
 	p.finish(q, &out)
-	if q.CallTargets != nil {
-		p.callTargets = q.CallTargets
-	}
-	if q.Branches != nil {
-		p.index = q.Branches
-	}
+	p.callTargets, p.index = cmp.Or(q.CallTargets, p.callTargets), cmp.Or(q.Branches, p.index)
 	return out
 }
 

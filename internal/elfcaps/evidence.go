@@ -147,18 +147,17 @@ func addNote(notes []Note, n Note) []Note {
 
 // call notes the call of a sink, nil for a call without a known one.
 func (x *exhibit) call(pc uint64, k *absint.Sink) {
-	if k == nil {
-		x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, "not followed"})
-		return
-	}
-	text := k.Via
+	text := "not followed"
 	switch {
+	case k == nil:
 	case k.Site.Sink != nil && k.Via == "inline":
 		text = fmt.Sprintf("the function at %#x", k.Target)
 	case k.Site.Sink != nil:
 		text = fmt.Sprintf("%s, the function at %#x", k.Via, k.Target)
 	case k.Via == "inline":
 		text = "enters the kernel"
+	default:
+		text = k.Via
 	}
 	x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, text})
 }

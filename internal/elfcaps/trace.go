@@ -48,16 +48,14 @@ func (a *analysis) trace() {
 	}
 	for _, t := range early {
 		q.Want(t)
+		for _, k := range a.SinksAt[t] {
+			k.CallersSought = true
+		}
 	}
 	hits := a.p.Scan(q, rest)
 	a.noteUses(hits)
 	a.note(hits)
 	a.addPLT(hits)
-	for _, t := range early {
-		for _, k := range a.SinksAt[t] {
-			k.CallersSought = true
-		}
-	}
 	sites := hits.Entries
 	for _, h := range hits.Calls {
 		sites = append(sites, h.PC)

@@ -1,9 +1,6 @@
 package elffile
 
-import (
-	"debug/elf"
-	"strings"
-)
+import "debug/elf"
 
 // Span is the range [Start, End) of virtual addresses.
 type Span struct{ Start, End uint64 }
@@ -43,16 +40,6 @@ func (f *File) codeRanges() (ranges []Span, complete bool) {
 		ranges[i].End, left = r.Start+n, left-n
 	}
 	return ranges, complete
-}
-
-// pltSections returns the sections of PLT entries: .plt, .plt.sec, .plt.got.
-func (f *File) pltSections() (plt []Span) {
-	for _, s := range f.h.sections {
-		if strings.HasPrefix(s.Name, ".plt") {
-			plt = append(plt, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
-		}
-	}
-	return plt
 }
 
 // FunctionCode returns at most Limits.FunctionBytes of a function, valid until the next call.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/capvet/capvet/internal/isa"
 )
@@ -23,7 +24,7 @@ type File struct {
 	// Limits.CodeBytes cuts them.
 	Code         []Span
 	CodeComplete bool
-	PLT          []Span // sections of PLT entries
+	PLT          []Span // .plt, .plt.sec and .plt.got
 	codeSpan     Span   // the function in codeBuf
 	codeBuf      []byte
 	// work is the remainder of Limits.Work.
@@ -48,7 +49,11 @@ func Open(r io.ReaderAt, size int64, limits Limits, imported func(name string) b
 	f.symtab, unstripped = staticSymbols(h, limits)
 	f.readFacts(!unstripped)
 	f.Code, f.CodeComplete = f.codeRanges()
-	f.PLT = f.pltSections()
+	for _, s := range h.sections {
+		if strings.HasPrefix(s.Name, ".plt") {
+			f.PLT = append(f.PLT, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
+		}
+	}
 	return f, nil
 }
 

@@ -63,22 +63,16 @@ func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 	if string(head[:4]) != elf.ELFMAG {
 		return nil, fmt.Errorf("%w: magic number % x", ErrNotELF, head[:4])
 	}
-	h := &headers{r: r, size: uint64(size)}
-	switch elf.Class(head[elf.EI_CLASS]) {
-	case elf.ELFCLASS32:
-		h.bits = 32
-	case elf.ELFCLASS64:
-		h.bits = 64
-	default:
-		return nil, fmt.Errorf("%w: class %d", ErrMalformed, head[elf.EI_CLASS])
+	class, data := elf.Class(head[elf.EI_CLASS]), elf.Data(head[elf.EI_DATA])
+	h := &headers{
+		r: r, size: uint64(size), bits: map[elf.Class]int{elf.ELFCLASS32: 32, elf.ELFCLASS64: 64}[class],
+		order: map[elf.Data]binary.ByteOrder{elf.ELFDATA2LSB: binary.LittleEndian, elf.ELFDATA2MSB: binary.BigEndian}[data],
 	}
-	switch elf.Data(head[elf.EI_DATA]) {
-	case elf.ELFDATA2LSB:
-		h.order = binary.LittleEndian
-	case elf.ELFDATA2MSB:
-		h.order = binary.BigEndian
-	default:
-		return nil, fmt.Errorf("%w: byte order %d", ErrMalformed, head[elf.EI_DATA])
+	switch {
+	case h.bits == 0:
+		return nil, fmt.Errorf("%w: class %d", ErrMalformed, int(class))
+	case h.order == nil:
+		return nil, fmt.Errorf("%w: byte order %d", ErrMalformed, int(data))
 	}
 	if h.bits == 32 {
 		_, _ = binary.Decode(head, h.order, &e32)
@@ -178,11 +172,8 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 		return
 	}
 	table, err = h.readRange(h.sections[names].Offset, h.sections[names].Size)
-	if err != nil {
-		return
-	}
 	for i, e := range entries {
-		if uint64(e.Name) < uint64(len(table)) {
+		if err == nil && uint64(e.Name) < uint64(len(table)) {
 			h.sections[i].Name = cString(table[e.Name:])
 		}
 	}

@@ -85,23 +85,18 @@ func (m *memory) block(key uint64) []byte {
 	if !ok {
 		var buf []byte
 		if len(m.order) >= maxBlocks {
-			oldest := m.order[0]
+			buf = m.blocks[m.order[0]]
+			delete(m.blocks, m.order[0])
 			m.order = m.order[1:]
-			buf = m.blocks[oldest]
-			delete(m.blocks, oldest)
 		}
 		if cap(buf) < blockSize {
 			buf = make([]byte, blockSize)
 		}
 		start := key * blockSize
-		buf = buf[:blockSize]
-		if left := m.h.size - min(start, m.h.size); left < blockSize {
-			buf = buf[:left]
+		b = buf[:min(blockSize, m.h.size-min(start, m.h.size))]
+		if readFull(m.h.r, b, int64(start)) != nil {
+			b = b[:0]
 		}
-		if err := readFull(m.h.r, buf, int64(start)); err != nil {
-			buf = buf[:0]
-		}
-		b = buf
 		m.blocks[key] = b
 		m.order = append(m.order, key)
 	}

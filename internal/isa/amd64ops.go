@@ -70,13 +70,7 @@ func (x *amd64Insn) source(in *Insn, width uint8) Reg {
 }
 
 // killRM makes the rm operand unknown.
-func (x *amd64Insn) killRM(in *Insn, width uint8) {
-	if x.isMem() {
-		in.op(x.mem(OpStore, width, RegNone))
-	} else {
-		in.kill(x.rm())
-	}
-}
+func (x *amd64Insn) killRM(in *Insn, width uint8) { x.store(in, RegNone, width) }
 
 // storeImm stores imm in the memory operand.
 func (x *amd64Insn) storeImm(in *Insn, width uint8, imm int64) {

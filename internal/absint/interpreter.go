@@ -25,8 +25,7 @@ type Interpreter struct {
 	FollowCallees bool
 	summaries     map[uint64]*summary
 	depth         int // of summaries that are being made
-	// Globals are the stores of header versions and of pointers to data, at fixed
-	// addresses of the file's data or of thread-local data.
+	// Globals are the stores of versions and of pointers to data, by fixed or thread-local address.
 	Globals map[Value]Global
 	// StoresLegacy reports whether any code stores a legacy header version.
 	StoresLegacy bool

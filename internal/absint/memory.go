@@ -1,6 +1,8 @@
 package absint
 
 import (
+	"slices"
+
 	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -111,23 +113,16 @@ func (a *Interpreter) mapped(addr Value) Value {
 	if addr.Kind != KindSet {
 		return addr
 	}
-	var out Value
-	n := 0
-	for _, alt := range a.Values.Alternatives(addr) {
-		if alt.Kind == KindConst && (uint64(alt.Off) < lowestAddress || a.File.SegmentOf(uint64(alt.Off)) == nil) {
-			continue
-		}
-		if n == 0 {
-			out = alt
-		} else {
-			out = a.Values.Join(out, alt)
-		}
-		n++
-	}
-	if n == 0 {
+	kept := slices.DeleteFunc(slices.Clone(a.Values.Alternatives(addr)), func(v Value) bool {
+		return v.Kind == KindConst && (uint64(v.Off) < lowestAddress || a.File.SegmentOf(uint64(v.Off)) == nil)
+	})
+	if len(kept) == 0 {
 		return addr
 	}
-	return out
+	for _, v := range kept[1:] {
+		kept[0] = a.Values.Join(kept[0], v)
+	}
+	return kept[0]
 }
 
 // Global is a value that code stores at a fixed address, with its trail.

@@ -2,8 +2,7 @@ package absint
 
 import "github.com/capvet/capvet/internal/isa"
 
-// Trail identifies the history of a value: an index into the interned steps, 0
-// without a history. Trails are recorded only for an explanation.
+// Trail is the history of a value: an index into the interned steps, 0 without a history.
 type Trail uint32
 
 // TrailStep is one instruction in the history of a value, or with PC 0 a join of two trails.

@@ -218,13 +218,11 @@ func (r *Run) block(addr uint64, s *state) bool {
 	a := r.a
 	var in isa.Insn
 	for pc := addr; r.span.Holds(pc); {
-		if pc != addr {
-			if _, leader := r.blocks[pc]; leader {
-				if !r.observe {
-					r.enqueue(pc, s)
-				}
-				return true
+		if _, leader := r.blocks[pc]; leader && pc != addr {
+			if !r.observe {
+				r.enqueue(pc, s)
 			}
+			return true
 		}
 		if a.steps--; a.steps < 0 {
 			return false

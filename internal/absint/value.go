@@ -168,13 +168,9 @@ func (n *Values) each(v Value, f func(Value) Value) Value {
 	if v.Kind != KindSet {
 		return f(v)
 	}
-	var out Value
-	for i, alt := range n.sets[v.id] {
-		if r := f(alt); i == 0 {
-			out = r
-		} else {
-			out = n.Join(out, r)
-		}
+	out := f(n.sets[v.id][0])
+	for _, alt := range n.sets[v.id][1:] {
+		out = n.Join(out, f(alt))
 	}
 	return out
 }

@@ -29,8 +29,7 @@ func (p *Program) GroupSites(sites []uint64) []Group {
 	return append(groups, p.groupWithoutTable(rest)...)
 }
 
-// groupWithoutTable groups sites by function symbol. The others are grouped by the
-// function from the nearest call target below.
+// groupWithoutTable groups sites by function symbol, else from the nearest call target below.
 func (p *Program) groupWithoutTable(sites []uint64) (groups []Group) {
 	add := func(s elffile.Span, pc uint64) {
 		if n := len(groups); n > 0 && groups[n-1].Span == s {

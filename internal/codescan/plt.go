@@ -1,6 +1,7 @@
 package codescan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -96,11 +97,7 @@ func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
 		ranges = p.file.Code
 	}
 	for _, h := range p.Scan(q, ranges).Slots {
-		pc := h.PC
-		if h.From != 0 {
-			pc = h.From
-		}
-		starts = append(starts, p.entryStarts(pc)...)
+		starts = append(starts, p.entryStarts(cmp.Or(h.From, h.PC))...)
 	}
 	return starts
 }

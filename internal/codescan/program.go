@@ -54,8 +54,7 @@ func (p *Program) Scan(q *Query, ranges []elffile.Span) Findings {
 	return out
 }
 
-// Branches runs a query for calls and jumps on all code. It uses the index of an earlier
-// pass if that is complete.
+// Branches runs a query for calls and jumps on all code, or on a complete index of it.
 func (p *Program) Branches(q *Query) Findings {
 	if !p.index.complete() {
 		return p.Scan(q, p.file.Code)

@@ -3,6 +3,7 @@ package elfcaps
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -102,8 +103,7 @@ func (a *analysis) conclude() {
 	}
 }
 
-// versionAt returns the version of the header at an address in data: the one that
-// code stores there, else the initial content.
+// versionAt returns the version that code stores at an address in data, else the initial one.
 func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	abi := report.ABINone
 	g, stored := a.Globals[addr]
@@ -195,8 +195,7 @@ func (a *analysis) reason(out *report.Capset) {
 	}
 }
 
-// looksUp returns the name of a capability call that stands in the data as a string
-// of its own, and its address, if the file imports dlsym.
+// looksUp returns a capability call's name that dlsym may look up in the data, and its address.
 func (a *analysis) looksUp() (name string, addr uint64) {
 	if !a.File.Imported("dlsym") {
 		return "", 0
@@ -265,4 +264,25 @@ func LibraryOf(name string) string {
 		return "libcap-ng"
 	}
 	return ""
+}
+
+// An unknown version comes from the file's data, from code that stores one, from the
+// kernel, or from another file. The versions in the file therefore bound the damage
+// of a call with unknown arguments.
+
+// offersLegacy reports whether code stores a legacy version, or the data holds one.
+func (a *analysis) offersLegacy() bool {
+	return a.StoresLegacy || a.dataHolds(report.ABI.Legacy)
+}
+
+// dataHolds reports whether an aligned word of the file's data is a wanted version.
+func (a *analysis) dataHolds(wanted func(report.ABI) bool) bool {
+	found := false
+	a.File.SearchData(4, func(addr uint64, b []byte) bool {
+		for i := int(-addr & 3); i+4 <= len(b); i += 4 {
+			found = found || wanted(report.ABIOfHeader(binary.LittleEndian.Uint32(b[i:])))
+		}
+		return !found
+	})
+	return found
 }

@@ -49,9 +49,7 @@ func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 	return found
 }
 
-// resolve decides on one call site: a capability call with a verdict, no capability
-// call, or a call that the function's callers determine, which makes the function a
-// sink.
+// resolve gives a call site a verdict, drops it, or makes its function a sink for its callers.
 func (a *analysis) resolve(g absint.CallSite) {
 	g.Sink.Called = true
 	numbers := a.Values.Alternatives(g.Number)
@@ -205,4 +203,30 @@ func (a *analysis) describe(h absint.Value, names map[uint64]string) string {
 		return "one of several places"
 	}
 	return "address not read"
+}
+
+// mayCall reports whether an instruction may be a capability call, by its system call number.
+func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool {
+	sinks := a.SinksAt[a.p.LocalTarget(in.Target)]
+	if in.Flow == isa.FlowSyscall {
+		sinks = []*absint.Sink{a.Inline}
+	}
+	for _, k := range sinks {
+		r, ok := a.numberRegister(k)
+		v, known := constant(r)
+		if !ok || !known || a.Machine.IsCapability(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// numberRegister returns the register that holds the system call number of a sink.
+func (a *analysis) numberRegister(k *absint.Sink) (isa.Reg, bool) {
+	if k.Number.Kind == absint.KindSymbol && k.Number.Off == 0 {
+		if o := a.Values.Origin(k.Number); o.Kind == absint.SymbolRegister {
+			return o.Reg, true
+		}
+	}
+	return isa.RegNone, false
 }

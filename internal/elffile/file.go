@@ -10,8 +10,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// File is an open ELF file. It is not safe for concurrent use; separate Files are
-// independent.
+// File is an open ELF file. It is not safe for concurrent use.
 type File struct {
 	*memory
 	dynamic

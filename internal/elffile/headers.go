@@ -28,8 +28,7 @@ type Segment struct {
 	Writable, Executable bool
 }
 
-// headers are the ELF header, the program headers and the section headers of a file.
-// All file ranges in them lie within the file.
+// headers are the ELF, program and section headers. Their file ranges lie within the file.
 type headers struct {
 	r        io.ReaderAt
 	size     uint64
@@ -48,8 +47,7 @@ type headers struct {
 // fits reports whether n bytes at off lie within limit. It cannot overflow.
 func fits(off, n, limit uint64) bool { return off <= limit && n <= limit-off }
 
-// readHeaders reads and checks the headers. Invalid section headers are not an error,
-// because a program runs without them.
+// readHeaders reads and checks the headers. A program runs without valid section headers.
 func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 	var e elf.Header64
 	var e32 elf.Header32

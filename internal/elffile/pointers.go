@@ -3,6 +3,8 @@ package elffile
 import (
 	"debug/elf"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"sort"
 )
 
@@ -72,10 +74,8 @@ func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 	}
 	if f.FixedAddress() || f.tags[dtRelr] != 0 {
 		// The data hold the pointers themselves.
-		lowest, highest := ^uint64(0), uint64(0)
-		for t := range targets {
-			lowest, highest = min(lowest, t), max(highest, t)
-		}
+		sorted := slices.Sorted(maps.Keys(targets))
+		lowest, highest := sorted[0], sorted[len(sorted)-1]
 		f.SearchData(8, func(addr uint64, b []byte) bool {
 			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
 				if v := binary.LittleEndian.Uint64(b[i:]); v-lowest <= highest-lowest && targets[v] {

@@ -16,8 +16,7 @@ const (
 	maxTLSSize  = 1 << 30
 )
 
-// TLSBlock returns the offset of the file's TLS block from the thread pointer. The
-// file counts as the main program. ok is false if there is no TLS block.
+// TLSBlock returns the offset of the TLS block from the thread pointer, as in a main program.
 func (f *File) TLSBlock() (start int64, ok bool) {
 	block := f.tlsSegment()
 	if block == nil {

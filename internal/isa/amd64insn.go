@@ -125,8 +125,7 @@ func (x *amd64Insn) parsePrefixes(code []byte) (i int) {
 	return i
 }
 
-// parseOpcode reads the escape bytes, or the VEX or EVEX prefix, at i. It returns
-// the index of the opcode byte and its form.
+// parseOpcode reads the escape bytes or VEX prefix at i. It returns the opcode's index and form.
 func (x *amd64Insn) parseOpcode(code []byte, i int) (int, amd64Form) {
 	at := func(k int) byte {
 		if k < len(code) {
@@ -205,8 +204,7 @@ func (x *amd64Insn) immediateSize(form amd64Form) uint8 {
 	return 2*btoi(form&formImm16 != 0) + btoi(form&formImm8 != 0)
 }
 
-// parseModRM reads the ModRM byte at i and the memory operand. It returns the index
-// of the byte after them.
+// parseModRM reads the ModRM byte and memory operand at i. It returns the index after them.
 func (x *amd64Insn) parseModRM(code []byte, i int) (int, bool) {
 	if i >= len(code) {
 		return i, false

@@ -224,14 +224,12 @@ func (x *amd64Insn) setImm(in *Insn, dst Reg, width uint8) {
 func (x *amd64Insn) group3(in *Insn, width uint8) {
 	switch x.ext() {
 	case 2, 3: // not, neg
-		if x.isMem() || width < 4 {
+		switch r := x.rm(); {
+		case x.isMem() || width < 4:
 			x.killRM(in, width)
-			return
-		}
-		r := x.rm()
-		if x.ext() == 2 {
+		case x.ext() == 2:
 			in.op(Operation{Code: OpXor, Width: width, Dst: r, A: r, B: RegNone, Imm: -1})
-		} else {
+		default:
 			in.op(Operation{Code: OpSub, Width: width, Dst: r, A: RegZero, B: r})
 		}
 	case 4, 5, 6, 7: // mul, imul, div, idiv

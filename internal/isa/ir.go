@@ -1,7 +1,6 @@
 package isa
 
-// Reg is a register: a general register (0 to 31), half of a vector register or
-// one of the pseudo-registers below.
+// Reg is a general register (0 to 31), half of a vector register or a pseudo-register.
 type Reg uint8
 
 // Registers beside the general ones.
@@ -53,8 +52,7 @@ const (
 // Operation is one micro-operation of an instruction.
 type Operation struct {
 	Code Opcode
-	// Width is the size in bytes of the result, zero-extended, or of the memory
-	// access.
+	// Width is the size in bytes of the zero-extended result or of the memory access.
 	Width     uint8
 	Shift     uint8
 	Dst, A, B Reg

@@ -167,8 +167,7 @@ func arm64Machine() *Machine {
 	}
 }
 
-// FixedLength reports whether all instructions have the same length, so that
-// decoding can start at any aligned address.
+// FixedLength reports whether instructions have one length: decoding can start at any of them.
 func (m *Machine) FixedLength() bool { return m.MaxLength == m.Alignment }
 
 // IsLandingPad reports whether code is one of LandingPads.

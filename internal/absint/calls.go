@@ -17,14 +17,6 @@ func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	return !r.span.Holds(target)
 }
 
-// callee returns the target of an indirect call or jump.
-func (r *Run) callee(s *state, in *isa.Insn) Value {
-	if !in.CalleeMem {
-		return r.a.get(s, in.Callee)
-	}
-	return r.a.load(s, r.a.address(s, &in.Mem), 8)
-}
-
 // call records the arguments of a sink, then applies the known effects of the callee.
 func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	a := r.a

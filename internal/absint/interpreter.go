@@ -46,7 +46,8 @@ type Code interface {
 func New(f *elffile.File, fns *elffile.Functions, program Code, steps int) *Interpreter {
 	m := f.Machine
 	a := &Interpreter{
-		File: f, Machine: m, Functions: fns, code: program, Values: newValues(), steps: steps,
+		File: f, Machine: m, Functions: fns, code: program, steps: steps,
+		Values:  &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}},
 		Imports: map[string]*Sink{}, SinksAt: map[uint64][]*Sink{}, PLT: map[uint64]string{},
 		summaries: map[uint64]*summary{}, Globals: map[Value]Global{},
 	}

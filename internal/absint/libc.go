@@ -2,6 +2,7 @@ package absint
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/capvet/capvet/internal/isa"
 )
@@ -84,16 +85,11 @@ func (a *Interpreter) libraryCall(s *state, name string, by Trail) {
 	}
 }
 
-const maxLiteral = 4096 // bytes of one fill or copy
-
 // Models reports whether calls of the imported function have effects here.
 func Models(name string) bool {
-	switch name {
-	case "dlsym", tlsGetAddr,
-		"memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk":
-		return true
-	}
-	return neverReturns(name)
+	return neverReturns(name) || slices.Contains([]string{
+		"dlsym", tlsGetAddr, "memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk",
+	}, name)
 }
 
 // neverReturns reports whether the C function ends the program or jumps elsewhere.

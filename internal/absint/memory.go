@@ -174,8 +174,6 @@ func (a *Interpreter) HeadersIn(header Value) []Value {
 	return out
 }
 
-const maxGlobals = 1 << 10
-
 // noteStore records whether the stored value holds a legacy header version.
 func (a *Interpreter) noteStore(v Value) {
 	if a.StoresLegacy {

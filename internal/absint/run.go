@@ -13,6 +13,8 @@ import (
 const (
 	maxVisits      = 24 // of one block; its state is final then
 	maxCopy        = 256
+	maxLiteral     = 4096 // bytes of one fill or copy
+	maxCells       = 512  // of one state
 	maxBlocksOfOne = 1 << 14
 	// cellsPerStep is the number of cells whose join costs as much as one
 	// instruction.
@@ -250,7 +252,10 @@ func (r *Run) block(addr uint64, s *state) bool {
 				return true
 			}
 		case isa.FlowCallIndirect, isa.FlowJumpIndirect:
-			v := r.callee(s, &in)
+			v := a.get(s, in.Callee)
+			if in.CalleeMem {
+				v = a.load(s, a.address(s, &in.Mem), 8)
+			}
 			if in.Flow == isa.FlowJumpIndirect {
 				r.leaves = true
 				if len(a.sinksOf(v)) > 0 {

@@ -22,9 +22,6 @@ func (c cell) part(from, n uint8) cell {
 	return cell{Add(c.at, int64(from)), n, piece(c, from, n), c.by}
 }
 
-// maxCells bounds the cells of one state.
-const maxCells = 512
-
 // state is the abstract state at one point of a function.
 type state struct {
 	regs [isa.NumRegs]Value

@@ -36,9 +36,8 @@ func (a *Interpreter) summarise(target uint64) *summary {
 	if !ok || r.exit == nil && r.leaves {
 		return nil
 	}
-	s := &summary{r.exit}
-	a.summaries[target] = s
-	return s
+	a.summaries[target] = &summary{r.exit}
+	return a.summaries[target]
 }
 
 // applyEffects applies the stores of a callee to the caller's state and returns the

@@ -76,6 +76,7 @@ const (
 	maxAlignment    = 4095 // of a pointer
 	maxLoadDepth    = 4
 	maxInterned     = 1 << 15
+	maxGlobals      = 1 << 10
 )
 
 // Values interns the origins of symbols and the sets of alternatives of one file.
@@ -88,10 +89,6 @@ type Values struct {
 	steps    []TrailStep
 	made     []Value
 	trailIDs map[TrailStep]Trail
-}
-
-func newValues() *Values {
-	return &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}}
 }
 
 // symbol returns the symbol of an origin.

@@ -9,8 +9,7 @@ type BranchIndex struct {
 	count  int
 }
 
-// branch is a call or jump. The addresses are relative to base; target is shifted
-// left by one, and its low bit is set for a call.
+// branch is a call or jump, relative to base. target is shifted left; its low bit marks a call.
 type branch struct {
 	at, target uint32
 }

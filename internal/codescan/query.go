@@ -71,11 +71,9 @@ type Findings struct {
 }
 
 func (f *Findings) full(q *Query) bool {
-	if len(f.Entries)+len(f.Slots)+len(f.PLT)+len(f.Calls)+len(f.Jumps)+len(f.HeaderConstants)+len(f.AddressTaken) < q.limit {
-		return false
-	}
-	f.Overflow = true
-	return true
+	n := len(f.Entries) + len(f.Slots) + len(f.PLT) + len(f.Calls) + len(f.Jumps) + len(f.HeaderConstants) + len(f.AddressTaken)
+	f.Overflow = n >= q.limit
+	return f.Overflow
 }
 
 // addressTaken records an instruction that computes an address.

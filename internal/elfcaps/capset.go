@@ -43,7 +43,14 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
-	names := a.symbolNames()
+	var addrs []uint64 // of the calls, and of their headers in data
+	for _, x := range a.found {
+		addrs = append(addrs, x.PC)
+		if x.Header.Kind == absint.KindConst {
+			addrs = append(addrs, uint64(x.Header.Off))
+		}
+	}
+	names := a.File.NamesOf(addrs)
 	for _, x := range a.found {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
@@ -53,18 +60,6 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	}
 	a.reason(&out)
 	return out, a
-}
-
-// symbolNames returns the names at capability calls and at their headers in data.
-func (a *analysis) symbolNames() map[uint64]string {
-	var addrs []uint64
-	for _, x := range a.found {
-		addrs = append(addrs, x.PC)
-		if x.Header.Kind == absint.KindConst {
-			addrs = append(addrs, uint64(x.Header.Off))
-		}
-	}
-	return a.File.NamesOf(addrs)
 }
 
 // conclude completes the verdicts of single calls from facts about the whole file.
@@ -227,9 +222,8 @@ func textIn(b []byte, text string) int {
 	}
 }
 
-// unsettled returns the reason why unresolved calls may be worse than the known
-// ones, "" if they are not. An unresolved call counts if it may pass a legacy
-// header, or if the file has a legacy version at all; without any known call, a
+// unsettled returns why unresolved calls may be worse than the known ones, or "". A call
+// counts if it or the file may have a legacy header version; without any known call, a
 // header version of any kind counts.
 func (a *analysis) unsettled(alone bool) string {
 	for _, o := range a.unresolved {

@@ -121,8 +121,7 @@ func (x *exhibit) follow(t absint.Trail, role Role) {
 		return
 	}
 	x.seen[t] = true
-	n := x.a.Values
-	s, made := n.Step(t)
+	s, made := x.a.Values.Step(t)
 	switch {
 	case s.Data != 0:
 		x.data[s.Data] = addNote(x.data[s.Data], Note{role, x.a.words(role, made)})

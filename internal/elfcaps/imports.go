@@ -51,10 +51,9 @@ func (a *analysis) unused() string {
 	return ""
 }
 
-// MayCall reports whether the file can make a capability call at all: it imports a
-// function that makes one or finds one by name, needs a library of capability calls,
-// or contains the bytes of a kernel entry. If it is false, Capset is ABINone. It
-// costs at most one byte search of the code. A file whose code is not read may call.
+// MayCall reports whether the file can make a capability call at all: by an import, a
+// needed library or the bytes of a kernel entry. If it is false, Capset is ABINone. It costs
+// at most one byte search of the code. A file whose code is not read may call.
 func (f *File) MayCall() bool {
 	if f.Machine == nil || f.Packed() || !f.CodeComplete {
 		return true

@@ -52,13 +52,12 @@ func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 // resolve gives a call site a verdict, drops it, or makes its function a sink for its callers.
 func (a *analysis) resolve(g absint.CallSite) {
 	g.Sink.Called = true
-	numbers := a.Values.Alternatives(g.Number)
 	if !a.IsCapabilityCall(g.Number) {
 		switch {
 		case g.Number.Kind == absint.KindConst:
 		case a.FromEntry(g.Number):
 			a.addSink(g)
-		case !slices.ContainsFunc(numbers, func(v absint.Value) bool { return v.Kind != absint.KindConst }):
+		case !slices.ContainsFunc(a.Values.Alternatives(g.Number), func(v absint.Value) bool { return v.Kind != absint.KindConst }):
 		case !a.FollowCallees:
 			if a.Functions.GoName(g.PC) != goPerThread {
 				a.retry = append(a.retry, g)

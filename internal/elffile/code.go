@@ -8,9 +8,8 @@ type Span struct{ Start, End uint64 }
 // Holds reports whether addr lies in the range.
 func (s Span) Holds(addr uint64) bool { return addr >= s.Start && addr < s.End }
 
-// codeRanges returns the executable sections, or the executable segments if the
-// section headers are missing or incomplete: the entry point is then in no section.
-// complete is false if Limits.CodeBytes cuts the code.
+// codeRanges returns the executable sections, or the executable segments if the entry point
+// is in no section. complete is false if Limits.CodeBytes cuts the code.
 func (f *File) codeRanges() (ranges []Span, complete bool) {
 	entry := false
 	for _, s := range f.h.sections {

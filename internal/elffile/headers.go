@@ -13,8 +13,7 @@ import (
 var (
 	// ErrNotELF means that the file has no ELF magic number.
 	ErrNotELF = errors.New("not an ELF file")
-	// ErrNotExecutable means that the ELF file is neither an executable nor a
-	// shared object.
+	// ErrNotExecutable means that the file is neither an executable nor a shared object.
 	ErrNotExecutable = errors.New("not an executable")
 	// ErrMalformed means that the file is inconsistent or truncated.
 	ErrMalformed = errors.New("malformed ELF file")
@@ -225,9 +224,7 @@ func (h *headers) eachEntry(off, entsize uint64, count int, f func(i int, e []by
 	if count <= 0 || entsize == 0 || entsize > 64 || off > h.size {
 		return nil
 	}
-	if avail := (h.size - off) / entsize; uint64(count) > avail {
-		count = int(avail)
-	}
+	count = min(count, int((h.size-off)/entsize))
 	perChunk := chunkSize / int(entsize)
 	buf := make([]byte, min(count, perChunk)*int(entsize))
 	for i := 0; i < count; {

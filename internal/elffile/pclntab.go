@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// pclntab finds function bounds and names in the line table of a Go program, which
-// stripping leaves in place. Layouts: Go's runtime/symtab.go of 1.2, 1.16, 1.18 and
-// 1.20.
+// pclntab finds function bounds and names in the line table of a Go program, which stripping
+// leaves in place. Layouts: Go's runtime/symtab.go of 1.2, 1.16, 1.18 and 1.20.
 type pclntab struct {
 	f             *File
 	text          uint64 // address, base of the entries of functab

@@ -9,8 +9,7 @@ type Trail uint32
 type TrailStep struct {
 	PC  uint64
 	dst isa.Reg
-	// Data is the address of the file's data that the value is read from, 0 without
-	// one.
+	// Data is the address in the file's data that the value is read from, or 0.
 	Data uint64
 	// Place is the address of a store.
 	Place Value

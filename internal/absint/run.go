@@ -94,7 +94,9 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 		r.enqueue(next, cmp.Or(r.switches, r.calls, start))
 	}
 	r.observe = true
-	for _, addr := range slices.Sorted(maps.Keys(r.blocks)) {
+	addrs := slices.AppendSeq(make([]uint64, 0, len(r.blocks)), maps.Keys(r.blocks))
+	slices.Sort(addrs)
+	for _, addr := range addrs {
 		if b := r.blocks[addr]; b.in != nil && !r.block(addr, b.in.clone()) {
 			return nil, false
 		}

@@ -211,6 +211,9 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 // joinRegisters joins the registers.
 func (s *state) joinRegisters(n *Values, o *state) (changed bool) {
 	for i := range s.regs {
+		if s.regs[i] == o.regs[i] {
+			continue
+		}
 		if v := n.Join(s.regs[i], o.regs[i]); v != s.regs[i] {
 			s.regs[i], changed = v, true
 			if s.trails != nil {

@@ -257,8 +257,7 @@ func (f *File) NamesOf(addrs []uint64) map[uint64]string {
 	return names
 }
 
-// FunctionSymbols returns the function symbol around each of the sorted addresses, in
-// their order. A zero Span means that no symbol covers the address.
+// FunctionSymbols returns the function symbol at each of the sorted addresses, or a zero Span.
 func (f *File) FunctionSymbols(addrs []uint64) []Span {
 	out := make([]Span, len(addrs))
 	for _, t := range f.tables() {

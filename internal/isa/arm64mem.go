@@ -53,8 +53,7 @@ func arm64Memory(w uint32, pc uint64, in *Insn) {
 
 func arm64LoadStore(w uint32) Opcode { return [2]Opcode{OpStore, OpLoad}[w>>22&1] }
 
-// arm64Access adds the access o of register rt. A load of less than a vector register
-// clears the rest of it.
+// arm64Access adds the access o of register rt. A partial vector load clears the high half.
 func arm64Access(in *Insn, o Operation, rt uint32, vector bool) {
 	o.Dst = arm64ZR(rt)
 	if vector {

@@ -6,8 +6,7 @@ import (
 	"slices"
 )
 
-// Machine describes an architecture. No other package contains such facts, except the
-// scanners of package codescan.
+// Machine describes an architecture. Only the scanners of package codescan hold further facts.
 type Machine struct {
 	// Name is the GOARCH name, ELF the machine of 64-bit little-endian ELF files.
 	Name string
@@ -58,8 +57,7 @@ type Relocations struct {
 	TLSModuleOffset, TLSOffset, TLSDesc uint32
 }
 
-// TLSLayout is the layout of the main program's TLS block (Drepper, ELF Handling For
-// Thread-Local Storage).
+// TLSLayout is the layout of a main program's TLS block (Drepper, ELF Handling For Thread-Local Storage).
 type TLSLayout struct {
 	// Variant is 1 if the block starts after the thread pointer, 2 if it ends at
 	// the thread pointer.

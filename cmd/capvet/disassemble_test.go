@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/capvet/capvet/internal/isa"
+)
 
 func TestDisassemble(t *testing.T) {
 	tests := map[string]struct {
@@ -16,6 +21,11 @@ func TestDisassemble(t *testing.T) {
 		"no instruction":     {"arm64", []byte{0, 0, 0, 0}, ".byte 00000000"},
 		"cut short":          {"amd64", []byte{0xe8, 0xfb}, ".byte e8fb"},
 		"of another machine": {"s390x", []byte{1, 2}, ".byte 0102"},
+	}
+	for _, m := range isa.Machines() {
+		if tc := tests[m.Name]; tc.machine != m.Name || strings.HasPrefix(tc.want, ".byte") {
+			t.Errorf("no instruction of %s is tested", m.Name)
+		}
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

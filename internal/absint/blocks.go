@@ -20,8 +20,7 @@ type blockEnd struct {
 	goesOn, away bool   // control reaches next; an unknown target
 }
 
-// reachesSink returns the starts of the blocks from which a watched call site can be
-// reached. The others need no interpretation.
+// reachesSink returns the starts of the blocks from which a watched call site can be reached.
 func (o *blocks) reachesSink(where elffile.Span, watched []uint64) map[uint64]bool {
 	slices.Sort(o.starts)
 	o.starts = slices.Compact(o.starts)

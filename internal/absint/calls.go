@@ -6,8 +6,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// tailCall treats a jump to a sink as a call. It reports whether the jump leaves the
-// function.
+// tailCall treats a jump to a sink as a call and reports whether it leaves the function.
 func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	if target == r.entry || len(r.a.SinksAt[target]) == 0 {
 		return false
@@ -18,16 +17,7 @@ func (r *Run) tailCall(s *state, target, pc uint64) bool {
 	return !r.span.Holds(target)
 }
 
-// callee returns the target of an indirect call or jump.
-func (r *Run) callee(s *state, in *isa.Insn) Value {
-	if !in.CalleeMem {
-		return r.a.get(s, in.Callee)
-	}
-	return r.a.load(s, r.a.address(s, &in.Mem), 8)
-}
-
-// call records the arguments of a sink, then applies the effects of the callee as
-// far as they are known.
+// call records the arguments of a sink, then applies the known effects of the callee.
 func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	a := r.a
 	entrySP := Add(s.regs[a.Machine.SP], -pushed)
@@ -47,9 +37,8 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 		}
 	}
 	result := a.Values.symbol(Origin{Kind: SymbolResult, PC: pc})
-	var after [isa.NumRegs]Value
+	var kept [isa.NumRegs]Value
 	var how [isa.NumRegs]Trail
-	ok := false
 	if name := a.calleeName(callee); name == "dlsym" {
 		result = a.lookedUp(s, result)
 	} else if name == tlsDescriptor { // it preserves all other registers
@@ -60,24 +49,18 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 	} else if name != "" {
 		a.libraryCall(s, name, a.callTrail(s, pc))
 	} else if a.FollowCallees && len(sinks) == 0 {
-		after, how, ok = a.applyEffects(s, callee, pc, entrySP)
+		kept, how = a.applyEffects(s, callee, pc, entrySP)
 	}
-	if !r.observe {
-		if r.calls == nil {
-			r.calls = s.clone()
-			for i := range r.calls.regs {
-				if isa.Reg(i) != a.Machine.SP && !slices.Contains(a.Machine.CalleeSaved, isa.Reg(i)) {
-					r.calls.regs[i] = top
-				}
+	if !r.observe && r.calls == nil {
+		r.calls = s.clone()
+		for i := range r.calls.regs {
+			if isa.Reg(i) != a.Machine.SP && !slices.Contains(a.Machine.CalleeSaved, isa.Reg(i)) {
+				r.calls.regs[i] = top
 			}
 		}
 	}
-	var kept [isa.NumRegs]Value
-	if ok {
-		kept = after
-		if kept[a.Machine.Result].Kind != KindTop {
-			result = kept[a.Machine.Result]
-		}
+	if kept[a.Machine.Result].Kind != KindTop {
+		result = kept[a.Machine.Result]
 	}
 	for _, p := range a.Machine.CalleeSaved {
 		if !r.isGo {
@@ -94,11 +77,10 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 // record adds the call of sink k at pc to Seen, and models the store of the kernel.
 func (r *Run) record(s *state, k *Sink, pc uint64, entrySP Value) {
 	a := r.a
-	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry}
-	g.Number = a.eval(s, k.Number, entrySP)
-	g.Header = a.eval(s, k.Header, entrySP)
-	g.Data = a.eval(s, k.Data, entrySP)
-	g.Version = a.eval(s, k.Version, entrySP)
+	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry, Arguments: Arguments{
+		Number: a.eval(s, k.Number, entrySP), Header: a.eval(s, k.Header, entrySP),
+		Data: a.eval(s, k.Data, entrySP), Version: a.eval(s, k.Version, entrySP),
+	}}
 	if s.trails != nil {
 		for i, v := range []Value{k.Number, k.Header, k.Version} {
 			g.How[i] = a.Values.JoinTrails(k.Site.How[i], a.evalTrail(s, v, entrySP))

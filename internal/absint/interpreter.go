@@ -5,8 +5,7 @@ import (
 	"github.com/capvet/capvet/internal/isa"
 )
 
-// Interpreter interprets the functions of one file. It is not safe for concurrent
-// use.
+// Interpreter interprets the functions of one file. It is not safe for concurrent use.
 type Interpreter struct {
 	File      *elffile.File
 	Machine   *isa.Machine
@@ -26,8 +25,7 @@ type Interpreter struct {
 	FollowCallees bool
 	summaries     map[uint64]*summary
 	depth         int // of summaries that are being made
-	// Globals are the stores of header versions and of pointers to data, at fixed
-	// addresses of the file's data or of thread-local data.
+	// Globals are the stores of versions and of pointers to data, by fixed or thread-local address.
 	Globals map[Value]Global
 	// StoresLegacy reports whether any code stores a legacy header version.
 	StoresLegacy bool
@@ -41,22 +39,22 @@ type Code interface {
 	LocalTarget(target uint64) uint64
 	// Outline returns the bounds of the function that holds pc, found by decoding
 	// from a call target below it.
-	Outline(pc, from uint64) (elffile.Span, bool)
+	Outline(pc, from uint64) elffile.Span
 }
 
 // New returns an interpreter that performs at most steps instructions in all.
 func New(f *elffile.File, fns *elffile.Functions, program Code, steps int) *Interpreter {
 	m := f.Machine
 	a := &Interpreter{
-		File: f, Machine: m, Functions: fns, code: program, Values: newValues(), steps: steps,
+		File: f, Machine: m, Functions: fns, code: program, steps: steps,
+		Values:  &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}},
 		Imports: map[string]*Sink{}, SinksAt: map[uint64][]*Sink{}, PLT: map[uint64]string{},
 		summaries: map[uint64]*summary{}, Globals: map[Value]Global{},
 	}
-	a.Inline = a.NewSink("inline", a.Register(m.SyscallNumber), m.SyscallArgs)
-	c := [3]isa.Reg{m.CallArgs[1], m.CallArgs[2], m.CallArgs[3]}
-	a.Imports["syscall"] = a.NewSink("syscall", a.Register(m.CallArgs[0]), c)
-	c = [3]isa.Reg{m.CallArgs[0], m.CallArgs[1], m.CallArgs[2]}
-	a.Imports["capget"] = a.NewSink("capget", Const(m.Capget), c)
-	a.Imports["capset"] = a.NewSink("capset", Const(m.Capset), c)
+	a.Inline = a.NewSink("inline", a.Register(m.SyscallNumber), m.SyscallArgs[0], m.SyscallArgs[1])
+	c := m.CallArgs
+	a.Imports["syscall"] = a.NewSink("syscall", a.Register(c[0]), c[1], c[2])
+	a.Imports["capget"] = a.NewSink("capget", Const(m.Capget), c[0], c[1])
+	a.Imports["capset"] = a.NewSink("capset", Const(m.Capset), c[0], c[1])
 	return a
 }

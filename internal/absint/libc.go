@@ -1,9 +1,13 @@
 package absint
 
-import "github.com/capvet/capvet/internal/isa"
+import (
+	"math/bits"
+	"slices"
 
-// count returns the number of repetitions of a string instruction, -1 when it is
-// unknown.
+	"github.com/capvet/capvet/internal/isa"
+)
+
+// count returns the number of repetitions of a string instruction, -1 if unknown.
 func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 	if r == isa.RegNone {
 		return 1
@@ -18,18 +22,14 @@ func (a *Interpreter) count(s *state, r isa.Reg) int64 {
 func (a *Interpreter) fill(s *state, addr, v Value, n int64, width uint8, by Trail) {
 	v = Truncate(v, width)
 	if n < 0 {
-		n = 1
-		v = top
+		n, v = 1, top
 	}
-	size := n * int64(width)
-	if v.IsZero() { // in pieces of eight bytes
-		for off := int64(0); off < min(size, maxCopy*8); off += 8 {
-			s.store(Add(addr, off), uint8(min(8, size-off)), v, by)
-		}
-		return
+	size, piece := n*int64(width), int64(width)
+	if v.IsZero() {
+		piece = 8
 	}
-	for i := range min(n, maxCopy) {
-		s.store(Add(addr, i*int64(width)), width, v, by)
+	for off := int64(0); off < min(size, maxCopy*piece); off += piece {
+		s.store(Add(addr, off), uint8(min(piece, size-off)), v, by)
 	}
 }
 
@@ -39,29 +39,18 @@ func (a *Interpreter) copy(s *state, to, from Value, size int64, by Trail) {
 	var words [maxCopy / 8]Value
 	var how [maxCopy / 8]Trail
 	for off := int64(0); off < size; off += 8 {
-		at, width := Add(from, off), uint8(copyWidth(size-off))
+		at, width := Add(from, off), copyWidth(size-off)
 		words[off/8], how[off/8] = a.load(s, at, width), a.written(s, at, width)
 	}
 	for off := int64(0); off < size; off += 8 {
-		s.store(Add(to, off), uint8(copyWidth(size-off)), words[off/8], a.Values.JoinTrails(by, how[off/8]))
+		s.store(Add(to, off), copyWidth(size-off), words[off/8], a.Values.JoinTrails(by, how[off/8]))
 	}
 }
 
-// copyWidth returns the width of the next access of a copy with n bytes left.
-func copyWidth(n int64) int64 {
-	switch {
-	case n >= 8:
-		return 8
-	case n >= 4:
-		return 4
-	case n >= 2:
-		return 2
-	}
-	return 1
-}
+// copyWidth returns the next power of two, at most eight, to copy of n bytes.
+func copyWidth(n int64) uint8 { return 1 << (bits.Len64(uint64(min(n, 8))) - 1) }
 
-// lookedUp returns the result of dlsym: the sink with the name in the second
-// argument, else other.
+// lookedUp returns the result of dlsym: the sink named by the second argument, else other.
 func (a *Interpreter) lookedUp(s *state, other Value) Value {
 	if v := a.get(s, a.Machine.CallArgs[1]); v.Kind == KindConst {
 		if name := a.File.String(uint64(v.Off)); a.Imports[name] != nil {
@@ -96,20 +85,14 @@ func (a *Interpreter) libraryCall(s *state, name string, by Trail) {
 	}
 }
 
-const maxLiteral = 4096 // bytes of one fill or copy
-
 // Models reports whether calls of the imported function have effects here.
 func Models(name string) bool {
-	switch name {
-	case "dlsym", tlsGetAddr,
-		"memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk":
-		return true
-	}
-	return neverReturns(name)
+	return neverReturns(name) || slices.Contains([]string{
+		"dlsym", tlsGetAddr, "memcpy", "memmove", "mempcpy", "memset", "bzero", "__memcpy_chk", "__memset_chk", "__memmove_chk",
+	}, name)
 }
 
-// neverReturns reports whether the function of the C library ends the program or
-// jumps elsewhere.
+// neverReturns reports whether the C function ends the program or jumps elsewhere.
 func neverReturns(name string) bool {
 	switch name {
 	case "abort", "exit", "_exit", "_Exit", "quick_exit", "longjmp", "_longjmp", "siglongjmp", "__longjmp_chk",

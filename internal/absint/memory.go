@@ -1,6 +1,8 @@
 package absint
 
 import (
+	"slices"
+
 	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -13,7 +15,7 @@ func (a *Interpreter) address(s *state, o *isa.Operation) Value {
 		disp = o.Disp
 	}
 	if o.B == isa.RegNone {
-		return a.Values.each(base, func(v Value) Value { return Add(v, disp) })
+		return a.Values.addEach(base, disp)
 	}
 	index := shifted(a.get(s, o.B), o.Shift)
 	if base.Kind == KindSet || index.Kind == KindSet {
@@ -26,20 +28,20 @@ func shifted(v Value, n uint8) Value {
 	if n == 0 {
 		return v
 	}
-	if v.Kind != KindConst {
-		if n >= 32 {
-			return low(0)
-		}
-		return top
+	switch {
+	case v.Kind == KindConst:
+		return Const(uint64(v.Off) << (n & 63))
+	case n >= 32:
+		return low(0)
 	}
-	return Const(uint64(v.Off) << (n & 63))
+	return top
 }
 
 // Initial returns the content of width bytes at addr before the function runs.
 func (a *Interpreter) Initial(addr Value, width uint8) Value {
 	switch addr.Kind {
 	case KindConst:
-		if name, ok := a.File.GOT().Imports[uint64(addr.Off)]; ok && width == 8 {
+		if name, ok := a.File.GOT.Imports[uint64(addr.Off)]; ok && width == 8 {
 			return a.Values.symbol(Origin{Kind: SymbolImport, Name: name})
 		}
 		if v, ok := a.tlsOffset(uint64(addr.Off)); ok && width == 8 {
@@ -49,12 +51,9 @@ func (a *Interpreter) Initial(addr Value, width uint8) Value {
 		if seg == nil {
 			return top
 		}
-		var v uint64
-		var ok bool
+		v, ok := a.File.Word(uint64(addr.Off), int(width))
 		if width == 8 {
 			v, ok = a.File.PointerAt(uint64(addr.Off))
-		} else {
-			v, ok = a.File.Word(uint64(addr.Off), int(width))
 		}
 		if seg.Writable && (!ok || v == 0) {
 			return a.Values.loaded(addr, width) // set at run time
@@ -69,7 +68,7 @@ func (a *Interpreter) Initial(addr Value, width uint8) Value {
 		}
 		return a.Values.loaded(addr, width)
 	case KindSymbol:
-		if at, ok := a.InitialTLS(addr, width); ok {
+		if at, ok := a.initialTLS(addr, width); ok {
 			if v, _ := a.File.Word(at, int(width)); v != 0 {
 				return Const(v)
 			}
@@ -90,8 +89,7 @@ func (a *Interpreter) load(s *state, addr Value, width uint8) Value {
 	})
 }
 
-// storeEach stores v. With several possible addresses, each keeps its old content as
-// an alternative.
+// storeEach stores v. Each of several possible addresses keeps its old content as alternative.
 func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by Trail) {
 	a.noteStore(v)
 	if addr.Kind != KindSet {
@@ -110,29 +108,21 @@ func (a *Interpreter) storeEach(s *state, addr Value, width uint8, v Value, by T
 // default at least this).
 const lowestAddress = 4096
 
-// mapped drops the alternatives of an address that lie in unmapped memory: flags
-// that shared the register on another path.
+// mapped drops unmapped alternatives of an address: flags that shared the register.
 func (a *Interpreter) mapped(addr Value) Value {
 	if addr.Kind != KindSet {
 		return addr
 	}
-	var out Value
-	n := 0
-	for _, alt := range a.Values.Alternatives(addr) {
-		if alt.Kind == KindConst && (uint64(alt.Off) < lowestAddress || a.File.SegmentOf(uint64(alt.Off)) == nil) {
-			continue
-		}
-		if n == 0 {
-			out = alt
-		} else {
-			out = a.Values.Join(out, alt)
-		}
-		n++
-	}
-	if n == 0 {
+	kept := slices.DeleteFunc(slices.Clone(a.Values.Alternatives(addr)), func(v Value) bool {
+		return v.Kind == KindConst && (uint64(v.Off) < lowestAddress || a.File.SegmentOf(uint64(v.Off)) == nil)
+	})
+	if len(kept) == 0 {
 		return addr
 	}
-	return out
+	for _, v := range kept[1:] {
+		kept[0] = a.Values.Join(kept[0], v)
+	}
+	return kept[0]
 }
 
 // Global is a value that code stores at a fixed address, with its trail.
@@ -141,8 +131,7 @@ type Global struct {
 	By    Trail
 }
 
-// noteGlobal records a store to a global of a header version or of a pointer to
-// data, which another function may pass to the kernel.
+// noteGlobal records a header version or pointer to data that another function may pass.
 func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
 	for _, alt := range a.Values.Alternatives(v) {
 		if !KnownHeader(Truncate(alt, 4)) && !a.pointsToData(alt) {
@@ -166,8 +155,7 @@ func (a *Interpreter) pointsToData(v Value) bool {
 	return seg != nil && seg.Writable
 }
 
-// HeadersIn returns the possible addresses of a header whose pointer is loaded from
-// a global, as far as stores to it are known.
+// HeadersIn returns the possible addresses of a header whose pointer is loaded from a global.
 func (a *Interpreter) HeadersIn(header Value) []Value {
 	if header.Kind != KindSymbol {
 		return nil
@@ -185,8 +173,6 @@ func (a *Interpreter) HeadersIn(header Value) []Value {
 	}
 	return out
 }
-
-const maxGlobals = 1 << 10
 
 // noteStore records whether the stored value holds a legacy header version.
 func (a *Interpreter) noteStore(v Value) {

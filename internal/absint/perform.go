@@ -28,19 +28,19 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 	case isa.OpKill:
 		a.set(s, o.Dst, top)
 	case isa.OpMov:
-		a.set(s, o.Dst, n.each(a.get(s, o.A), func(v Value) Value { return Truncate(v, o.Width) }))
+		a.set(s, o.Dst, n.truncateEach(a.get(s, o.A), o.Width))
 	case isa.OpConst:
 		a.set(s, o.Dst, Truncate(Const(uint64(o.Imm)), o.Width))
 	case isa.OpInsert:
 		v := n.each(a.get(s, o.Dst), func(v Value) Value {
-			if v.Kind == KindLow && o.Shift < 32 {
-				return low(uint64(v.Off)&^(0xffff<<o.Shift) | uint64(o.Imm)<<o.Shift)
-			}
-			if v.Kind != KindConst {
-				return top
-			}
 			bits := uint64(v.Off)&^(0xffff<<o.Shift) | uint64(o.Imm)<<o.Shift
-			return Truncate(Const(bits), o.Width)
+			switch {
+			case v.Kind == KindConst:
+				return Truncate(Const(bits), o.Width)
+			case v.Kind == KindLow && o.Shift < 32:
+				return low(bits)
+			}
+			return top
 		})
 		a.set(s, o.Dst, v)
 	case isa.OpAdd, isa.OpSub, isa.OpAnd, isa.OpOr, isa.OpXor, isa.OpAndNot, isa.OpOrNot:
@@ -53,7 +53,7 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 		v := n.each(a.get(s, o.A), func(x Value) Value {
 			return n.each(b, func(y Value) Value { return Add(arith(o.Code, x, y, o.Width), imm) })
 		})
-		v = n.each(v, func(v Value) Value { return Truncate(v, o.Width) })
+		v = n.truncateEach(v, o.Width)
 		if v.Kind == KindTop && o.Dst == a.Machine.SP && o.A == a.Machine.SP {
 			v = n.symbol(Origin{Kind: SymbolResult, PC: pc}) // alloca: a new object
 		}
@@ -81,26 +81,22 @@ func (a *Interpreter) perform(s *state, o *isa.Operation, pc uint64, by Trail) {
 			}
 			return v
 		})
-		v := n.Join(a.get(s, o.A), b)
-		a.set(s, o.Dst, n.each(v, func(v Value) Value { return Truncate(v, o.Width) }))
+		a.set(s, o.Dst, n.truncateEach(n.Join(a.get(s, o.A), b), o.Width))
 	case isa.OpFlag:
 		other := Const(uint64(1 - 2*o.Imm)) // 1 or -1
 		a.set(s, o.Dst, n.Join(Const(0), Truncate(other, o.Width)))
 	case isa.OpExtend:
 		a.set(s, o.Dst, n.each(a.get(s, o.A), func(v Value) Value {
-			if v = Truncate(v, o.Width); v.Kind != KindConst {
-				switch {
-				case o.Width >= 4:
-					return v
-				case o.Imm == 0:
-					return Value{Kind: KindSmall}
-				}
-				return top
-			}
-			if o.Imm == 1 {
+			v = Truncate(v, o.Width)
+			switch {
+			case v.Kind == KindConst && o.Imm == 1:
 				return Const(uint64(isa.SignExtend(uint64(v.Off), uint(o.Width)*8)))
+			case v.Kind == KindConst || o.Width >= 4:
+				return v
+			case o.Imm == 0:
+				return Value{Kind: KindSmall}
 			}
-			return Truncate(v, o.Width)
+			return top
 		}))
 	case isa.OpLoad:
 		v := a.load(s, a.address(s, o), o.Width)

@@ -2,17 +2,14 @@ package absint
 
 import "github.com/capvet/capvet/internal/isa"
 
-// Trail identifies the history of a value: an index into the interned steps, 0
-// without a history. Trails are recorded only for an explanation.
+// Trail is the history of a value: an index into the interned steps, 0 without a history.
 type Trail uint32
 
-// TrailStep is one instruction in the history of a value, or the join of two trails
-// if PC is 0.
+// TrailStep is one instruction in the history of a value, or with PC 0 a join of two trails.
 type TrailStep struct {
 	PC  uint64
 	dst isa.Reg
-	// Data is the address of the file's data that the value is read from, 0 without
-	// one.
+	// Data is the address in the file's data that the value is read from, or 0.
 	Data uint64
 	// Place is the address of a store.
 	Place Value
@@ -22,8 +19,8 @@ type TrailStep struct {
 // maxTrails bounds the memory of an explanation.
 const maxTrails = 1 << 18
 
-// Trail interns a step with its most recent result.
-func (n *Values) Trail(s TrailStep, made Value) Trail {
+// trail interns a step with its most recent result.
+func (n *Values) trail(s TrailStep, made Value) Trail {
 	if n.trailIDs == nil {
 		n.trailIDs = map[TrailStep]Trail{}
 		n.steps, n.made = make([]TrailStep, 1), make([]Value, 1)
@@ -44,8 +41,7 @@ func (n *Values) Trail(s TrailStep, made Value) Trail {
 // Step returns the last step of a trail and its most recent result.
 func (n *Values) Step(t Trail) (TrailStep, Value) { return n.steps[t], n.made[t] }
 
-// JoinTrails returns the trail of a value with two possible histories, or of two
-// parts.
+// JoinTrails returns the trail of a value with two possible histories, or of two parts.
 func (n *Values) JoinTrails(a, b Trail) Trail {
 	switch {
 	case a == b || b == 0:
@@ -53,7 +49,7 @@ func (n *Values) JoinTrails(a, b Trail) Trail {
 	case a == 0:
 		return b
 	}
-	return n.Trail(TrailStep{From: [2]Trail{a, b}}, top)
+	return n.trail(TrailStep{From: [2]Trail{a, b}}, top)
 }
 
 // step executes one operation of the instruction at pc and records its trail.
@@ -82,13 +78,13 @@ func (a *Interpreter) step(s *state, o *isa.Operation, pc uint64) {
 	default:
 		t.From[0], t.From[1] = s.trail(o.A), s.trail(o.B)
 	}
-	by := a.Values.Trail(t, made)
+	by := a.Values.trail(t, made)
 	a.perform(s, o, pc, by)
 	switch o.Code {
 	case isa.OpStore, isa.OpStoreImm, isa.OpFill, isa.OpCopy:
 	default:
 		if o.Dst < isa.NumRegs && o.Dst != a.Machine.SP {
-			s.trails[o.Dst] = a.Values.Trail(t, s.regs[o.Dst])
+			s.trails[o.Dst] = a.Values.trail(t, s.regs[o.Dst])
 		}
 	}
 }
@@ -107,29 +103,27 @@ func (a *Interpreter) written(s *state, addr Value, width uint8) (t Trail) {
 		return 0
 	}
 	for _, at := range a.Values.Alternatives(a.mapped(addr)) {
-		space, id, off, ok := place(at)
-		if !ok {
+		if !at.isAddress() {
 			continue
 		}
-		found := false
-		for i := s.firstCell(space, id, off-7); i < len(s.cells); i++ {
-			c := &s.cells[i]
-			if c.space != space || c.id != id || c.off >= off+int64(width) {
-				break
-			}
-			if c.off+int64(c.width) > off {
-				t, found = a.Values.JoinTrails(t, c.by), true
-			}
+		i, j := s.overlap(at, width)
+		for _, c := range s.cells[i:j] {
+			t = a.Values.JoinTrails(t, c.by)
 		}
-		if was := a.Initial(at, width); !found && was.Kind == KindConst {
-			data := uint64(off)
-			if own, ok := a.InitialTLS(at, width); ok {
-				data = own
-			}
-			t = a.Values.JoinTrails(t, a.Values.Trail(TrailStep{Data: data}, was))
+		if was := a.Initial(at, width); i == j && was.Kind == KindConst {
+			t = a.Values.JoinTrails(t, a.DataTrail(at, width, was))
 		}
 	}
 	return t
+}
+
+// DataTrail returns the trail of v, which is the initial content of width bytes at addr.
+func (a *Interpreter) DataTrail(addr Value, width uint8, v Value) Trail {
+	data := uint64(addr.Off)
+	if at, ok := a.initialTLS(addr, width); ok {
+		data = at
+	}
+	return a.Values.trail(TrailStep{Data: data}, v)
 }
 
 // evalTrail returns the trail of the caller's values in a callee's value v.
@@ -148,8 +142,7 @@ func (a *Interpreter) evalTrail(s *state, v Value, entrySP Value) (t Trail) {
 	return t
 }
 
-// called sets the trails of the registers after a call at pc, from those that the
-// callee left and those of callee-saved registers.
+// called sets the trails after a call at pc: left by the callee, or callee-saved.
 func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	if s.trails == nil {
 		return
@@ -157,7 +150,7 @@ func (a *Interpreter) called(s *state, pc uint64, left [isa.NumRegs]Trail) {
 	for _, r := range a.Machine.CalleeSaved {
 		left[r] = s.trails[r]
 	}
-	result := a.Values.Trail(TrailStep{PC: pc, dst: a.Machine.Result}, s.regs[a.Machine.Result])
+	result := a.Values.trail(TrailStep{PC: pc, dst: a.Machine.Result}, s.regs[a.Machine.Result])
 	left[a.Machine.Result] = a.Values.JoinTrails(result, left[a.Machine.Result])
 	*s.trails = left
 }
@@ -167,5 +160,5 @@ func (a *Interpreter) callTrail(s *state, pc uint64) Trail {
 	if s.trails == nil {
 		return 0
 	}
-	return a.Values.Trail(TrailStep{PC: pc, dst: isa.RegNone}, top)
+	return a.Values.trail(TrailStep{PC: pc, dst: isa.RegNone}, top)
 }

@@ -1,6 +1,8 @@
 package absint
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -11,6 +13,8 @@ import (
 const (
 	maxVisits      = 24 // of one block; its state is final then
 	maxCopy        = 256
+	maxLiteral     = 4096 // bytes of one fill or copy
+	maxCells       = 512  // of one state
 	maxBlocksOfOne = 1 << 14
 	// cellsPerStep is the number of cells whose join costs as much as one
 	// instruction.
@@ -62,13 +66,14 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 	if where.End-where.Start > uint64(a.File.Limits.FunctionBytes) {
 		return nil, false
 	}
-	r := &Run{a: a, span: where, entry: entry, blocks: map[uint64]*basicBlock{}, watched: watched, all: all, Visited: map[uint64]bool{}}
-	r.isGo = a.Functions.IsGo(entry)
-	r.code = slices.Clone(a.File.FunctionCode(where))
+	r := &Run{
+		a: a, span: where, entry: entry, blocks: map[uint64]*basicBlock{}, watched: watched, all: all, Visited: map[uint64]bool{},
+		isGo: a.Functions.IsGo(entry), code: slices.Clone(a.File.FunctionCode(where)),
+	}
 	after := r.leaders()
 	start := &state{}
 	for i := range start.regs {
-		start.regs[i] = a.Values.symbol(Origin{Kind: SymbolRegister, Reg: isa.Reg(i)})
+		start.regs[i] = a.Register(isa.Reg(i))
 	}
 	start.regs[a.Machine.SP] = Value{Kind: KindStack}
 	if a.Explain {
@@ -86,25 +91,13 @@ func (a *Interpreter) Run(where elffile.Span, entry uint64, watched []uint64, al
 		if !ok {
 			break
 		}
-		s := r.switches
-		if s == nil {
-			s = r.calls
-		}
-		if s == nil {
-			s = start
-		}
-		r.enqueue(next, s)
+		r.enqueue(next, cmp.Or(r.switches, r.calls, start))
 	}
 	r.observe = true
-	addrs := make([]uint64, 0, len(r.blocks))
-	for addr, b := range r.blocks {
-		if b.in != nil {
-			addrs = append(addrs, addr)
-		}
-	}
+	addrs := slices.AppendSeq(make([]uint64, 0, len(r.blocks)), maps.Keys(r.blocks))
 	slices.Sort(addrs)
 	for _, addr := range addrs {
-		if !r.block(addr, r.blocks[addr].in.clone()) {
+		if b := r.blocks[addr]; b.in != nil && !r.block(addr, b.in.clone()) {
 			return nil, false
 		}
 	}
@@ -160,8 +153,7 @@ func (r *Run) leaders() (after []uint64) {
 	return after
 }
 
-// unreached returns the first address without a known predecessor, as long as a
-// watched call site has not been reached.
+// unreached returns the first address without a known predecessor, until all sites are reached.
 func (r *Run) unreached(after []uint64) (uint64, bool) {
 	for len(r.watched) > 0 && r.Visited[r.watched[0]] {
 		r.watched = r.watched[1:]
@@ -183,8 +175,7 @@ func (r *Run) unreached(after []uint64) (uint64, bool) {
 	return 0, false
 }
 
-// enqueue joins s into the state of the block at addr and puts the block on the
-// worklist if that changed it.
+// enqueue joins s into the block at addr and puts a changed block on the worklist.
 func (r *Run) enqueue(addr uint64, s *state) {
 	if r.reachesSink != nil && !r.reachesSink[addr] {
 		return
@@ -231,13 +222,11 @@ func (r *Run) block(addr uint64, s *state) bool {
 	a := r.a
 	var in isa.Insn
 	for pc := addr; r.span.Holds(pc); {
-		if pc != addr {
-			if _, leader := r.blocks[pc]; leader {
-				if !r.observe {
-					r.enqueue(pc, s)
-				}
-				return true
+		if _, leader := r.blocks[pc]; leader && pc != addr {
+			if !r.observe {
+				r.enqueue(pc, s)
 			}
+			return true
 		}
 		if a.steps--; a.steps < 0 {
 			return false
@@ -252,14 +241,12 @@ func (r *Run) block(addr uint64, s *state) bool {
 		}
 		in.Target = a.code.LocalTarget(in.Target)
 		switch in.Flow {
-		case isa.FlowJump:
+		case isa.FlowJump, isa.FlowBranch:
 			if !r.tailCall(s, in.Target, pc) {
 				r.branchTo(in.Target, s)
 			}
-			return true
-		case isa.FlowBranch:
-			if !r.tailCall(s, in.Target, pc) {
-				r.branchTo(in.Target, s)
+			if in.Flow == isa.FlowJump {
+				return true
 			}
 		case isa.FlowCall:
 			r.call(s, Const(in.Target), pc, a.Machine.CallPush)
@@ -267,15 +254,16 @@ func (r *Run) block(addr uint64, s *state) bool {
 				return true
 			}
 		case isa.FlowCallIndirect, isa.FlowJumpIndirect:
-			v := r.callee(s, &in)
+			v := a.get(s, in.Callee)
+			if in.CalleeMem {
+				v = a.load(s, a.address(s, &in.Mem), 8)
+			}
 			if in.Flow == isa.FlowJumpIndirect {
 				r.leaves = true
 				if len(a.sinksOf(v)) > 0 {
 					r.call(s, v, pc, 0)
-				} else if r.switches == nil {
-					r.switches = s.clone()
 				} else if !r.observe {
-					r.switches.join(a.Values, s, a.Initial)
+					r.switches = r.joined(r.switches, s)
 				}
 				return true
 			}
@@ -283,7 +271,9 @@ func (r *Run) block(addr uint64, s *state) bool {
 		case isa.FlowSyscall:
 			r.kernel(s, pc)
 		case isa.FlowReturn:
-			r.recordExit(s)
+			if r.observe {
+				r.exit = r.joined(r.exit, s)
+			}
 			return true
 		case isa.FlowStop:
 			return true
@@ -293,16 +283,13 @@ func (r *Run) block(addr uint64, s *state) bool {
 	return true
 }
 
-// recordExit joins the state at a return into exit.
-func (r *Run) recordExit(s *state) {
-	if !r.observe {
-		return
+// joined returns the join of the states, of which the first may be nil.
+func (r *Run) joined(all, s *state) *state {
+	if all == nil {
+		return s.clone()
 	}
-	if r.exit == nil {
-		r.exit = s.clone()
-		return
-	}
-	r.exit.join(r.a.Values, s, r.a.Initial)
+	all.join(r.a.Values, s, r.a.Initial)
+	return all
 }
 
 // branchTo enqueues the target of a jump.

@@ -12,8 +12,8 @@ import (
 // it with certain arguments is a capability call. Its values are relative to the
 // machine state at its entry.
 type Sink struct {
-	Target                        uint64
-	Number, Header, Version, Data Value
+	Target uint64
+	Arguments
 	// Via names the kernel entry: "inline", or the function of the C library.
 	Via string
 	// Site is the call that made the function a sink; zero for a sink that enters
@@ -24,16 +24,18 @@ type Sink struct {
 	CallersSought, Called bool
 }
 
+// Arguments are those of a capability call: the system call number, the pointers to the
+// header and the data, and the first word of the header.
+type Arguments struct{ Number, Header, Data, Version Value }
+
 // CallSite is one call of a sink, with its arguments.
 type CallSite struct {
 	PC   uint64
 	Sink *Sink
 	// Span is the calling function, interpreted from Entry.
-	Span  elffile.Span
-	Entry uint64
-	// The values are relative to the machine state at Entry. Version is the first
-	// word of the header.
-	Number, Header, Version, Data Value
+	Span      elffile.Span
+	Entry     uint64
+	Arguments // relative to the machine state at Entry
 	// How are the trails of Number, Header and Version.
 	How [3]Trail
 }
@@ -44,10 +46,10 @@ func (a *Interpreter) Register(r isa.Reg) Value {
 }
 
 // NewSink returns a sink that takes its header and data pointers from two registers.
-func (a *Interpreter) NewSink(via string, number Value, args [3]isa.Reg) *Sink {
-	k := &Sink{Via: via, Number: number, Header: a.Register(args[0]), Data: a.Register(args[1])}
-	k.Version = a.Values.loaded(k.Header, 4)
-	return k
+func (a *Interpreter) NewSink(via string, number Value, header, data isa.Reg) *Sink {
+	args := Arguments{Number: number, Header: a.Register(header), Data: a.Register(data)}
+	args.Version = a.Values.loaded(args.Header, 4)
+	return &Sink{Via: via, Arguments: args}
 }
 
 // sinksOf returns the sinks that a call of v reaches.
@@ -82,8 +84,7 @@ func (a *Interpreter) calleeName(v Value) string {
 	return ""
 }
 
-// eval translates a value relative to a callee's entry into the caller's terms at
-// the call.
+// eval translates a value relative to a callee's entry into the caller's terms.
 func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	switch v.Kind {
 	case KindStack:
@@ -94,12 +95,9 @@ func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 		o := a.Values.Origin(v)
 		switch o.Kind {
 		case SymbolRegister:
-			r := a.get(s, o.Reg)
-			return a.Values.each(r, func(x Value) Value { return Add(x, v.Off) })
+			return a.Values.addEach(a.get(s, o.Reg), v.Off)
 		case SymbolLoad:
-			base := a.eval(s, o.Base, entrySP)
-			r := a.load(s, base, o.width)
-			return a.Values.each(r, func(x Value) Value { return Add(x, v.Off) })
+			return a.Values.addEach(a.load(s, a.eval(s, o.Base, entrySP), o.width), v.Off)
 		case SymbolImport, SymbolThread:
 			return v
 		}
@@ -108,8 +106,7 @@ func (a *Interpreter) eval(s *state, v Value, entrySP Value) Value {
 	return v
 }
 
-// FromEntry reports whether the function's caller determines v: it is derived from
-// registers or stack slots at the entry.
+// FromEntry reports whether v is derived from registers or stack slots at the entry.
 func (a *Interpreter) FromEntry(v Value) bool {
 	switch v.Kind {
 	case KindSet:

@@ -2,8 +2,7 @@ package absint
 
 import "github.com/capvet/capvet/internal/isa"
 
-// summary is the effect of a function: the state at its returns, relative to its own
-// entry.
+// summary is the effect of a function: the state at its returns, relative to its entry.
 type summary struct {
 	// exit is nil if the function never returns.
 	exit *state
@@ -15,8 +14,7 @@ const (
 	maxSummaryCells = 64
 )
 
-// summarise returns the summary of a callee, nil for one that is too long or too
-// deep.
+// summarise returns the summary of a callee, nil for one that is too long or too deep.
 func (a *Interpreter) summarise(target uint64) *summary {
 	if s, ok := a.summaries[target]; ok {
 		return s
@@ -25,9 +23,9 @@ func (a *Interpreter) summarise(target uint64) *summary {
 		return nil
 	}
 	a.summaries[target] = nil
-	where, _ := a.Functions.At(target)
+	where := a.Functions.At(target)
 	if where.End == 0 {
-		where, _ = a.code.Outline(target, target)
+		where = a.code.Outline(target, target)
 	}
 	if where.Start != target || where.End-where.Start > maxSummaryBytes {
 		return nil
@@ -38,23 +36,20 @@ func (a *Interpreter) summarise(target uint64) *summary {
 	if !ok || r.exit == nil && r.leaves {
 		return nil
 	}
-	s := &summary{r.exit}
-	a.summaries[target] = s
-	return s
+	a.summaries[target] = &summary{r.exit}
+	return a.summaries[target]
 }
 
 // applyEffects applies the stores of a callee to the caller's state and returns the
 // registers that it leaves, with their trails. Compilers know the registers that a
 // local callee leaves unchanged, and use them across the call.
-func (a *Interpreter) applyEffects(
-	s *state, callee Value, pc uint64, entrySP Value,
-) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail, ok bool) {
+func (a *Interpreter) applyEffects(s *state, callee Value, pc uint64, entrySP Value) (after [isa.NumRegs]Value, how [isa.NumRegs]Trail) {
 	if callee.Kind != KindConst || !a.File.Executable(uint64(callee.Off)) {
-		return after, how, false
+		return after, how
 	}
 	k := a.summarise(uint64(callee.Off))
 	if k == nil || k.exit == nil {
-		return after, how, false
+		return after, how
 	}
 	before := s.clone()
 	// A result of the callee's own calls differs from call to call.
@@ -71,11 +66,10 @@ func (a *Interpreter) applyEffects(
 		if i >= maxSummaryCells {
 			break
 		}
-		at := Value{c.space, c.id, c.off}
-		if c.space == KindStack && c.off < 0 {
+		if c.at.Kind == KindStack && c.at.Off < 0 {
 			continue
 		}
-		s.store(eval(at), c.width, eval(c.val), a.Values.JoinTrails(c.by, a.evalTrail(before, c.val, entrySP)))
+		s.store(eval(c.at), c.width, eval(c.val), a.Values.JoinTrails(c.by, a.evalTrail(before, c.val, entrySP)))
 	}
 	for r := range after {
 		after[r] = eval(k.exit.regs[r])
@@ -83,7 +77,7 @@ func (a *Interpreter) applyEffects(
 			how[r] = a.Values.JoinTrails(k.exit.trails[r], a.evalTrail(before, k.exit.regs[r], entrySP))
 		}
 	}
-	return after, how, true
+	return after, how
 }
 
 // returns reports whether a call may return.

@@ -8,9 +8,8 @@ import "github.com/capvet/capvet/internal/isa"
 // an offset, as if the file were the main program. The block of a library has
 // another place at run time, but that place holds no other data of the file.
 
-// InitialTLS returns the address of the initial value (.tdata) of the thread-local
-// variable at addr.
-func (a *Interpreter) InitialTLS(addr Value, width uint8) (uint64, bool) {
+// initialTLS returns the address of a thread-local variable's initial value (.tdata).
+func (a *Interpreter) initialTLS(addr Value, width uint8) (uint64, bool) {
 	if !a.IsThreadLocal(addr) {
 		return 0, false
 	}
@@ -22,10 +21,9 @@ func (a *Interpreter) IsThreadLocal(v Value) bool {
 	return v.Kind == KindSymbol && a.Values.Origin(v).Kind == SymbolThread
 }
 
-// tlsOffset returns the content of a GOT slot for a thread-local variable: an offset
-// from the thread pointer, or a descriptor's resolver.
+// tlsOffset returns the content of a variable's GOT slot: an offset, or a descriptor's resolver.
 func (a *Interpreter) tlsOffset(slot uint64) (Value, bool) {
-	s, ok := a.File.GOT().TLS[slot]
+	s, ok := a.File.GOT.TLS[slot]
 	start, has := a.File.TLSBlock()
 	if !ok || !has {
 		return top, false
@@ -43,29 +41,24 @@ const (
 	tlsGetAddr    = "__tls_get_addr"
 )
 
-// tlsResult returns the result of one of these functions: an offset from the thread
-// pointer, or an address.
+// tlsResult returns the result of one of these functions: an offset, or an address.
 func (a *Interpreter) tlsResult(s *state, name string, other Value) Value {
 	start, ok := a.File.TLSBlock()
-	if !ok {
+	at, behind := a.get(s, a.Machine.CallArgs[0]), int64(8) // the module ID
+	if name == tlsDescriptor {
+		at, behind = a.get(s, a.Machine.Result), 0
+	}
+	slot := uint64(at.Off + behind)
+	t, known := a.File.GOT.TLS[slot]
+	if !ok || at.Kind != KindConst || name == tlsDescriptor && !known {
 		return other
 	}
 	if name == tlsDescriptor {
-		if at := a.get(s, a.Machine.Result); at.Kind == KindConst {
-			if t, ok := a.File.GOT().TLS[uint64(at.Off)]; ok {
-				return Const(uint64(start + t.Offset))
-			}
-		}
-		return other
+		return Const(uint64(start + t.Offset))
 	}
-	at := a.get(s, a.Machine.CallArgs[0])
-	if at.Kind != KindConst {
-		return other
+	if !known {
+		off, _ := a.File.Word(slot, 8)
+		t.Offset = int64(off)
 	}
-	slot := uint64(at.Off) + 8 // behind the module ID
-	off, _ := a.File.Word(slot, 8)
-	if t, ok := a.File.GOT().TLS[slot]; ok {
-		off = uint64(t.Offset)
-	}
-	return Add(a.get(s, isa.RegThread), start+int64(off))
+	return Add(a.get(s, isa.RegThread), start+t.Offset)
 }

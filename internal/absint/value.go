@@ -1,6 +1,7 @@
 package absint
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/capvet/capvet/internal/isa"
@@ -36,6 +37,13 @@ func Const(v uint64) Value { return Value{Kind: KindConst, Off: int64(v)} }
 // low returns a value with unknown bits above the low 32.
 func low(v uint64) Value { return Value{Kind: KindLow, Off: int64(uint32(v))} }
 
+func compare(v, w Value) int {
+	if v.Kind == w.Kind && v.id == w.id {
+		return cmp.Compare(v.Off, w.Off)
+	}
+	return cmp.Or(cmp.Compare(v.Kind, w.Kind), cmp.Compare(v.id, w.id))
+}
+
 // IsZero reports whether v is the constant 0.
 func (v Value) IsZero() bool { return v.Kind == KindConst && v.Off == 0 }
 
@@ -51,8 +59,7 @@ const (
 	SymbolThread                     // the thread pointer
 )
 
-// Origin is the origin of a symbol. It is comparable: equal origins share one
-// symbol.
+// Origin is the origin of a symbol. Equal origins share one symbol.
 type Origin struct {
 	Kind  SymbolKind
 	Reg   isa.Reg
@@ -69,6 +76,7 @@ const (
 	maxAlignment    = 4095 // of a pointer
 	maxLoadDepth    = 4
 	maxInterned     = 1 << 15
+	maxGlobals      = 1 << 10
 )
 
 // Values interns the origins of symbols and the sets of alternatives of one file.
@@ -81,10 +89,6 @@ type Values struct {
 	steps    []TrailStep
 	made     []Value
 	trailIDs map[TrailStep]Trail
-}
-
-func newValues() *Values {
-	return &Values{ids: map[Origin]uint32{}, setIDs: map[[maxAlternatives]Value]uint32{}}
 }
 
 // symbol returns the symbol of an origin.
@@ -141,26 +145,9 @@ func (n *Values) Join(a, b Value) Value {
 	if len(all) > maxAlternatives {
 		return top
 	}
-	slices.SortFunc(all, func(x, y Value) int {
-		if x.Kind != y.Kind {
-			return int(x.Kind) - int(y.Kind)
-		}
-		if x.id != y.id {
-			return int(int64(x.id) - int64(y.id))
-		}
-		switch {
-		case x.Off < y.Off:
-			return -1
-		case x.Off > y.Off:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(all, compare)
 	var key [maxAlternatives]Value
 	copy(key[:], all)
-	if len(all) == 1 {
-		return all[0]
-	}
 	id, ok := n.setIDs[key]
 	if !ok {
 		if len(n.sets) >= maxInterned {
@@ -178,15 +165,19 @@ func (n *Values) each(v Value, f func(Value) Value) Value {
 	if v.Kind != KindSet {
 		return f(v)
 	}
-	var out Value
-	for i, alt := range n.sets[v.id] {
-		if r := f(alt); i == 0 {
-			out = r
-		} else {
-			out = n.Join(out, r)
-		}
+	out := f(n.sets[v.id][0])
+	for _, alt := range n.sets[v.id][1:] {
+		out = n.Join(out, f(alt))
 	}
 	return out
+}
+
+func (n *Values) addEach(v Value, off int64) Value {
+	return n.each(v, func(alt Value) Value { return Add(alt, off) })
+}
+
+func (n *Values) truncateEach(v Value, width uint8) Value {
+	return n.each(v, func(alt Value) Value { return Truncate(alt, width) })
 }
 
 // Truncate returns the low width bytes of v.

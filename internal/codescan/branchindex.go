@@ -2,16 +2,14 @@ package codescan
 
 import "github.com/capvet/capvet/internal/elffile"
 
-// BranchIndex is a list of all direct calls and jumps in the code. It saves later
-// queries for callers a pass over the code.
+// BranchIndex lists all direct calls and jumps, which saves later passes over the code.
 type BranchIndex struct {
 	base   uint64
 	blocks [][]branch
 	count  int
 }
 
-// branch is a call or jump. The addresses are relative to base; target is shifted
-// left by one, and its low bit is set for a call.
+// branch is a call or jump, relative to base. target is shifted left; its low bit marks a call.
 type branch struct {
 	at, target uint32
 }

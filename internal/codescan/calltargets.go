@@ -18,8 +18,7 @@ type CallTargets struct {
 // maxCallTargets is the maximum size of the set in bytes.
 const maxCallTargets = 16 << 20
 
-// NewCallTargets returns an empty set, or nil if the code is empty or the set would
-// exceed maxCallTargets.
+// NewCallTargets returns an empty set, or nil if the code is empty or too large.
 func NewCallTargets(m *isa.Machine, code []elffile.Span) *CallTargets {
 	if len(code) == 0 {
 		return nil

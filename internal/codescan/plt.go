@@ -1,6 +1,7 @@
 package codescan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -10,8 +11,7 @@ import (
 // maxPLTEntry is the maximum number of instructions in a PLT entry.
 const maxPLTEntry = 5
 
-// PLTRanges splits the code into the sections of PLT entries and the rest. Without
-// section headers, plt is empty.
+// PLTRanges splits the code into the sections of PLT entries, if known, and the rest.
 func (p *Program) PLTRanges() (plt, rest []elffile.Span) {
 	for _, r := range p.file.Code {
 		if slices.ContainsFunc(p.file.PLT, func(s elffile.Span) bool { return s.Start == r.Start }) {
@@ -34,10 +34,9 @@ func (p *Program) entryStarts(pc uint64) (starts []uint64) {
 	return starts
 }
 
-// LocalTarget returns the function of this file that a PLT entry at target jumps to. If
-// there is no such entry, it returns target.
+// LocalTarget returns the function of this file behind a PLT entry at target, else target.
 func (p *Program) LocalTarget(target uint64) uint64 {
-	slots := p.file.GOT().LocalPLT
+	slots := p.file.GOT.LocalPLT
 	if len(slots) == 0 || target == 0 {
 		return target
 	}
@@ -52,8 +51,7 @@ func (p *Program) LocalTarget(target uint64) uint64 {
 	return function
 }
 
-// slotOf decodes the PLT entry at pc. It returns the GOT slot, or 0 if the code is no
-// PLT entry.
+// slotOf returns the GOT slot of the PLT entry at pc, or 0 if there is none.
 func (p *Program) slotOf(pc uint64) uint64 {
 	var in isa.Insn
 	addresses, slots := map[isa.Reg]uint64{}, map[isa.Reg]uint64{} // in registers
@@ -86,7 +84,7 @@ func (p *Program) slotOf(pc uint64) uint64 {
 func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
 	q := p.NewQuery()
 	q.Slots = map[uint64]uint64{}
-	for slot, f := range p.file.GOT().LocalPLT {
+	for slot, f := range p.file.GOT.LocalPLT {
 		if slices.Contains(functions, f) {
 			q.Slots[slot] = f
 		}
@@ -99,11 +97,7 @@ func (p *Program) PLTEntriesOf(functions []uint64) (starts []uint64) {
 		ranges = p.file.Code
 	}
 	for _, h := range p.Scan(q, ranges).Slots {
-		pc := h.PC
-		if h.From != 0 {
-			pc = h.From
-		}
-		starts = append(starts, p.entryStarts(pc)...)
+		starts = append(starts, p.entryStarts(cmp.Or(h.From, h.PC))...)
 	}
 	return starts
 }

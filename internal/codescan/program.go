@@ -1,10 +1,12 @@
 package codescan
 
 import (
+	"cmp"
 	"debug/elf"
 
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/isa"
+	"github.com/capvet/capvet/internal/report"
 )
 
 // Program is the code of one file. It is not safe for concurrent use.
@@ -20,8 +22,7 @@ type Program struct {
 	limit       int
 }
 
-// NewProgram returns the code of a file of a supported machine. A pass stops when it
-// has limit results.
+// NewProgram returns the code of a file of a supported machine. limit bounds the results of a pass.
 func NewProgram(f *elffile.File, limit int) *Program {
 	return &Program{file: f, machine: f.Machine, Functions: elffile.NewFunctions(f), local: map[uint64]uint64{}, limit: limit}
 }
@@ -49,17 +50,11 @@ func (p *Program) Scan(q *Query, ranges []elffile.Span) Findings {
 		}
 	}
 	p.finish(q, &out)
-	if q.CallTargets != nil {
-		p.callTargets = q.CallTargets
-	}
-	if q.Branches != nil {
-		p.index = q.Branches
-	}
+	p.callTargets, p.index = cmp.Or(q.CallTargets, p.callTargets), cmp.Or(q.Branches, p.index)
 	return out
 }
 
-// Branches runs a query for calls and jumps on all code. It uses the index of an earlier
-// pass if that is complete.
+// Branches runs a query for calls and jumps on all code, or on a complete index of it.
 func (p *Program) Branches(q *Query) Findings {
 	if !p.index.complete() {
 		return p.Scan(q, p.file.Code)
@@ -77,6 +72,8 @@ func (p *Program) finish(q *Query, out *Findings) {
 	}
 }
 
+var headerVersions = [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3}
+
 // Sizes in bytes.
 const (
 	scanChunk   = 256 << 10
@@ -93,8 +90,7 @@ type scanner interface {
 	finish(q *Query, out *Findings)
 }
 
-// newScanner returns the scanner of the program's machine. A test requires one for each
-// machine of package isa.
+// newScanner returns the scanner of the program's machine.
 func newScanner(p *Program, q *Query) scanner {
 	switch p.machine.ELF {
 	case elf.EM_X86_64:

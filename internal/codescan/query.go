@@ -1,6 +1,7 @@
 package codescan
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
@@ -70,11 +71,9 @@ type Findings struct {
 }
 
 func (f *Findings) full(q *Query) bool {
-	if len(f.Entries)+len(f.Slots)+len(f.PLT)+len(f.Calls)+len(f.Jumps)+len(f.HeaderConstants)+len(f.AddressTaken) < q.limit {
-		return false
-	}
-	f.Overflow = true
-	return true
+	n := len(f.Entries) + len(f.Slots) + len(f.PLT) + len(f.Calls) + len(f.Jumps) + len(f.HeaderConstants) + len(f.AddressTaken)
+	f.Overflow = n >= q.limit
+	return f.Overflow
 }
 
 // addressTaken records an instruction that computes an address.
@@ -108,3 +107,16 @@ func (f *Findings) branch(q *Query, pc, target uint64, call bool) {
 		}
 	}
 }
+
+// bloom is a Bloom filter of 65,536 bits with one hash function.
+type bloom [1024]uint64
+
+func (b *bloom) add(v uint64) { i := bloomHash(v); b[i>>6] |= 1 << (i & 63) }
+
+// mayContain reports false only if v was not added.
+func (b *bloom) mayContain(v uint64) bool {
+	i := bloomHash(v)
+	return b[i>>6]>>(i&63)&1 != 0
+}
+
+func bloomHash(v uint64) uint64 { return bits.RotateLeft64(v*0x9e3779b97f4a7c15, 16) & 0xffff }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
-	"github.com/capvet/capvet/internal/report"
 )
 
 // scannerAMD64 searches for opcode bytes at any address, one opcode after the other. This
@@ -63,7 +62,7 @@ func (s *scannerAMD64) candidate(q *Query, out *Findings, b []byte, at uint64) {
 			out.Slots = append(out.Slots, Hit{PC: at, Target: slot})
 			return
 		}
-		if !q.Imports || s.p.file.GOT().Imports[slot] == "" {
+		if !q.Imports || s.p.file.GOT.Imports[slot] == "" {
 			return
 		}
 		// A PLT entry jumps through the slot. A retpoline PLT entry loads it into r11.
@@ -85,7 +84,7 @@ func (s *scannerAMD64) pltEntry(out *Findings, pc, slot uint64) bool {
 	// is bound lazily.
 	b := s.p.file.Bytes(pc, 1)
 	load := len(b) == 1 && b[0] == 0x8b
-	if !in && (load && s.p.file.GOT().EagerlyBound[slot] || !load && pc%8 > 5) {
+	if !in && (load && s.p.file.GOT.EagerlyBound[slot] || !load && pc%8 > 5) {
 		return false
 	}
 	for _, start := range s.p.entryStarts(pc) {
@@ -94,8 +93,7 @@ func (s *scannerAMD64) pltEntry(out *Findings, pc, slot uint64) bool {
 	return true
 }
 
-// finish searches for two-byte jumps near each target: their opcodes are too frequent
-// for chunk.
+// finish searches for two-byte jumps near each target: chunk would find too many.
 func (s *scannerAMD64) finish(q *Query, out *Findings) {
 	for t := range q.targets {
 		first := t - min(t, 130)
@@ -129,13 +127,12 @@ func (s *scannerAMD64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 	if !q.Entries {
 		return
 	}
-	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
+	for _, version := range headerVersions {
 		s.each(b, n, version, func(i int) { out.HeaderConstants = append(out.HeaderConstants, pc+uint64(i)) })
 	}
 }
 
-// each calls found with the index of each little-endian v that starts in the first n
-// bytes of b.
+// each calls found with the index of each little-endian v in the first n bytes of b.
 func (s *scannerAMD64) each(b []byte, n int, v uint32, found func(int)) {
 	var want [4]byte
 	binary.LittleEndian.PutUint32(want[:], v)

@@ -48,8 +48,7 @@ type scannerARM64 struct {
 	}
 }
 
-// newScannerARM64 sets only the classes that the query needs, because classification
-// takes most of the time.
+// newScannerARM64 sets only the classes of the query: classification takes most of the time.
 func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 	s := &scannerARM64{p: p}
 	class := func(c uint8, tops ...uint8) {
@@ -83,12 +82,7 @@ func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 
 // isVersionHalf reports whether imm is the low or high half of a header version.
 func isVersionHalf(imm uint32) bool {
-	for _, version := range [...]uint32{report.HeaderV1, report.HeaderV2, report.HeaderV3} {
-		if imm == version&0xffff || imm == version>>16 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(headerVersions[:], func(v uint32) bool { return imm == v&0xffff || imm == v>>16 })
 }
 
 // keeps reports whether the code from start to end preserves r.
@@ -104,11 +98,8 @@ func (s *scannerARM64) keeps(start, end uint64, r isa.Reg) bool {
 		if in.Flow == isa.FlowCall && !slices.Contains(s.p.machine.CalleeSaved, r) {
 			return false
 		}
-		ops := in.Ops()
-		for i := range ops {
-			if o := &ops[i]; o.Dst == r && o.Code != isa.OpStore {
-				return false
-			}
+		if slices.ContainsFunc(in.Ops(), func(o isa.Operation) bool { return o.Dst == r && o.Code != isa.OpStore }) {
+			return false
 		}
 	}
 	return true
@@ -150,9 +141,9 @@ func (s *scannerARM64) chunk(q *Query, out *Findings, b []byte, n int, pc uint64
 				if at-p.pc <= 8 || s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 				}
-			} else if _, ok := s.p.file.GOT().Imports[slot]; ok && q.Imports {
+			} else if _, ok := s.p.file.GOT.Imports[slot]; ok && q.Imports {
 				s.load.pc, s.load.pagePC, s.load.slot, s.load.reg, s.load.listed = at, p.pc, slot, w&31, false
-				if s.p.file.GOT().EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
+				if s.p.file.GOT.EagerlyBound[slot] && s.keeps(p.pc+4, at, isa.Reg(w>>5&31)) {
 					out.Slots = append(out.Slots, Hit{at, slot, p.pc})
 					s.load.listed = true
 				}

@@ -23,8 +23,7 @@ type analysis struct {
 	used map[string]bool
 	// handled are the pairs of call site and sink that have a verdict.
 	handled map[handledKey]bool
-	// addressTaken has an entry for each sink whose pointers have been searched for:
-	// true if there are some.
+	// addressTaken lists sinks whose pointers have been searched for: true if there are some.
 	addressTaken map[uint64]bool
 	// entered are the starts of the functions that have been interpreted.
 	entered map[uint64]bool

@@ -3,13 +3,13 @@ package elfcaps
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/capvet/capvet/internal/absint"
-	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -23,14 +23,14 @@ func (f *File) Capset() report.Capset {
 // judge returns the verdict and its analysis, nil for a file whose code is not read.
 func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	out := report.Capset{ABI: report.ABINone, Basis: report.BasisCode, Calls: []report.Call{}}
-	if f.Machine == nil {
-		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+	switch {
+	case f.Machine == nil:
 		out.Reason = fmt.Sprintf("code for %s is not read", f.Facts().Machine)
-		return out, nil
-	}
-	if f.Packed() {
-		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
+	case f.Packed():
 		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
+	}
+	if out.Reason != "" {
+		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
 		return out, nil
 	}
 	a := newAnalysis(f)
@@ -43,37 +43,23 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
-	functions, data := a.symbolNames()
+	var addrs []uint64 // of the calls, and of their headers in data
+	for _, x := range a.found {
+		addrs = append(addrs, x.PC)
+		if x.Header.Kind == absint.KindConst {
+			addrs = append(addrs, uint64(x.Header.Off))
+		}
+	}
+	names := a.File.NamesOf(addrs)
 	for _, x := range a.found {
 		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: functions[x.PC], Address: fmt.Sprintf("%#x", x.PC),
-			Via: x.Sink.Via, Header: a.describe(x.Header, data),
+			Syscall: x.syscall, ABI: x.abi, Function: cmp.Or(names[x.PC], a.Functions.GoName(x.PC)), Address: fmt.Sprintf("%#x", x.PC),
+			Via: x.Sink.Via, Header: a.describe(x.Header, names),
 		})
 	}
 	a.reason(&out)
 	return out, a
-}
-
-// symbolNames returns the names of the functions with capability calls, and of the
-// headers in data.
-func (a *analysis) symbolNames() (functions map[uint64]string, data map[uint64]elffile.Symbol) {
-	data = map[uint64]elffile.Symbol{}
-	for _, x := range a.found {
-		data[x.PC] = elffile.Symbol{}
-		if x.Header.Kind == absint.KindConst {
-			data[uint64(x.Header.Off)] = elffile.Symbol{}
-		}
-	}
-	a.File.NameOf(data)
-	functions = map[uint64]string{}
-	for _, x := range a.found {
-		functions[x.PC] = data[x.PC].Name
-		if functions[x.PC] == "" {
-			functions[x.PC] = a.Functions.GoName(x.PC)
-		}
-	}
-	return functions, data
 }
 
 // conclude completes the verdicts of single calls from facts about the whole file.
@@ -112,8 +98,7 @@ func (a *analysis) conclude() {
 	}
 }
 
-// versionAt returns the version of the header at an address in data: the one that
-// code stores there, else the initial content.
+// versionAt returns the version that code stores at an address in data, else the initial one.
 func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	abi := report.ABINone
 	g, stored := a.Globals[addr]
@@ -122,11 +107,7 @@ func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 		if !absint.KnownHeader(v) {
 			return report.ABIUnknown, 0
 		}
-		data := uint64(addr.Off)
-		if at, ok := a.InitialTLS(addr, 4); ok {
-			data = at
-		}
-		g = absint.Global{Value: v, By: a.Values.Trail(absint.TrailStep{Data: data}, v)}
+		g = absint.Global{Value: v, By: a.DataTrail(addr, 4, v)}
 	}
 	for _, v := range a.Values.Alternatives(g.Value) {
 		if v = absint.Truncate(v, 4); !absint.KnownHeader(v) {
@@ -137,14 +118,13 @@ func (a *analysis) versionAt(addr absint.Value) (report.ABI, absint.Trail) {
 	return abi, g.By
 }
 
-// reportUncalled adds the calls whose header comes from unknown callers: the
-// function's address is taken, or the file exports it.
+// reportUncalled adds calls with unknown callers: the address is taken, or exported.
 func (a *analysis) reportUncalled() {
 	open := map[uint64]bool{}
 	for t, sinks := range a.SinksAt {
 		for _, k := range sinks {
 			if !k.Called && k.Site.Sink != nil && a.IsCapabilityCall(k.Number) {
-				open[t] = open[t] || a.addressTaken[t]
+				open[t] = a.addressTaken[t]
 			}
 		}
 	}
@@ -165,8 +145,7 @@ func (a *analysis) reportUncalled() {
 	}
 }
 
-// reason sets the reason of the verdict, and a verdict that no single call
-// determines.
+// reason sets the reason of the verdict, and a verdict that no single call determines.
 func (a *analysis) reason(out *report.Capset) {
 	if a.overflow == "" && a.Exhausted() {
 		a.overflow = "more work than the limits allow"
@@ -211,14 +190,9 @@ func (a *analysis) reason(out *report.Capset) {
 	}
 }
 
-// looksUp returns the name of a capability call that stands in the data as a string
-// of its own, and its address, if the file imports dlsym.
+// looksUp returns a capability call's name that dlsym may look up in the data, and its address.
 func (a *analysis) looksUp() (name string, addr uint64) {
-	asks := false
-	for _, imported := range a.File.GOT().Imports {
-		asks = asks || imported == "dlsym"
-	}
-	if !asks {
+	if !a.File.Imported("dlsym") {
 		return "", 0
 	}
 	a.File.SearchData(len("\x00capset\x00"), func(at uint64, b []byte) bool {
@@ -248,9 +222,8 @@ func textIn(b []byte, text string) int {
 	}
 }
 
-// unsettled returns the reason why unresolved calls may be worse than the known
-// ones, "" if they are not. An unresolved call counts if it may pass a legacy
-// header, or if the file has a legacy version at all; without any known call, a
+// unsettled returns why unresolved calls may be worse than the known ones, or "". A call
+// counts if it or the file may have a legacy header version; without any known call, a
 // header version of any kind counts.
 func (a *analysis) unsettled(alone bool) string {
 	for _, o := range a.unresolved {
@@ -267,7 +240,7 @@ func (a *analysis) unsettled(alone bool) string {
 	switch {
 	case alone && len(a.headerConstants) > 0:
 		return fmt.Sprintf("at %#x %s, and code at %#x builds a header version", o.PC, o.why, a.headerConstants[0])
-	case alone && a.offersVersion():
+	case alone && a.dataHolds(func(v report.ABI) bool { return v != report.ABIUnknown }):
 		return fmt.Sprintf("at %#x %s, and the data has a header version", o.PC, o.why)
 	case !alone && a.offersLegacy():
 		return fmt.Sprintf("at %#x %s, and the file has a legacy header version", o.PC, o.why)
@@ -285,4 +258,25 @@ func LibraryOf(name string) string {
 		return "libcap-ng"
 	}
 	return ""
+}
+
+// An unknown version comes from the file's data, from code that stores one, from the
+// kernel, or from another file. The versions in the file therefore bound the damage
+// of a call with unknown arguments.
+
+// offersLegacy reports whether code stores a legacy version, or the data holds one.
+func (a *analysis) offersLegacy() bool {
+	return a.StoresLegacy || a.dataHolds(report.ABI.Legacy)
+}
+
+// dataHolds reports whether an aligned word of the file's data is a wanted version.
+func (a *analysis) dataHolds(wanted func(report.ABI) bool) bool {
+	found := false
+	a.File.SearchData(4, func(addr uint64, b []byte) bool {
+		for i := int(-addr & 3); i+4 <= len(b); i += 4 {
+			found = found || wanted(report.ABIOfHeader(binary.LittleEndian.Uint32(b[i:])))
+		}
+		return !found
+	})
+	return found
 }

@@ -3,7 +3,9 @@ package elfcaps
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/elffile"
@@ -72,8 +74,7 @@ const (
 	maxLines    = 64 // of one function
 )
 
-// Explain returns the verdict of Capset with its evidence. It takes several times as
-// long.
+// Explain returns the verdict of Capset with its evidence. It takes several times as long.
 func (f *File) Explain() (report.Capset, []Evidence) {
 	out, a := f.judge(true)
 	if a == nil {
@@ -120,8 +121,7 @@ func (x *exhibit) follow(t absint.Trail, role Role) {
 		return
 	}
 	x.seen[t] = true
-	n := x.a.Values
-	s, made := n.Step(t)
+	s, made := x.a.Values.Step(t)
 	switch {
 	case s.Data != 0:
 		x.data[s.Data] = addNote(x.data[s.Data], Note{role, x.a.words(role, made)})
@@ -146,18 +146,17 @@ func addNote(notes []Note, n Note) []Note {
 
 // call notes the call of a sink, nil for a call without a known one.
 func (x *exhibit) call(pc uint64, k *absint.Sink) {
-	if k == nil {
-		x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, "not followed"})
-		return
-	}
-	text := k.Via
+	text := "not followed"
 	switch {
+	case k == nil:
 	case k.Site.Sink != nil && k.Via == "inline":
 		text = fmt.Sprintf("the function at %#x", k.Target)
 	case k.Site.Sink != nil:
 		text = fmt.Sprintf("%s, the function at %#x", k.Via, k.Target)
 	case k.Via == "inline":
 		text = "enters the kernel"
+	default:
+		text = k.Via
 	}
 	x.notes[pc] = addNote(x.notes[pc], Note{RoleCall, text})
 }
@@ -196,14 +195,11 @@ func (a *analysis) words(role Role, v absint.Value) string {
 			return "read from " + a.words(RoleHeader, o.Base)
 		}
 	case absint.KindSet:
-		text := ""
-		for i, alt := range a.Values.Alternatives(v) {
-			if i > 0 {
-				text += " or "
-			}
-			text += a.words(role, alt)
+		var all []string
+		for _, alt := range a.Values.Alternatives(v) {
+			all = append(all, a.words(role, alt))
 		}
-		return text
+		return strings.Join(all, " or ")
 	}
 	return "not read"
 }
@@ -215,14 +211,9 @@ func offset(n int64) string {
 	return fmt.Sprintf("%+#x", n)
 }
 
-// functions groups the notes by function: those from the call to the kernel first,
-// in that order.
+// functions groups the notes by function: first those from the call to the kernel.
 func (x *exhibit) functions(way []elffile.Span) []Function {
-	left := make([]uint64, 0, len(x.notes))
-	for pc := range x.notes {
-		left = append(left, pc)
-	}
-	slices.Sort(left)
+	left := slices.Sorted(maps.Keys(x.notes))
 	var out []Function
 	var done []elffile.Span
 	take := func(s elffile.Span) {
@@ -246,7 +237,7 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 	}
 	for len(left) > 0 {
 		pc := left[0]
-		s, _ := x.a.Functions.At(pc)
+		s := x.a.Functions.At(pc)
 		if s.End == 0 {
 			s = x.a.File.FunctionSymbols(left[:1])[0]
 		}
@@ -255,15 +246,13 @@ func (x *exhibit) functions(way []elffile.Span) []Function {
 		}
 		take(s)
 	}
-	names := map[uint64]elffile.Symbol{}
+	var starts []uint64
 	for _, f := range out {
-		names[f.Start] = elffile.Symbol{}
+		starts = append(starts, f.Start)
 	}
-	x.a.File.NameOf(names)
+	names := x.a.File.NamesOf(starts)
 	for i, f := range out {
-		if out[i].Name = names[f.Start].Name; out[i].Name == "" {
-			out[i].Name = x.a.Functions.GoName(f.Start)
-		}
+		out[i].Name = cmp.Or(names[f.Start], x.a.Functions.GoName(f.Start))
 	}
 	return out
 }
@@ -289,40 +278,26 @@ func (x *exhibit) lines(s elffile.Span, places []uint64) []Line {
 		all = append(all, Line{Address: pc, Code: code[at:min(at+n, uint64(len(code)))], Notes: x.notes[pc]})
 		at += n
 	}
-	keep := make([]bool, len(all))
-	shown := 0
+	var out []Line
+	next := 0
 	for i := range all {
 		if len(all[i].Notes) == 0 {
 			continue
 		}
 		slices.SortFunc(all[i].Notes, func(p, q Note) int { return cmp.Or(cmp.Compare(p.Role, q.Role), cmp.Compare(p.Text, q.Text)) })
-		for j := max(0, i-around); j <= min(len(all)-1, i+around) && shown < maxLines; j++ {
-			if !keep[j] {
-				keep[j] = true
-				shown++
-			}
-		}
-	}
-	var out []Line
-	for i, l := range all {
-		if keep[i] {
-			out = append(out, l)
+		for next = max(next, i-around); next <= min(len(all)-1, i+around) && len(out) < maxLines; next++ {
+			out = append(out, all[next])
 		}
 	}
 	return out
 }
 
 // datums returns the noted data, by address.
-func (x *exhibit) datums() []Datum {
-	var out []Datum
-	names := map[uint64]elffile.Symbol{}
-	for addr := range x.data {
-		names[addr] = elffile.Symbol{}
+func (x *exhibit) datums() (out []Datum) {
+	addrs := slices.Sorted(maps.Keys(x.data))
+	names := x.a.File.NamesOf(addrs)
+	for _, addr := range addrs {
+		out = append(out, Datum{addr, names[addr], slices.Clone(x.a.File.Bytes(addr, 8)), x.data[addr]})
 	}
-	x.a.File.NameOf(names)
-	for addr, notes := range x.data {
-		out = append(out, Datum{addr, names[addr].Name, slices.Clone(x.a.File.Bytes(addr, 8)), notes})
-	}
-	slices.SortFunc(out, func(p, q Datum) int { return cmp.Compare(p.Address, q.Address) })
 	return out
 }

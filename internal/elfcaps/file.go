@@ -7,8 +7,7 @@ import (
 	"github.com/capvet/capvet/internal/elffile"
 )
 
-// File is an ELF file that has been opened for analysis. It is not safe for
-// concurrent use; separate Files are independent.
+// File is an ELF file opened for analysis. It is not safe for concurrent use.
 type File struct {
 	*elffile.File
 	limits Limits

@@ -68,3 +68,23 @@ func TestOverwrittenVersion(t *testing.T) {
 		t.Errorf("judged %s, want v3", got.ABI)
 	}
 }
+
+// inlineAMD64 is a function that passes v1 to the kernel itself, and its caller:
+//
+//	sub $16, %rsp; movq $0x19980330, (%rsp); mov %rsp, %rdi; xor %esi, %esi
+//	lea 8(%rsp), %rsi; mov $125, %eax; syscall; add $16, %rsp; ret
+func inlineAMD64() []byte {
+	return []byte{
+		0x48, 0x83, 0xec, 0x10, 0x48, 0xc7, 0x04, 0x24, 0x30, 0x03, 0x98, 0x19, 0x48, 0x89, 0xe7,
+		0x48, 0x8d, 0x74, 0x24, 0x08, 0xb8, 0x7d, 0, 0, 0, 0x0f, 0x05, 0x48, 0x83, 0xc4, 0x10, 0xc3,
+		0xe8, 0xdb, 0xff, 0xff, 0xff, 0xc3,
+	}
+}
+
+// inlineARM64 is the same function on arm64:
+//
+//	mov w1, #0x330; movk w1, #0x1998, lsl #16; stp x1, xzr, [sp, #-16]!
+//	mov x0, sp; mov x1, sp; mov x8, #90; svc #0; ret
+func inlineARM64() []byte {
+	return elftest.Words(0x52806601, 0x72a33301, 0xa9bf7fe1, 0x910003e0, 0x910003e1, 0xd2800b48, 0xd4000001, 0xd65f03c0)
+}

@@ -49,7 +49,7 @@ func judge(t *testing.T, data []byte) {
 		t.Errorf("judged %+v, explained as %+v", got, explained)
 	}
 	f.Symbols("haproxy_version", "build_features")
-	f.Pointer(binary.LittleEndian.Uint64(data[24:])) // the entry point
+	f.PointerAt(binary.LittleEndian.Uint64(data[24:])) // the entry point
 }
 
 // FuzzOpen gives the file reader and all that follows arbitrary bytes.
@@ -64,7 +64,7 @@ func FuzzOpen(f *testing.F) {
 // FuzzCodeAMD64 gives the scanner, the decoder and the interpreter arbitrary
 // code.
 func FuzzCodeAMD64(f *testing.F) {
-	f.Add(elftest.InlineAMD64())
+	f.Add(inlineAMD64())
 	amd64 := isa.For("amd64")
 	f.Add([]byte{0xe8, 0xfb, 0xff, 0xff, 0xff, 0xeb, 0xfe, 0xff, 0xe0})
 	f.Fuzz(func(t *testing.T, code []byte) {
@@ -81,7 +81,7 @@ func FuzzCodeAMD64(f *testing.F) {
 // FuzzCodeARM64 is the same for arm64.
 func FuzzCodeARM64(f *testing.F) {
 	arm64 := isa.For("arm64")
-	f.Add(elftest.InlineARM64())
+	f.Add(inlineARM64())
 	f.Fuzz(func(t *testing.T, code []byte) {
 		for at := 0; at+4 <= len(code); at += 4 {
 			var in isa.Insn
@@ -95,7 +95,7 @@ func FuzzCodeARM64(f *testing.F) {
 
 func TestInline(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"amd64": elftest.Executable(elf.EM_X86_64, elftest.InlineAMD64()), "arm64": elftest.Executable(elf.EM_AARCH64, elftest.InlineARM64()),
+		"amd64": elftest.Executable(elf.EM_X86_64, inlineAMD64()), "arm64": elftest.Executable(elf.EM_AARCH64, inlineARM64()),
 	} {
 		got := capset(t, data)
 		if got.ABI != report.ABIV1 || len(got.Calls) != 1 || got.Calls[0].Via != "inline" || got.Calls[0].Header != "stack" {

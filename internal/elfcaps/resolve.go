@@ -1,6 +1,7 @@
 package elfcaps
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -30,16 +31,14 @@ func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	}
 	for _, g := range r.Seen {
 		key := handledKey{g.PC, entry, g.Sink}
-		if a.handled[key] {
-			continue
+		if !a.handled[key] {
+			a.handled[key] = true
+			a.resolve(g)
 		}
-		a.handled[key] = true
-		a.resolve(g)
 	}
 }
 
-// instruction reports whether an instruction begins at pc when the function is
-// decoded from its start.
+// instruction reports whether decoding the function from its start finds an instruction at pc.
 func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 	var in isa.Insn
 	found := false
@@ -50,18 +49,15 @@ func (a *analysis) instruction(s elffile.Span, pc uint64) bool {
 	return found
 }
 
-// resolve decides on one call site: a capability call with a verdict, no capability
-// call, or a call that the function's callers determine, which makes the function a
-// sink.
+// resolve gives a call site a verdict, drops it, or makes its function a sink for its callers.
 func (a *analysis) resolve(g absint.CallSite) {
 	g.Sink.Called = true
-	numbers := a.Values.Alternatives(g.Number)
 	if !a.IsCapabilityCall(g.Number) {
 		switch {
 		case g.Number.Kind == absint.KindConst:
 		case a.FromEntry(g.Number):
 			a.addSink(g)
-		case !slices.ContainsFunc(numbers, func(v absint.Value) bool { return v.Kind != absint.KindConst }):
+		case !slices.ContainsFunc(a.Values.Alternatives(g.Number), func(v absint.Value) bool { return v.Kind != absint.KindConst }):
 		case !a.FollowCallees:
 			if a.Functions.GoName(g.PC) != goPerThread {
 				a.retry = append(a.retry, g)
@@ -84,10 +80,8 @@ func (a *analysis) resolve(g absint.CallSite) {
 			abi = report.WorseABI(abi, this)
 		case v.Kind == absint.KindKernel, v.Kind == absint.KindConst, v.Kind == absint.KindSmall:
 			abi = report.WorseABI(abi, report.ABINegotiated)
-		case a.FromEntry(v):
-			passed = true
-			abi = report.WorseABI(abi, report.ABIUnknown)
 		default:
+			passed = passed || a.FromEntry(v)
 			abi = report.WorseABI(abi, report.ABIUnknown)
 		}
 	}
@@ -96,7 +90,7 @@ func (a *analysis) resolve(g absint.CallSite) {
 		a.retry = append(a.retry, g)
 		return
 	}
-	if passed && (abi == report.ABIUnknown) {
+	if passed && abi == report.ABIUnknown {
 		a.addSink(g)
 		return
 	}
@@ -114,8 +108,7 @@ func (a *analysis) resolveTo(g absint.CallSite, abi report.ABI) {
 	a.found = append(a.found, out)
 }
 
-// again interprets functions with unknown arguments a second time, with summaries of
-// their callees.
+// again interprets functions with unknown arguments again, with summaries of their callees.
 func (a *analysis) again() {
 	pending := a.retry
 	a.retry = nil
@@ -127,17 +120,15 @@ func (a *analysis) again() {
 	for len(pending) > 0 {
 		// All call sites of one function at once.
 		first := pending[0]
-		var same, rest []absint.CallSite
+		var same []absint.CallSite
 		var watched []uint64
-		for _, g := range pending {
-			if g.Entry == first.Entry && g.Span == first.Span {
-				same = append(same, g)
-				watched = append(watched, g.PC)
-			} else {
-				rest = append(rest, g)
+		pending = slices.DeleteFunc(pending, func(g absint.CallSite) bool {
+			if g.Entry != first.Entry || g.Span != first.Span {
+				return false
 			}
-		}
-		pending = rest
+			same, watched = append(same, g), append(watched, g.PC)
+			return true
+		})
 		slices.Sort(watched)
 		r, ok := a.Run(first.Span, first.Entry, slices.Compact(watched), false)
 		for _, g := range same {
@@ -158,19 +149,12 @@ func (a *analysis) again() {
 
 // addSink makes the function with the call site g a sink for its callers.
 func (a *analysis) addSink(g absint.CallSite) {
-	k := &absint.Sink{
-		Target: g.Entry, Number: g.Number, Header: g.Header, Version: g.Version, Data: g.Data,
-		Via: g.Sink.Via, Site: g,
-	}
-	for _, o := range a.SinksAt[k.Target] {
-		if o.Number == k.Number && o.Header == k.Header && o.Version == k.Version && o.Data == k.Data {
-			return
-		}
+	k := &absint.Sink{Target: g.Entry, Arguments: g.Arguments, Via: g.Sink.Via, Site: g}
+	if slices.ContainsFunc(a.SinksAt[k.Target], func(o *absint.Sink) bool { return o.Arguments == k.Arguments }) {
+		return
 	}
 	if k.Via == "inline" {
-		if n := a.wrapperName(k); n != "" {
-			k.Via = n
-		}
+		k.Via = cmp.Or(a.wrapperName(k), k.Via)
 	}
 	if a.sinks++; a.sinks > a.limits.Sinks {
 		a.overflow = "too many functions whose callers decide"
@@ -179,8 +163,7 @@ func (a *analysis) addSink(g absint.CallSite) {
 	a.SinksAt[k.Target] = append(a.SinksAt[k.Target], k)
 }
 
-// wrapperName returns the name of the C library's function that a statically linked
-// sink is, "" for another function.
+// wrapperName returns the C library's name of a statically linked sink, or "".
 func (a *analysis) wrapperName(k *absint.Sink) string {
 	if a.File.Facts().Go || a.File.Facts().Linkage != report.LinkageStatic {
 		return ""
@@ -195,14 +178,13 @@ func (a *analysis) wrapperName(k *absint.Sink) string {
 	return ""
 }
 
-// describe returns the place of a header. names are the symbols of addresses in
-// data.
-func (a *analysis) describe(h absint.Value, names map[uint64]elffile.Symbol) string {
+// describe returns the place of a header. names are those of addresses in data.
+func (a *analysis) describe(h absint.Value, names map[uint64]string) string {
 	switch h.Kind {
 	case absint.KindStack:
 		return "stack"
 	case absint.KindConst:
-		if n := names[uint64(h.Off)].Name; n != "" {
+		if n := names[uint64(h.Off)]; n != "" {
 			return "data " + n
 		}
 		return fmt.Sprintf("data %#x", uint64(h.Off))
@@ -220,4 +202,30 @@ func (a *analysis) describe(h absint.Value, names map[uint64]elffile.Symbol) str
 		return "one of several places"
 	}
 	return "address not read"
+}
+
+// mayCall reports whether an instruction may be a capability call, by its system call number.
+func (a *analysis) mayCall(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool {
+	sinks := a.SinksAt[a.p.LocalTarget(in.Target)]
+	if in.Flow == isa.FlowSyscall {
+		sinks = []*absint.Sink{a.Inline}
+	}
+	for _, k := range sinks {
+		r, ok := a.numberRegister(k)
+		v, known := constant(r)
+		if !ok || !known || a.Machine.IsCapability(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// numberRegister returns the register that holds the system call number of a sink.
+func (a *analysis) numberRegister(k *absint.Sink) (isa.Reg, bool) {
+	if k.Number.Kind == absint.KindSymbol && k.Number.Off == 0 {
+		if o := a.Values.Origin(k.Number); o.Kind == absint.SymbolRegister {
+			return o.Reg, true
+		}
+	}
+	return isa.RegNone, false
 }

@@ -1,12 +1,20 @@
 package elfcaps
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
-	"github.com/capvet/capvet/internal/isa"
 )
+
+// goThreadCalls are functions of Go's standard library that make a system call on
+// every thread. They take its number and arguments in registers, and pass them on
+// through memory that the interpreter does not follow.
+var goThreadCalls = [...]string{"syscall.AllThreadsSyscall", "syscall.AllThreadsSyscall6"}
+
+// goPerThread is the function that makes that call on one thread.
+const goPerThread = "runtime.runPerThreadSyscall"
 
 // trace finds the capability calls of the file: it interprets the functions with
 // kernel entries and calls of imports, then their callers while the arguments come
@@ -25,7 +33,7 @@ func (a *analysis) trace() {
 		a.note(hits)
 	}
 	for _, target := range a.Functions.GoFunctions(goThreadCalls[:]...) {
-		k := a.NewSink("syscall", a.Register(a.Machine.GoArgs[0]), [3]isa.Reg{a.Machine.GoArgs[1], a.Machine.GoArgs[2]})
+		k := a.NewSink("syscall", a.Register(a.Machine.GoArgs[0]), a.Machine.GoArgs[1], a.Machine.GoArgs[2])
 		k.Target = target
 		a.SinksAt[target] = append(a.SinksAt[target], k)
 	}
@@ -34,36 +42,31 @@ func (a *analysis) trace() {
 	if !a.Functions.Indexed() {
 		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
-	early := a.sinkTargets()
+	early := slices.Sorted(maps.Keys(a.SinksAt))
 	if len(early) == 0 {
 		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: rounds of callers follow
 	}
 	for _, t := range early {
 		q.Want(t)
+		for _, k := range a.SinksAt[t] {
+			k.CallersSought = true
+		}
 	}
 	hits := a.p.Scan(q, rest)
 	a.noteUses(hits)
 	a.note(hits)
 	a.addPLT(hits)
-	for _, t := range early {
-		for _, k := range a.SinksAt[t] {
-			k.CallersSought = true
-		}
-	}
 	sites := hits.Entries
 	for _, h := range hits.Calls {
 		sites = append(sites, h.PC)
 	}
 	var forced []uint64
 	for _, h := range hits.Slots {
-		if a.Imports[a.File.GOT().Imports[h.Target]] != nil && a.together(h) {
+		if a.Imports[a.File.GOT.Imports[h.Target]] != nil && a.together(h) {
 			forced = append(forced, h.PC)
 		}
 	}
-	a.possible = len(sites)+len(a.SinksAt) > 0
-	for _, name := range a.File.GOT().Imports {
-		a.possible = a.possible || a.Imports[name] != nil || name == "dlsym"
-	}
+	a.possible = len(sites)+len(a.SinksAt) > 0 || a.File.Imported("syscall", "capget", "capset", "dlsym")
 	a.visit(sites, false)
 	a.visit(forced, true)
 	for round := 0; ; round++ {
@@ -93,7 +96,7 @@ func (a *analysis) together(h codescan.Hit) bool {
 	if h.From == 0 || h.PC-h.From < nearby {
 		return true
 	}
-	where, _ := a.Functions.At(h.PC)
+	where := a.Functions.At(h.PC)
 	return where.End == 0 || where.Holds(h.From)
 }
 
@@ -120,39 +123,39 @@ func (a *analysis) viaPointers() {
 			wanted[t] = true
 		}
 	}
-	if slots := a.File.PointersTo(wanted); len(slots)+len(uncalled) > 0 {
-		q := a.p.NewQuery()
-		q.Slots, q.AddressTaken = slots, uncalled
-		hits := a.p.Scan(q, a.File.Code)
-		var sites []uint64
-		for _, h := range hits.Slots {
-			if a.together(h) {
-				sites = append(sites, h.PC)
-			}
-		}
-		for _, h := range hits.AddressTaken {
-			a.addressTaken[h.Target], a.used[a.PLT[h.Target]] = true, true
+	slots := a.File.PointersTo(wanted)
+	if len(slots)+len(uncalled) == 0 {
+		return
+	}
+	q := a.p.NewQuery()
+	q.Slots, q.AddressTaken = slots, uncalled
+	hits := a.p.Scan(q, a.File.Code)
+	var sites []uint64
+	for _, h := range hits.Slots {
+		if a.together(h) {
 			sites = append(sites, h.PC)
 		}
-		for _, t := range slots {
-			a.addressTaken[t] = true
-		}
-		a.visit(sites, true)
 	}
+	for _, h := range hits.AddressTaken {
+		a.addressTaken[h.Target], a.used[a.PLT[h.Target]] = true, true
+		sites = append(sites, h.PC)
+	}
+	for _, t := range slots {
+		a.addressTaken[t] = true
+	}
+	a.visit(sites, true)
 }
 
-// aroundVersions interprets the functions that build a header version but have no
-// known call of a sink.
+// aroundVersions interprets the functions that build a header version without a known call.
 func (a *analysis) aroundVersions() {
-	if a.possible {
-		var sites []uint64
-		for _, pc := range a.headerConstants[:min(len(a.headerConstants), maxConstSites)] {
-			if where, _ := a.Functions.At(pc); where.End == 0 || !a.entered[where.Start] {
-				sites = append(sites, pc)
-			}
-		}
-		a.visit(sites, true)
+	if !a.possible {
+		return
 	}
+	sites := slices.Clone(a.headerConstants[:min(len(a.headerConstants), maxConstSites)])
+	a.visit(slices.DeleteFunc(sites, func(pc uint64) bool {
+		s := a.Functions.At(pc)
+		return s.End != 0 && a.entered[s.Start]
+	}), true)
 }
 
 // uncalledSinks returns the sinks without a known caller.
@@ -171,8 +174,7 @@ func (a *analysis) uncalledSinks() map[uint64]bool {
 	return out
 }
 
-// maxConstSites is the number of functions that are interpreted for a header version
-// alone.
+// maxConstSites is the number of functions interpreted for a header version alone.
 const maxConstSites = 64
 
 // note records header constants and overflow.
@@ -183,27 +185,11 @@ func (a *analysis) note(hits codescan.Findings) {
 	}
 }
 
-// sinkTargets returns the addresses of all sinks, sorted.
-func (a *analysis) sinkTargets() []uint64 {
-	var out []uint64
-	for t := range a.SinksAt {
-		out = append(out, t)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// newTargets returns the addresses of sinks whose callers have not been searched
-// for, sorted.
+// newTargets returns the sorted addresses of sinks whose callers have not been searched for.
 func (a *analysis) newTargets() []uint64 {
-	var out []uint64
-	for t, sinks := range a.SinksAt {
-		if slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.CallersSought }) {
-			out = append(out, t)
-		}
-	}
-	slices.Sort(out)
-	return out
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.SinksAt)), func(t uint64) bool {
+		return !slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return !k.CallersSought })
+	})
 }
 
 // round finds the callers of the targets and interprets them.

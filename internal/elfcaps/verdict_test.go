@@ -45,7 +45,7 @@ func TestOtherMachine(t *testing.T) {
 func TestDataIsNotCode(t *testing.T) {
 	data := elftest.Executable(elf.EM_X86_64, []byte{0xc3})
 	binary.LittleEndian.PutUint32(data[64+4:], 4) // readable only
-	data = append(data, elftest.InlineAMD64()...)
+	data = append(data, inlineAMD64()...)
 	binary.LittleEndian.PutUint64(data[64+32:], uint64(len(data)))
 	binary.LittleEndian.PutUint64(data[64+40:], uint64(len(data)))
 	if got := capset(t, data); got.ABI != report.ABINone || len(got.Calls) != 0 {
@@ -55,7 +55,7 @@ func TestDataIsNotCode(t *testing.T) {
 
 // TestPacked: what UPX packed is not judged by the code that unpacks it.
 func TestPacked(t *testing.T) {
-	data := elftest.Executable(elf.EM_AARCH64, append([]byte("sum!UPX!"), elftest.InlineARM64()...))
+	data := elftest.Executable(elf.EM_AARCH64, append([]byte("sum!UPX!"), inlineARM64()...))
 	if got := capset(t, data); got.ABI != report.ABIUnknown || got.Basis != report.BasisNone || !strings.Contains(got.Reason, "upx -d") {
 		t.Errorf("%+v", got)
 	}
@@ -72,8 +72,9 @@ func TestSameReport(t *testing.T) {
 	headers := func() (out []uint64) {
 		a := newAnalysis(f)
 		for i := range uint64(6) {
-			site := absint.CallSite{PC: 0x1000, Sink: a.Inline, Header: absint.Const(i), Number: absint.Const(a.Machine.Capset)}
-			a.SinksAt[i] = []*absint.Sink{{Target: i, Number: site.Number, Site: site}}
+			args := absint.Arguments{Header: absint.Const(i), Number: absint.Const(a.Machine.Capset)}
+			site := absint.CallSite{PC: 0x1000, Sink: a.Inline, Arguments: args}
+			a.SinksAt[i] = []*absint.Sink{{Target: i, Arguments: absint.Arguments{Number: args.Number}, Site: site}}
 			a.addressTaken[i] = true
 		}
 		a.reportUncalled()

@@ -1,9 +1,6 @@
 package elffile
 
-import (
-	"debug/elf"
-	"strings"
-)
+import "debug/elf"
 
 // Span is the range [Start, End) of virtual addresses.
 type Span struct{ Start, End uint64 }
@@ -11,9 +8,8 @@ type Span struct{ Start, End uint64 }
 // Holds reports whether addr lies in the range.
 func (s Span) Holds(addr uint64) bool { return addr >= s.Start && addr < s.End }
 
-// codeRanges returns the executable sections, or the executable segments if the
-// section headers are missing or incomplete: the entry point is then in no section.
-// complete is false if Limits.CodeBytes cuts the code.
+// codeRanges returns the executable sections, or the executable segments if the entry point
+// is in no section. complete is false if Limits.CodeBytes cuts the code.
 func (f *File) codeRanges() (ranges []Span, complete bool) {
 	entry := false
 	for _, s := range f.h.sections {
@@ -29,7 +25,7 @@ func (f *File) codeRanges() (ranges []Span, complete bool) {
 	}
 	if !entry && (f.h.entry != 0 || len(ranges) == 0) {
 		ranges = nil
-		for _, s := range f.mem.loads {
+		for _, s := range f.loads {
 			if s.Executable {
 				ranges = append(ranges, Span{s.Vaddr, s.Vaddr + s.Filesz})
 			}
@@ -45,18 +41,7 @@ func (f *File) codeRanges() (ranges []Span, complete bool) {
 	return ranges, complete
 }
 
-// pltSections returns the sections of PLT entries: .plt, .plt.sec, .plt.got.
-func (f *File) pltSections() (plt []Span) {
-	for _, s := range f.h.sections {
-		if strings.HasPrefix(s.Name, ".plt") {
-			plt = append(plt, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
-		}
-	}
-	return plt
-}
-
-// FunctionCode returns the bytes of a function, at most Limits.FunctionBytes. The
-// slice is valid until the next call.
+// FunctionCode returns at most Limits.FunctionBytes of a function, valid until the next call.
 func (f *File) FunctionCode(s Span) []byte {
 	if s == f.codeSpan && f.codeBuf != nil {
 		return f.codeBuf

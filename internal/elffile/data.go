@@ -9,8 +9,7 @@ import (
 // dataRange is a range of the file and its virtual address.
 type dataRange struct{ off, size, addr uint64 }
 
-// dataRanges returns the loaded sections without code, or the segments if the section
-// headers are missing.
+// dataRanges returns the loaded sections without code, or the segments without section headers.
 func (f *File) dataRanges() (ranges []dataRange) {
 	for _, s := range f.h.sections {
 		if s.Flags&elf.SHF_ALLOC != 0 && s.Flags&elf.SHF_EXECINSTR == 0 && s.Type == elf.SHT_PROGBITS && !strings.HasPrefix(s.Name, ".eh_frame") {
@@ -18,7 +17,7 @@ func (f *File) dataRanges() (ranges []dataRange) {
 		}
 	}
 	if len(ranges) == 0 {
-		for _, s := range f.mem.loads {
+		for _, s := range f.loads {
 			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
 		}
 	}
@@ -47,8 +46,7 @@ func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
 	}
 }
 
-// Search calls visit with chunks of the file, like SearchData with file offsets. It
-// reads at most MaxSearch bytes.
+// Search is SearchData with file offsets. It reads at most MaxSearch bytes.
 func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []byte) bool) {
 	size = min(size, MaxSearch)
 	buf := make([]byte, min(size, chunkSize))
@@ -66,12 +64,8 @@ func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []
 
 // hasData reports whether the loaded data contain one of the byte strings.
 func (f *File) hasData(any ...[]byte) bool {
-	longest := 0
-	for _, s := range any {
-		longest = max(longest, len(s))
-	}
 	found := false
-	f.SearchData(longest, func(_ uint64, b []byte) bool {
+	f.SearchData(longest(any), func(_ uint64, b []byte) bool {
 		for _, s := range any {
 			found = found || bytes.Contains(b, s)
 		}

@@ -16,7 +16,7 @@ type dynamic struct {
 	needed  []string
 	soname  string
 	symbols symbolTable
-	got     GOT
+	GOT     GOT
 	// pointers maps the address of a pointer to its value. Only relocations against
 	// symbols of this file are listed.
 	pointers map[uint64]uint64
@@ -24,8 +24,7 @@ type dynamic struct {
 	relative []relocationTable
 }
 
-// GOT holds the GOT slots that the dynamic loader fills. The keys are the addresses
-// of the slots.
+// GOT holds the GOT slots that the dynamic loader fills, by address.
 type GOT struct {
 	// Imports are the names of imported functions.
 	Imports map[uint64]string
@@ -40,8 +39,8 @@ type GOT struct {
 
 // relocationTable is a table of elf.Rela64.
 type relocationTable struct {
-	off   uint64
-	count int
+	addr, off uint64
+	count     int
 	// first and run are the index and length of the run of relative relocations.
 	// sorted reports whether the table has only one run, in address order.
 	first, run int
@@ -57,10 +56,10 @@ func decodeRela(e []byte) elf.Rela64 {
 // readDynamic reads the dynamic section. It reads relocations only if the machine is
 // supported. imported selects the functions of GOT.Imports.
 func readDynamic(f *File, imported func(string) bool) dynamic {
-	h, m := f.h, f.mem
+	h, m := f.h, f.memory
 	d := dynamic{
 		tags: map[elf.DynTag]uint64{}, pointers: map[uint64]uint64{},
-		got: GOT{Imports: map[uint64]string{}, EagerlyBound: map[uint64]bool{}, LocalPLT: map[uint64]uint64{}, TLS: map[uint64]TLSSlot{}},
+		GOT: GOT{Imports: map[uint64]string{}, EagerlyBound: map[uint64]bool{}, LocalPLT: map[uint64]uint64{}, TLS: map[uint64]TLSSlot{}},
 	}
 	var needed []uint64
 	for _, s := range h.segments {
@@ -96,12 +95,12 @@ func readDynamic(f *File, imported func(string) bool) dynamic {
 	}
 	strtab := d.tags[elf.DT_STRTAB]
 	for _, n := range needed {
-		if name := m.cString(strtab + n); name != "" {
+		if name := m.String(strtab + n); name != "" {
 			d.needed = append(d.needed, name)
 		}
 	}
 	if off := d.tags[elf.DT_SONAME]; off != 0 {
-		d.soname = m.cString(strtab + off)
+		d.soname = m.String(strtab + off)
 	}
 	d.symbols = dynamicSymbols(h, m, d.tags, f.Limits)
 	if f.Machine != nil {
@@ -124,7 +123,7 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 		}
 		if s, ok := d.symbols.at(f.h, int(index)); ok && index != 0 {
 			v = resolved{addr: s.addr, ok: s.defined}
-			if name := d.symbols.name(f.mem, s); !s.defined && imported(name) {
+			if name := d.symbols.name(f.memory, s); !s.defined && imported(name) {
 				v.name = name
 			}
 		}
@@ -133,13 +132,13 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 	}
 	types := f.Machine.Relocations
 	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
-		off, avail := f.InFile(d.tags[tags[0]])
-		size := min(d.tags[tags[1]], avail)
-		count := int(min(size/rela64Size, uint64(f.Limits.Relocations)))
+		addr, size := d.tags[tags[0]], d.tags[tags[1]]
+		off, avail := f.InFile(addr)
+		count := int(min(size/rela64Size, avail/rela64Size, uint64(f.Limits.Relocations)))
 		if count == 0 {
 			continue
 		}
-		t := relocationTable{off: off, count: count, first: -1, sorted: true}
+		t := relocationTable{addr: addr, off: off, count: count, first: -1, sorted: true}
 		var previous uint64
 		_ = f.h.eachEntry(off, rela64Size, count, func(i int, e []byte) bool {
 			r := decodeRela(e)
@@ -155,18 +154,18 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 				previous = addr
 				t.run++
 			case types.TLSModuleOffset, types.TLSOffset, types.TLSDesc:
-				if v := lookup(index); (v.ok || index == 0) && len(d.got.TLS) < maxSymbolicRelocations {
-					d.got.TLS[addr] = TLSSlot{int64(v.addr + addend), typ == types.TLSDesc}
+				if v := lookup(index); (v.ok || index == 0) && len(d.GOT.TLS) < maxSymbolicRelocations {
+					d.GOT.TLS[addr] = TLSSlot{int64(v.addr + addend), typ == types.TLSDesc}
 				}
 			case types.IRelative, types.Absolute, types.GlobDat, types.JumpSlot:
 				v := lookup(index)
 				if v.name != "" {
-					d.got.Imports[addr] = v.name
-					d.got.EagerlyBound[addr] = typ != types.JumpSlot
+					d.GOT.Imports[addr] = v.name
+					d.GOT.EagerlyBound[addr] = typ != types.JumpSlot
 				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
 					d.pointers[addr] = v.addr + addend
 					if typ == types.JumpSlot {
-						d.got.LocalPLT[addr] = v.addr
+						d.GOT.LocalPLT[addr] = v.addr
 					}
 				}
 			}

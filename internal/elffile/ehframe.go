@@ -35,7 +35,7 @@ func newEHFrame(f *File) *ehFrame {
 		if s.Type != elf.PT_GNU_EH_FRAME || s.Filesz < 12 {
 			continue
 		}
-		b := f.mem.bytes(s.Vaddr, 12)
+		b := f.Bytes(s.Vaddr, 12)
 		if len(b) < 12 || b[0] != 1 || b[2] != peUData4 || b[3] != peDataRel|peSData4 {
 			continue
 		}
@@ -43,7 +43,7 @@ func newEHFrame(f *File) *ehFrame {
 		if b[1]&15 == peUData8 || b[1]&15 == peSData8 || b[1] == 0 {
 			size = 8
 		}
-		count, ok := f.mem.word(s.Vaddr+4+uint64(size), 4)
+		count, ok := f.Word(s.Vaddr+4+uint64(size), 4)
 		if !ok {
 			continue
 		}
@@ -57,46 +57,42 @@ func newEHFrame(f *File) *ehFrame {
 	return u
 }
 
-// find returns the function that contains addr.
-func (u *ehFrame) find(addr uint64) (Span, bool) {
+// find returns the function that contains addr, or a zero Span.
+func (u *ehFrame) find(addr uint64) (s Span) {
 	if u.count > 0 {
 		field := func(i int, off uint64) uint64 {
-			v, _ := u.f.mem.word(u.table+8*uint64(i)+off, 4)
+			v, _ := u.f.Word(u.table+8*uint64(i)+off, 4)
 			return u.base + uint64(int64(int32(v)))
 		}
 		i := sort.Search(u.count, func(i int) bool { return field(i, 0) > addr }) - 1
-		if i < 0 {
-			return Span{}, false
+		if i >= 0 {
+			start := field(i, 0)
+			s = Span{start, start + u.length(field(i, 4))}
 		}
-		start := field(i, 0)
-		n, ok := u.length(field(i, 4))
-		if !ok || start+n < start || addr-start >= n {
-			return Span{}, false
-		}
-		return Span{start, start + n}, true
+	} else if i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1; i >= 0 {
+		s = u.list[i]
 	}
-	i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1
-	if i < 0 || !u.list[i].Holds(addr) {
-		return Span{}, false
+	if !s.Holds(addr) {
+		return Span{}
 	}
-	return u.list[i], true
+	return s
 }
 
-// length returns the size in bytes of the function of the FDE at addr.
-func (u *ehFrame) length(addr uint64) (uint64, bool) {
-	cie, ok := u.f.mem.word(addr+4, 4)
-	if !ok || cie == 0 || cie > addr+4 {
-		return 0, false
+// length returns the size in bytes of the function of the FDE at addr, or 0.
+func (u *ehFrame) length(addr uint64) uint64 {
+	cie, _ := u.f.Word(addr+4, 4)
+	if cie == 0 || cie > addr+4 {
+		return 0
 	}
 	size := encodedSize(u.encoding(addr + 4 - cie))
-	return u.f.mem.word(addr+8+uint64(size), size)
+	n, _ := u.f.Word(addr+8+uint64(size), size)
+	return n
 }
 
-// encoding returns the pointer encoding in the FDEs of the common information entry
-// (CIE) at addr.
+// encoding returns the pointer encoding of the FDEs of the CIE (common information entry) at addr.
 func (u *ehFrame) encoding(addr uint64) byte {
 	const usual = pePCRel | peSData4
-	b := u.f.mem.bytes(addr+8, 32)
+	b := u.f.Bytes(addr+8, 32)
 	if len(b) < 2 || b[1] != 'z' {
 		return usual
 	}
@@ -144,21 +140,21 @@ func (u *ehFrame) readAll(s elf.SectionHeader) {
 	const extendedLength = 0xfffffff0 // 64-bit DWARF and reserved values
 	at, end := s.Addr, s.Addr+s.Size
 	for at >= s.Addr && at+12 <= end && len(u.list) < maxUnwindEntries {
-		n, ok := u.f.mem.word(at, 4)
+		n, ok := u.f.Word(at, 4)
 		if !ok || n == 0 || n >= extendedLength {
 			break
 		}
-		if cie, _ := u.f.mem.word(at+4, 4); cie != 0 && cie <= at+4 {
+		if cie, _ := u.f.Word(at+4, 4); cie != 0 && cie <= at+4 {
 			enc := u.encoding(at + 4 - cie)
 			size := encodedSize(enc)
-			start, _ := u.f.mem.word(at+8, size)
+			start, _ := u.f.Word(at+8, size)
 			if size == 4 {
 				start = uint64(int64(int32(start)))
 			}
 			if enc&peApplication == pePCRel {
 				start += at + 8
 			}
-			if length, ok := u.f.mem.word(at+8+uint64(size), size); ok && start+length > start {
+			if length, ok := u.f.Word(at+8+uint64(size), size); ok && start+length > start {
 				u.list = append(u.list, Span{start, start + length})
 			}
 		}

@@ -2,9 +2,11 @@ package elffile
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"fmt"
 	"strings"
 
+	"github.com/capvet/capvet/internal/isa"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -30,7 +32,7 @@ func (f *File) Facts() Facts { return f.facts }
 
 func (f *File) readFacts(stripped bool) {
 	x := &f.facts
-	x.Machine, x.Stripped, x.Needed = f.h.machine, stripped, f.dyn.needed
+	x.Machine, x.Stripped, x.Needed = f.h.machine, stripped, f.needed
 	x.Linkage = report.LinkageStatic
 	for _, s := range f.h.segments {
 		switch s.Type {
@@ -48,16 +50,15 @@ func (f *File) readFacts(stripped bool) {
 	x.PIE = f.h.kind == elf.ET_DYN
 	// A few libraries, such as libc.so.6, have an interpreter: they print their
 	// version when executed.
-	x.Shared = x.PIE && f.dyn.tags[elf.DT_FLAGS_1]&uint64(elf.DF_1_PIE) == 0 && (x.Interpreter == "" || f.dyn.soname != "")
-	if x.Shared && f.dyn.soname == "" && len(x.Needed) == 0 && f.h.entry != 0 {
+	x.Shared = x.PIE && f.tags[elf.DT_FLAGS_1]&uint64(elf.DF_1_PIE) == 0 && (x.Interpreter == "" || f.soname != "")
+	if x.Shared && f.soname == "" && len(x.Needed) == 0 && f.h.entry != 0 {
 		x.Shared = false // a static PIE of an old linker, without DF_1_PIE
 	}
 	for _, name := range append(pclntabSections[:], ".go.buildinfo") {
 		if _, ok := f.h.section(name); ok {
-			f.isGo = true
+			f.facts.Go = true
 		}
 	}
-	x.Go = f.isGo
 	x.Libc = f.libc()
 }
 
@@ -81,14 +82,14 @@ func (f *File) readNotes(s Segment) {
 			f.facts.BuildID = fmt.Sprintf("%x", b[nameEnd:nameEnd+min(desc, 64)])
 		}
 		if strings.HasPrefix(n, "Go") {
-			f.isGo = true
+			f.facts.Go = true
 		}
 		b = b[min(nameEnd+(desc+3)&^3, uint64(len(b))):]
 	}
 }
 
 func (f *File) libc() report.Libc {
-	names := append([]string{f.facts.Interpreter, f.dyn.soname}, f.facts.Needed...)
+	names := append([]string{f.facts.Interpreter, f.soname}, f.facts.Needed...)
 	for _, n := range names {
 		n = n[strings.LastIndexByte(n, '/')+1:]
 		switch {
@@ -109,8 +110,38 @@ func (f *File) libc() report.Libc {
 	if f.hasData([]byte("No error information\x00")) {
 		return report.LibcMusl
 	}
-	if f.isGo {
+	if f.facts.Go {
 		return report.LibcNone
 	}
 	return report.LibcUnknown
+}
+
+// goarch returns the GOARCH name of an ELF machine, or "unknown".
+func goarch(machine elf.Machine, bits int, order binary.ByteOrder) string {
+	little := order == binary.LittleEndian
+	for _, m := range isa.Machines() {
+		if m.ELF == machine && bits == 64 && little {
+			return m.Name
+		}
+	}
+	suffix := map[bool]string{true: "le"}[little]
+	switch {
+	case machine == elf.EM_386 && bits == 32:
+		return "386"
+	case machine == elf.EM_ARM && bits == 32 && little:
+		return "arm"
+	case machine == elf.EM_RISCV && bits == 64:
+		return "riscv64"
+	case machine == elf.EM_S390 && bits == 64:
+		return "s390x"
+	case machine == elf.EM_PPC64:
+		return "ppc64" + suffix
+	case machine == elf.EM_LOONGARCH && bits == 64:
+		return "loong64"
+	case machine == elf.EM_MIPS && bits == 64:
+		return "mips64" + suffix
+	case machine == elf.EM_MIPS:
+		return "mips" + suffix
+	}
+	return "unknown"
 }

@@ -15,17 +15,17 @@ func NewFunctions(f *File) *Functions {
 // Indexed reports whether the file has a sorted table of its functions.
 func (t *Functions) Indexed() bool { return t.ehFrame.count > 0 || t.pclntab != nil }
 
-// At returns the bounds of the function that contains pc.
-func (t *Functions) At(pc uint64) (Span, bool) {
-	if s, _, ok := t.pclntab.find(pc); ok {
-		return s, true
+// At returns the bounds of the function that contains pc, or a zero Span.
+func (t *Functions) At(pc uint64) Span {
+	if s, _ := t.pclntab.find(pc); s.End != 0 {
+		return s
 	}
 	return t.ehFrame.find(pc)
 }
 
 // GoName returns the name of the Go function that contains pc, or "".
 func (t *Functions) GoName(pc uint64) string {
-	_, name, _ := t.pclntab.find(pc)
+	_, name := t.pclntab.find(pc)
 	return name
 }
 
@@ -33,10 +33,10 @@ func (t *Functions) GoName(pc uint64) string {
 // with cgo also contains C functions.
 func (t *Functions) IsGo(addr uint64) bool {
 	if t.pclntab == nil {
-		return t.f.isGo
+		return t.f.facts.Go
 	}
-	_, _, ok := t.pclntab.find(addr)
-	return ok
+	s, _ := t.pclntab.find(addr)
+	return s.End != 0
 }
 
 // GoFunctions returns the addresses of the Go functions with the names.
@@ -44,16 +44,10 @@ func (t *Functions) GoFunctions(names ...string) (addrs []uint64) {
 	if t.pclntab == nil {
 		return nil
 	}
-	longest := 0
-	for _, n := range names {
-		longest = max(longest, len(n))
-	}
+	longest := longest(names)
 	for i := range t.pclntab.functionCount {
-		b := t.f.mem.bytes(t.pclntab.nameAddr(i), longest+1)
-		for _, n := range names {
-			if len(b) > len(n) && b[len(n)] == 0 && string(b[:len(n)]) == n {
-				addrs = append(addrs, t.pclntab.start(i))
-			}
+		if oneOf(names, t.f.Bytes(t.pclntab.nameAddr(i), longest+1)) != "" {
+			addrs = append(addrs, t.pclntab.start(i))
 		}
 	}
 	return addrs

@@ -13,8 +13,7 @@ import (
 var (
 	// ErrNotELF means that the file has no ELF magic number.
 	ErrNotELF = errors.New("not an ELF file")
-	// ErrNotExecutable means that the ELF file is neither an executable nor a
-	// shared object.
+	// ErrNotExecutable means that the file is neither an executable nor a shared object.
 	ErrNotExecutable = errors.New("not an executable")
 	// ErrMalformed means that the file is inconsistent or truncated.
 	ErrMalformed = errors.New("malformed ELF file")
@@ -28,8 +27,7 @@ type Segment struct {
 	Writable, Executable bool
 }
 
-// headers are the ELF header, the program headers and the section headers of a file.
-// All file ranges in them lie within the file.
+// headers are the ELF, program and section headers. Their file ranges lie within the file.
 type headers struct {
 	r        io.ReaderAt
 	size     uint64
@@ -48,8 +46,7 @@ type headers struct {
 // fits reports whether n bytes at off lie within limit. It cannot overflow.
 func fits(off, n, limit uint64) bool { return off <= limit && n <= limit-off }
 
-// readHeaders reads and checks the headers. Invalid section headers are not an error,
-// because a program runs without them.
+// readHeaders reads and checks the headers. A program runs without valid section headers.
 func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 	var e elf.Header64
 	var e32 elf.Header32
@@ -63,22 +60,16 @@ func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 	if string(head[:4]) != elf.ELFMAG {
 		return nil, fmt.Errorf("%w: magic number % x", ErrNotELF, head[:4])
 	}
-	h := &headers{r: r, size: uint64(size)}
-	switch elf.Class(head[elf.EI_CLASS]) {
-	case elf.ELFCLASS32:
-		h.bits = 32
-	case elf.ELFCLASS64:
-		h.bits = 64
-	default:
-		return nil, fmt.Errorf("%w: class %d", ErrMalformed, head[elf.EI_CLASS])
+	class, data := elf.Class(head[elf.EI_CLASS]), elf.Data(head[elf.EI_DATA])
+	h := &headers{
+		r: r, size: uint64(size), bits: map[elf.Class]int{elf.ELFCLASS32: 32, elf.ELFCLASS64: 64}[class],
+		order: map[elf.Data]binary.ByteOrder{elf.ELFDATA2LSB: binary.LittleEndian, elf.ELFDATA2MSB: binary.BigEndian}[data],
 	}
-	switch elf.Data(head[elf.EI_DATA]) {
-	case elf.ELFDATA2LSB:
-		h.order = binary.LittleEndian
-	case elf.ELFDATA2MSB:
-		h.order = binary.BigEndian
-	default:
-		return nil, fmt.Errorf("%w: byte order %d", ErrMalformed, head[elf.EI_DATA])
+	switch {
+	case h.bits == 0:
+		return nil, fmt.Errorf("%w: class %d", ErrMalformed, int(class))
+	case h.order == nil:
+		return nil, fmt.Errorf("%w: byte order %d", ErrMalformed, int(data))
 	}
 	if h.bits == 32 {
 		_, _ = binary.Decode(head, h.order, &e32)
@@ -119,19 +110,12 @@ func (h *headers) readSegments(off uint64, entsize, num uint16) error {
 	if b, err := h.readRange(off+uint64(len(table)), 8); err == nil {
 		h.upx = string(b[4:]) == "UPX!"
 	}
-	progs := make([]elf.Prog64, num)
-	if h.bits == 64 {
-		_, _ = binary.Decode(table, h.order, progs)
-	} else {
-		progs32 := make([]elf.Prog32, num)
-		_, _ = binary.Decode(table, h.order, progs32)
-		for i, p := range progs32 {
-			progs[i] = elf.Prog64{
-				Type: p.Type, Flags: p.Flags, Off: uint64(p.Off), Vaddr: uint64(p.Vaddr),
-				Filesz: uint64(p.Filesz), Memsz: uint64(p.Memsz), Align: uint64(p.Align),
-			}
+	progs := decodeEntries(h, table, func(p elf.Prog32) elf.Prog64 {
+		return elf.Prog64{
+			Type: p.Type, Flags: p.Flags, Off: uint64(p.Off), Vaddr: uint64(p.Vaddr),
+			Filesz: uint64(p.Filesz), Memsz: uint64(p.Memsz), Align: uint64(p.Align),
 		}
-	}
+	})
 	for _, p := range progs {
 		s := Segment{ProgHeader: elf.ProgHeader{
 			Type: elf.ProgType(p.Type), Flags: elf.ProgFlag(p.Flags), Off: p.Off, Vaddr: p.Vaddr,
@@ -166,18 +150,11 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 	if err != nil {
 		return
 	}
-	entries := make([]elf.Section64, num)
-	if h.bits == 64 {
-		_, _ = binary.Decode(table, h.order, entries)
-	} else {
-		entries32 := make([]elf.Section32, num)
-		_, _ = binary.Decode(table, h.order, entries32)
-		for i, e := range entries32 {
-			entries[i] = elf.Section64{
-				Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
-			}
+	entries := decodeEntries(h, table, func(e elf.Section32) elf.Section64 {
+		return elf.Section64{
+			Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
 		}
-	}
+	})
 	h.sections = make([]elf.SectionHeader, num)
 	for i, e := range entries {
 		s := elf.SectionHeader{
@@ -192,14 +169,26 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 		return
 	}
 	table, err = h.readRange(h.sections[names].Offset, h.sections[names].Size)
-	if err != nil {
-		return
-	}
 	for i, e := range entries {
-		if uint64(e.Name) < uint64(len(table)) {
+		if err == nil && uint64(e.Name) < uint64(len(table)) {
 			h.sections[i].Name = cString(table[e.Name:])
 		}
 	}
+}
+
+// decodeEntries decodes a table of headers of the file's class.
+func decodeEntries[T32, T64 any](h *headers, table []byte, widen func(T32) T64) []T64 {
+	entries := make([]T64, len(table)/h.entsize(*new(T32), *new(T64)))
+	if h.bits == 64 {
+		_, _ = binary.Decode(table, h.order, entries)
+		return entries
+	}
+	narrow := make([]T32, len(entries))
+	_, _ = binary.Decode(table, h.order, narrow)
+	for i, e := range narrow {
+		entries[i] = widen(e)
+	}
+	return entries
 }
 
 // entsize returns the size of a header of the file's class, in bytes.
@@ -220,8 +209,7 @@ func (h *headers) section(name string) (elf.SectionHeader, bool) {
 	return elf.SectionHeader{}, false
 }
 
-// readRange reads n bytes at off. It allocates only if they lie within the file; the
-// caller bounds n.
+// readRange reads n bytes at off, which must lie within the file. The caller bounds n.
 func (h *headers) readRange(off, n uint64) ([]byte, error) {
 	if !fits(off, n, h.size) {
 		return nil, fmt.Errorf("%w: %d bytes at offset %#x exceed the file", ErrMalformed, n, off)
@@ -236,9 +224,7 @@ func (h *headers) eachEntry(off, entsize uint64, count int, f func(i int, e []by
 	if count <= 0 || entsize == 0 || entsize > 64 || off > h.size {
 		return nil
 	}
-	if avail := (h.size - off) / entsize; uint64(count) > avail {
-		count = int(avail)
-	}
+	count = min(count, int((h.size-off)/entsize))
 	perChunk := chunkSize / int(entsize)
 	buf := make([]byte, min(count, perChunk)*int(entsize))
 	for i := 0; i < count; {

@@ -2,8 +2,7 @@ package elffile
 
 import "debug/elf"
 
-// memory is the memory image of the file: the PT_LOAD segments, read through a cache
-// of blocks.
+// memory is the memory image of the file (PT_LOAD), read through a cache of blocks.
 type memory struct {
 	h      *headers
 	loads  []Segment
@@ -25,8 +24,8 @@ func newMemory(h *headers) *memory {
 	return m
 }
 
-// segmentOf returns the segment that contains addr, or nil.
-func (m *memory) segmentOf(addr uint64) *Segment {
+// SegmentOf returns the loaded segment that contains addr, or nil.
+func (m *memory) SegmentOf(addr uint64) *Segment {
 	for i := range m.loads {
 		if s := &m.loads[i]; addr >= s.Vaddr && addr-s.Vaddr < s.Memsz {
 			return s
@@ -35,10 +34,10 @@ func (m *memory) segmentOf(addr uint64) *Segment {
 	return nil
 }
 
-// inFile returns the file offset of addr and the number of bytes in the file from
+// InFile returns the file offset of addr and the number of bytes in the file from
 // there to the end of the segment. n is 0 if the file has no byte for addr.
-func (m *memory) inFile(addr uint64) (off, n uint64) {
-	s := m.segmentOf(addr)
+func (m *memory) InFile(addr uint64) (off, n uint64) {
+	s := m.SegmentOf(addr)
 	if s == nil || addr-s.Vaddr >= s.Filesz {
 		return 0, 0
 	}
@@ -46,15 +45,16 @@ func (m *memory) inFile(addr uint64) (off, n uint64) {
 	return s.Off + d, s.Filesz - d
 }
 
-func (m *memory) executable(addr uint64) bool {
-	s := m.segmentOf(addr)
+// Executable reports whether addr lies in an executable segment.
+func (m *memory) Executable(addr uint64) bool {
+	s := m.SegmentOf(addr)
 	return s != nil && s.Executable
 }
 
-// bytes returns up to n bytes at addr, fewer at the end of a segment. n is at most
-// blockSize. The slice is valid until the next call.
-func (m *memory) bytes(addr uint64, n int) []byte {
-	off, avail := m.inFile(addr)
+// Bytes returns up to n bytes at the virtual address addr, fewer at the end of a
+// segment. n is at most blockSize (32 KiB). The slice is valid until the next call.
+func (m *memory) Bytes(addr uint64, n int) []byte {
+	off, avail := m.InFile(addr)
 	n = int(min(uint64(n), avail))
 	if n == 0 {
 		return nil
@@ -85,23 +85,18 @@ func (m *memory) block(key uint64) []byte {
 	if !ok {
 		var buf []byte
 		if len(m.order) >= maxBlocks {
-			oldest := m.order[0]
+			buf = m.blocks[m.order[0]]
+			delete(m.blocks, m.order[0])
 			m.order = m.order[1:]
-			buf = m.blocks[oldest]
-			delete(m.blocks, oldest)
 		}
 		if cap(buf) < blockSize {
 			buf = make([]byte, blockSize)
 		}
 		start := key * blockSize
-		buf = buf[:blockSize]
-		if left := m.h.size - min(start, m.h.size); left < blockSize {
-			buf = buf[:left]
+		b = buf[:min(blockSize, m.h.size-min(start, m.h.size))]
+		if readFull(m.h.r, b, int64(start)) != nil {
+			b = b[:0]
 		}
-		if err := readFull(m.h.r, buf, int64(start)); err != nil {
-			buf = buf[:0]
-		}
-		b = buf
 		m.blocks[key] = b
 		m.order = append(m.order, key)
 	}
@@ -109,9 +104,9 @@ func (m *memory) block(key uint64) []byte {
 	return b
 }
 
-// word reads width bytes (1, 2, 4 or 8) at addr in the file's byte order.
-func (m *memory) word(addr uint64, width int) (uint64, bool) {
-	b := m.bytes(addr, width)
+// Word reads width bytes (1, 2, 4 or 8) at addr in the file's byte order.
+func (m *memory) Word(addr uint64, width int) (uint64, bool) {
+	b := m.Bytes(addr, width)
 	if len(b) < width {
 		return 0, false
 	}
@@ -128,7 +123,8 @@ func (m *memory) word(addr uint64, width int) (uint64, bool) {
 	return 0, false
 }
 
-func (m *memory) cString(addr uint64) string { return cString(m.bytes(addr, maxName)) }
+// String returns the zero-terminated string at addr.
+func (m *memory) String(addr uint64) string { return cString(m.Bytes(addr, maxName)) }
 
 // pointerSize is in bytes.
 func (m *memory) pointerSize() int { return m.h.bits / 8 }

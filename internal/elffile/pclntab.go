@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// pclntab finds function bounds and names in the line table of a Go program, which
-// stripping leaves in place. Layouts: Go's runtime/symtab.go of 1.2, 1.16, 1.18 and
-// 1.20.
+// pclntab finds function bounds and names in the line table of a Go program, which stripping
+// leaves in place. Layouts: Go's runtime/symtab.go of 1.2, 1.16, 1.18 and 1.20.
 type pclntab struct {
 	f             *File
 	text          uint64 // address, base of the entries of functab
@@ -41,10 +40,10 @@ func newPclntab(f *File) *pclntab {
 			return readPclntab(f, s.Addr)
 		}
 	}
-	if len(f.h.sections) > 0 || !f.isGo {
+	if len(f.h.sections) > 0 || !f.facts.Go {
 		return nil
 	}
-	for _, s := range f.mem.loads {
+	for _, s := range f.loads {
 		for _, magic := range []string{"\xf1\xff\xff\xff\x00\x00", "\xf0\xff\xff\xff\x00\x00"} {
 			for _, addr := range f.find(s, []byte(magic), 64) {
 				if t := readPclntab(f, addr); t != nil {
@@ -57,12 +56,12 @@ func newPclntab(f *File) *pclntab {
 }
 
 func readPclntab(f *File, addr uint64) *pclntab {
-	magic, _ := f.mem.word(addr, 4)
-	head := f.mem.bytes(addr, 8)
+	magic, _ := f.Word(addr, 4)
+	head := f.Bytes(addr, 8)
 	if len(head) < 8 || head[7] != 8 {
 		return nil
 	}
-	field := func(i uint64) uint64 { v, _ := f.mem.word(addr+8+8*i, 8); return v }
+	field := func(i uint64) uint64 { v, _ := f.Word(addr+8+8*i, 8); return v }
 	t := &pclntab{f: f}
 	nfunc := field(0)
 	switch magic {
@@ -91,22 +90,20 @@ func readPclntab(f *File, addr uint64) *pclntab {
 // the table (up to Go 1.25), the moduledata that points to the table, the entry
 // point, the section.
 func (t *pclntab) textStart(table uint64) uint64 {
-	if text, _ := t.f.PointerAt(table + 8 + 16); text != 0 && t.f.mem.executable(text) {
+	if text, _ := t.f.PointerAt(table + 8 + 16); text != 0 && t.f.Executable(text) {
 		return text
 	}
-	var modules []uint64
+	var modules map[uint64]uint64
 	if s, ok := t.f.h.section(".go.module"); ok {
-		modules = append(modules, s.Addr)
+		modules = map[uint64]uint64{s.Addr: table}
 	} else {
-		for addr := range t.f.PointersTo(map[uint64]bool{table: true}) {
-			modules = append(modules, addr)
-		}
+		modules = t.f.PointersTo(map[uint64]bool{table: true})
 	}
-	first, _ := t.f.mem.word(t.functab, 4)
-	for _, m := range modules {
+	first, _ := t.f.Word(t.functab, 4)
+	for m := range modules {
 		minPC, _ := t.f.PointerAt(m + moduledataMinPC)
 		text, _ := t.f.PointerAt(m + moduledataText)
-		if t.f.mem.executable(text) && text+first == minPC {
+		if t.f.Executable(text) && text+first == minPC {
 			return text
 		}
 	}
@@ -120,7 +117,7 @@ func (t *pclntab) textStart(table uint64) uint64 {
 // textFromEntry returns the base that puts _rt0_GOARCH_linux at the entry point, or 0.
 func (t *pclntab) textFromEntry() uint64 {
 	for i := range t.functionCount {
-		if b := t.f.mem.bytes(t.nameAddr(i), 5); string(b) == "_rt0_" && strings.HasSuffix(t.f.mem.cString(t.nameAddr(i)), "_linux") {
+		if b := t.f.Bytes(t.nameAddr(i), 5); string(b) == "_rt0_" && strings.HasSuffix(t.f.String(t.nameAddr(i)), "_linux") {
 			return t.f.h.entry - t.start(i)
 		}
 	}
@@ -128,28 +125,27 @@ func (t *pclntab) textFromEntry() uint64 {
 }
 
 func (t *pclntab) nameAddr(i int) uint64 {
-	off, _ := t.f.mem.word(t.functab+uint64(i)*2*t.fieldSize+t.fieldSize, int(t.fieldSize))
-	name, _ := t.f.mem.word(t.funcdata+off+t.fieldSize, 4)
+	off, _ := t.f.Word(t.functab+uint64(i)*2*t.fieldSize+t.fieldSize, int(t.fieldSize))
+	name, _ := t.f.Word(t.funcdata+off+t.fieldSize, 4)
 	return t.funcnametab + name
 }
 
 func (t *pclntab) start(i int) uint64 {
-	v, _ := t.f.mem.word(t.functab+uint64(i)*2*t.fieldSize, int(t.fieldSize))
+	v, _ := t.f.Word(t.functab+uint64(i)*2*t.fieldSize, int(t.fieldSize))
 	return t.text + v
 }
 
 // find returns the bounds and the name of the function that contains addr. t may be nil.
-func (t *pclntab) find(addr uint64) (Span, string, bool) {
+func (t *pclntab) find(addr uint64) (s Span, name string) {
 	if t == nil {
-		return Span{}, "", false
+		return Span{}, ""
 	}
 	i := sort.Search(t.functionCount, func(i int) bool { return t.start(i) > addr }) - 1
-	if i < 0 {
-		return Span{}, "", false
+	if i >= 0 {
+		s = Span{t.start(i), t.start(i + 1)}
 	}
-	r := Span{t.start(i), t.start(i + 1)}
-	if !r.Holds(addr) {
-		return Span{}, "", false
+	if !s.Holds(addr) {
+		return Span{}, ""
 	}
-	return r, t.f.mem.cString(t.nameAddr(i)), true
+	return s, t.f.String(t.nameAddr(i))
 }

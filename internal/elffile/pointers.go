@@ -3,6 +3,8 @@ package elffile
 import (
 	"debug/elf"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"sort"
 )
 
@@ -14,13 +16,10 @@ const (
 
 // PointerAt returns the eight bytes at addr after relocation, for a load address of 0.
 func (f *File) PointerAt(addr uint64) (uint64, bool) {
-	if v, ok := f.dyn.pointers[addr]; ok {
+	if v, ok := f.pointers[addr]; ok {
 		return v, true
 	}
-	for _, t := range f.dyn.relative {
-		if t.run == 0 {
-			continue
-		}
+	for _, t := range f.relative {
 		if !t.sorted {
 			if v, ok := f.scanRelative(t, addr); ok {
 				return v, true
@@ -28,24 +27,15 @@ func (f *File) PointerAt(addr uint64) (uint64, bool) {
 			continue
 		}
 		at := func(i int, field uint64) uint64 {
-			var b [8]byte
-			off := t.off + uint64(t.first+i)*rela64Size + field
-			if key := off / blockSize; off%blockSize <= blockSize-8 {
-				if block := f.mem.block(key); off%blockSize+8 <= uint64(len(block)) {
-					return binary.LittleEndian.Uint64(block[off%blockSize:])
-				}
-			}
-			if readFull(f.h.r, b[:], int64(off)) != nil {
-				return 0
-			}
-			return binary.LittleEndian.Uint64(b[:])
+			v, _ := f.Word(t.addr+uint64(t.first+i)*rela64Size+field, 8)
+			return v
 		}
 		i := sort.Search(t.run, func(i int) bool { return at(i, 0) >= addr })
 		if i < t.run && at(i, 0) == addr {
 			return at(i, 16), true
 		}
 	}
-	return f.mem.word(addr, 8)
+	return f.Word(addr, 8)
 }
 
 // scanRelative searches a table that is not sorted by address.
@@ -62,19 +52,18 @@ func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found
 	return value, found
 }
 
-// PointersTo returns the addresses of pointers, after relocation, to one of the
-// targets. The values of the map are the targets.
+// PointersTo returns the pointers, after relocation, to the targets: their addresses and values.
 func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 	found := map[uint64]uint64{}
 	if len(targets) == 0 {
 		return nil
 	}
-	for addr, v := range f.dyn.pointers {
+	for addr, v := range f.pointers {
 		if targets[v] {
 			found[addr] = v
 		}
 	}
-	for _, t := range f.dyn.relative {
+	for _, t := range f.relative {
 		_ = f.h.eachEntry(t.off, rela64Size, t.count, func(_ int, e []byte) bool {
 			r := decodeRela(e)
 			if v := uint64(r.Addend); targets[v] && elf.R_TYPE64(r.Info) == f.Machine.Relocations.Relative {
@@ -83,12 +72,10 @@ func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 			return len(found) < maxPointers
 		})
 	}
-	if f.FixedAddress() || f.dyn.tags[dtRelr] != 0 {
+	if f.FixedAddress() || f.tags[dtRelr] != 0 {
 		// The data hold the pointers themselves.
-		lowest, highest := ^uint64(0), uint64(0)
-		for t := range targets {
-			lowest, highest = min(lowest, t), max(highest, t)
-		}
+		sorted := slices.Sorted(maps.Keys(targets))
+		lowest, highest := sorted[0], sorted[len(sorted)-1]
 		f.SearchData(8, func(addr uint64, b []byte) bool {
 			for i := int(-addr & 7); i+8 <= len(b); i += 8 {
 				if v := binary.LittleEndian.Uint64(b[i:]); v-lowest <= highest-lowest && targets[v] {

@@ -2,7 +2,6 @@ package elffile
 
 import (
 	"debug/elf"
-	"maps"
 	"slices"
 )
 
@@ -23,7 +22,7 @@ type symbol struct {
 	addr, size uint64
 	defined    bool
 	function   bool
-	object     bool
+	named      bool // a defined function or object with an address
 }
 
 // decodeSymbol decodes an elf.Sym64 or elf.Sym32.
@@ -42,19 +41,18 @@ func decodeSymbol(h *headers, e []byte) symbol {
 	kind := elf.ST_TYPE(info)
 	s.defined = elf.SectionIndex(shndx) != elf.SHN_UNDEF
 	s.function = kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC
-	s.object = kind == elf.STT_OBJECT
+	s.named = s.defined && s.addr != 0 && (s.function || kind == elf.STT_OBJECT)
 	return s
 }
+
+func (h *headers) symbolSize() uint64 { return uint64(h.entsize(elf.Sym32{}, elf.Sym64{})) }
 
 // dynamicSymbols returns .dynsym. Without section headers, the number of symbols
 // comes from the hash table, or from the address of the string table after it.
 func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Limits) symbolTable {
-	t := symbolTable{entsize: elf.Sym64Size, namesAddr: tags[elf.DT_STRTAB], namesSize: tags[elf.DT_STRSZ]}
-	if h.bits == 32 {
-		t.entsize = elf.Sym32Size
-	}
+	t := symbolTable{entsize: h.symbolSize(), namesAddr: tags[elf.DT_STRTAB], namesSize: tags[elf.DT_STRSZ]}
 	var avail uint64
-	t.off, avail = m.inFile(tags[elf.DT_SYMTAB])
+	t.off, avail = m.InFile(tags[elf.DT_SYMTAB])
 	count := uint64(0)
 	for _, s := range h.sections {
 		if s.Type == elf.SHT_DYNSYM && s.Addr == tags[elf.DT_SYMTAB] {
@@ -62,7 +60,7 @@ func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Li
 		}
 	}
 	if hash := tags[elf.DT_HASH]; count == 0 && hash != 0 {
-		count, _ = m.word(hash+4, 4)
+		count, _ = m.Word(hash+4, 4)
 	}
 	if hash := tags[elf.DT_GNU_HASH]; count == 0 && hash != 0 {
 		count = gnuHashCount(m, hash, limits)
@@ -77,16 +75,16 @@ func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Li
 
 // gnuHashCount returns the highest symbol index in the GNU hash table plus one.
 func gnuHashCount(m *memory, hash uint64, limits Limits) uint64 {
-	buckets, _ := m.word(hash, 4)
-	first, _ := m.word(hash+4, 4)
-	words, _ := m.word(hash+8, 4)
+	buckets, _ := m.Word(hash, 4)
+	first, _ := m.Word(hash+4, 4)
+	words, _ := m.Word(hash+8, 4)
 	if buckets > uint64(limits.Symbols) || words > uint64(limits.Symbols) {
 		return 0
 	}
 	table := hash + 16 + words*uint64(m.pointerSize())
 	last := uint64(0)
 	for i := range buckets {
-		v, ok := m.word(table+4*i, 4)
+		v, ok := m.Word(table+4*i, 4)
 		if !ok {
 			return 0
 		}
@@ -96,7 +94,7 @@ func gnuHashCount(m *memory, hash uint64, limits Limits) uint64 {
 		return first
 	}
 	for n := 0; n < limits.Symbols; n++ {
-		v, ok := m.word(table+4*buckets+4*(last-first), 4)
+		v, ok := m.Word(table+4*buckets+4*(last-first), 4)
 		if !ok {
 			return 0
 		}
@@ -114,10 +112,7 @@ func staticSymbols(h *headers, limits Limits) (t symbolTable, ok bool) {
 		if s.Type != elf.SHT_SYMTAB || s.Size == 0 {
 			continue
 		}
-		t = symbolTable{off: s.Offset, entsize: elf.Sym64Size}
-		if h.bits == 32 {
-			t.entsize = elf.Sym32Size
-		}
+		t = symbolTable{off: s.Offset, entsize: h.symbolSize()}
 		t.count = int(min(s.Size/t.entsize, uint64(limits.Symbols)))
 		if int(s.Link) < len(h.sections) {
 			names := h.sections[s.Link]
@@ -136,13 +131,11 @@ func (t symbolTable) at(h *headers, i int) (symbol, bool) {
 	if i < 0 || uint64(i) >= max(t.maxCount, uint64(t.count)) {
 		return symbol{}, false
 	}
-	var s symbol
-	ok := false
-	_ = h.eachEntry(t.off+uint64(i)*t.entsize, t.entsize, 1, func(_ int, e []byte) bool {
-		s, ok = decodeSymbol(h, e), true
-		return false
-	})
-	return s, ok
+	e, err := h.readRange(t.off+uint64(i)*t.entsize, t.entsize)
+	if err != nil {
+		return symbol{}, false
+	}
+	return decodeSymbol(h, e), true
 }
 
 // nameBytes returns up to n bytes of the string table, from the symbol's name on.
@@ -151,7 +144,7 @@ func (t symbolTable) nameBytes(m *memory, s symbol, n int) []byte {
 		return nil
 	}
 	if t.namesAddr != 0 {
-		return m.bytes(t.namesAddr+uint64(s.nameOffset), n)
+		return m.Bytes(t.namesAddr+uint64(s.nameOffset), n)
 	}
 	off := t.namesOff + uint64(s.nameOffset)
 	b := m.block(off / blockSize)
@@ -169,7 +162,7 @@ func (t symbolTable) nameBytes(m *memory, s symbol, n int) []byte {
 func (t symbolTable) name(m *memory, s symbol) string { return cString(t.nameBytes(m, s, maxName)) }
 
 // tables returns the symbol tables. The loader's own table comes first.
-func (f *File) tables() []symbolTable { return []symbolTable{f.dyn.symbols, f.symtab} }
+func (f *File) tables() []symbolTable { return []symbolTable{f.symbols, f.symtab} }
 
 // Symbol is a defined function or object symbol.
 type Symbol struct {
@@ -181,29 +174,24 @@ type Symbol struct {
 // Symbols returns the defined symbols with the names, by name.
 func (f *File) Symbols(names ...string) map[string]Symbol {
 	found := map[string]Symbol{}
-	longest := 0
+	longest := longest(names)
 	var firsts [256]bool
 	for _, n := range names {
-		longest = max(longest, len(n))
 		if n != "" {
 			firsts[n[0]] = true
 		}
 	}
 	for _, t := range f.tables() {
 		t.each(f.h, func(_ int, s symbol) bool {
-			if !s.defined || s.addr == 0 || !s.function && !s.object {
+			if !s.named {
 				return true
 			}
-			b := t.nameBytes(f.mem, s, longest+1)
+			b := t.nameBytes(f.memory, s, longest+1)
 			if len(b) == 0 || !firsts[b[0]] {
 				return true
 			}
-			for _, n := range names {
-				if len(b) > len(n) && b[len(n)] == 0 && string(b[:len(n)]) == n {
-					if _, dup := found[n]; !dup {
-						found[n] = Symbol{Name: n, Addr: s.addr, Size: s.size}
-					}
-				}
+			if n := oneOf(names, b); n != "" && found[n].Name == "" {
+				found[n] = Symbol{Name: n, Addr: s.addr, Size: s.size}
 			}
 			return len(found) < len(names)
 		})
@@ -214,9 +202,26 @@ func (f *File) Symbols(names ...string) map[string]Symbol {
 	return found
 }
 
+// oneOf returns the name whose zero-terminated string starts b, or "".
+func oneOf(names []string, b []byte) string {
+	for _, n := range names {
+		if len(b) > len(n) && b[len(n)] == 0 && string(b[:len(n)]) == n {
+			return n
+		}
+	}
+	return ""
+}
+
+func longest[T ~string | ~[]byte](all []T) (n int) {
+	for _, s := range all {
+		n = max(n, len(s))
+	}
+	return n
+}
+
 // DynamicFunctions calls visit with the address of each exported function.
 func (f *File) DynamicFunctions(visit func(addr uint64)) {
-	f.dyn.symbols.each(f.h, func(_ int, s symbol) bool {
+	f.symbols.each(f.h, func(_ int, s symbol) bool {
 		if s.defined && s.function {
 			visit(s.addr)
 		}
@@ -224,34 +229,35 @@ func (f *File) DynamicFunctions(visit func(addr uint64)) {
 	})
 }
 
-// NameOf sets the value of each key of addrs to the symbol around that address.
-func (f *File) NameOf(addrs map[uint64]Symbol) {
+// NamesOf returns the names of the symbols around the addresses, by address.
+func (f *File) NamesOf(addrs []uint64) map[uint64]string {
+	names := map[uint64]string{}
 	if len(addrs) == 0 {
-		return
+		return names
 	}
-	sorted := slices.Sorted(maps.Keys(addrs))
+	sorted := slices.Compact(slices.Sorted(slices.Values(addrs)))
 	last := sorted[len(sorted)-1]
 	for _, t := range f.tables() {
 		t.each(f.h, func(_ int, s symbol) bool {
-			if s.addr > last || s.addr == 0 || !s.defined || !s.function && !s.object {
+			if s.addr > last || !s.named {
 				return true
 			}
 			i, _ := slices.BinarySearch(sorted, s.addr)
 			for ; i < len(sorted) && sorted[i]-s.addr < max(s.size, 1) && f.Spend(1); i++ {
-				if addrs[sorted[i]].Name != "" {
+				if names[sorted[i]] != "" {
 					continue
 				}
-				if name := t.name(f.mem, s); name != "" && name[0] != '$' {
-					addrs[sorted[i]] = Symbol{Name: name, Addr: s.addr, Size: s.size}
+				if name := t.name(f.memory, s); name != "" && name[0] != '$' {
+					names[sorted[i]] = name
 				}
 			}
 			return true
 		})
 	}
+	return names
 }
 
-// FunctionSymbols returns the function symbol around each of the sorted addresses, in
-// their order. A zero Span means that no symbol covers the address.
+// FunctionSymbols returns the function symbol at each of the sorted addresses, or a zero Span.
 func (f *File) FunctionSymbols(addrs []uint64) []Span {
 	out := make([]Span, len(addrs))
 	for _, t := range f.tables() {

@@ -16,8 +16,7 @@ const (
 	maxTLSSize  = 1 << 30
 )
 
-// TLSBlock returns the offset of the file's TLS block from the thread pointer. The
-// file counts as the main program. ok is false if there is no TLS block.
+// TLSBlock returns the offset of the TLS block from the thread pointer, as in a main program.
 func (f *File) TLSBlock() (start int64, ok bool) {
 	block := f.tlsSegment()
 	if block == nil {
@@ -26,8 +25,7 @@ func (f *File) TLSBlock() (start int64, ok bool) {
 	return f.Machine.TLS.Start(block.Memsz, block.Align), true
 }
 
-// TLSData returns the address of the initial value (.tdata) of the width bytes at
-// offset off from the thread pointer.
+// TLSData returns the address of the initial value (.tdata) at off from the thread pointer.
 func (f *File) TLSData(off int64, width uint8) (addr uint64, ok bool) {
 	start, ok := f.TLSBlock()
 	if !ok {

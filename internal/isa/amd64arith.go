@@ -3,8 +3,7 @@ package isa
 // amd64Arithmetic lists add, or, adc, sbb, and, sub, xor and cmp.
 var amd64Arithmetic = [8]Opcode{OpAdd, OpOr, OpKill, OpKill, OpAnd, OpSub, OpXor, OpKill}
 
-// amd64Scratch is a pseudo-register. It carries a value between the operations of
-// one instruction.
+// amd64Scratch is a pseudo-register between the operations of one instruction.
 const amd64Scratch Reg = 16
 
 // arithmetic decodes amd64Arithmetic with a ModRM byte or the accumulator.
@@ -102,17 +101,11 @@ func (x *amd64Insn) arithmeticImmediate(in *Insn, width uint8) {
 
 // shiftRM decodes shifts and rotates.
 func (x *amd64Insn) shiftRM(in *Insn, width uint8) {
-	imm := x.imm
-	switch x.op {
-	case 0xd1:
+	imm := x.imm & 63
+	if x.op == 0xd1 {
 		imm = 1
-	case 0xc1:
-		imm &= 63
-	default:
-		x.killRM(in, width)
-		return
 	}
-	if x.isMem() || width < 4 {
+	if x.op != 0xd1 && x.op != 0xc1 || x.isMem() || width < 4 {
 		x.killRM(in, width)
 		return
 	}

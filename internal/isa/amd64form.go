@@ -15,74 +15,24 @@ const (
 	formPrefix amd64Form = 1 << 7
 )
 
-// amd64OneByte returns the form of a one-byte opcode.
-func amd64OneByte(b byte) amd64Form {
-	switch {
-	case b < 0x40:
-		switch b & 7 {
-		case 0, 1, 2, 3:
-			return formModRM
-		case 4:
-			return formImm8
-		case 5:
-			return formImm32
-		}
-		if b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e {
-			return formPrefix
-		}
-		return formBad
-	case b < 0x50:
-		return formPrefix // REX
-	case b < 0x60:
-		return formNone
-	}
-	switch b {
-	case 0x63, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8d, 0x8e, 0x8f,
-		0xd0, 0xd1, 0xd2, 0xd3, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf, 0xf6, 0xf7, 0xfe, 0xff:
-		return formModRM
-	case 0x6b, 0x80, 0x83, 0xc0, 0xc1, 0xc6:
-		return formModRM | formImm8
-	case 0x69, 0x81, 0xc7:
-		return formModRM | formImm32
-	case 0x68, 0xa9, 0xe8, 0xe9:
-		return formImm32
-	case 0x6a, 0xa8, 0xcd, 0xd4, 0xd5, 0xe4, 0xe5, 0xe6, 0xe7, 0xeb, 0xe0, 0xe1, 0xe2, 0xe3:
-		return formImm8
-	case 0xc2, 0xca:
-		return formImm16
-	case 0xc8:
-		return formImm16 | formImm8
-	case 0xa0, 0xa1, 0xa2, 0xa3:
-		return formMoffs
-	case 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3:
-		return formPrefix
-	case 0x60, 0x61, 0x62, 0x82, 0x9a, 0xc4, 0xc5, 0xea, 0xce, 0xd6:
-		return formBad
-	}
-	switch {
-	case b >= 0x70 && b <= 0x7f, b >= 0xb0 && b <= 0xb7:
-		return formImm8
-	case b >= 0xb8 && b <= 0xbf:
-		return formImm64
-	}
-	return formNone
+// amd64Forms are the forms by their letters in the opcode maps.
+var amd64Forms = [...]amd64Form{
+	'.': formNone, 'M': formModRM, 'b': formImm8, 'w': formImm16, 'z': formImm32, 'v': formImm64, 'o': formMoffs,
+	'B': formModRM | formImm8, 'Z': formModRM | formImm32, 'e': formImm16 | formImm8, 'x': formBad, 'p': formPrefix,
 }
 
-// amd64TwoByte returns the form of an opcode after 0f.
-func amd64TwoByte(b byte) amd64Form {
-	switch {
-	case b >= 0x80 && b <= 0x8f:
-		return formImm32
-	case b >= 0xc8 && b <= 0xcf, b >= 0x30 && b <= 0x37:
-		return formNone
-	}
-	switch b {
-	case 0x05, 0x06, 0x07, 0x08, 0x09, 0x0b, 0x0e, 0x77, 0xa0, 0xa1, 0xa2, 0xa8, 0xa9, 0xaa:
-		return formNone
-	case 0x04, 0x0a, 0x0c, 0x24, 0x25, 0x26, 0x27, 0x36, 0x39, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f:
-		return formBad
-	case 0x0f, 0x70, 0x71, 0x72, 0x73, 0xa4, 0xac, 0xba, 0xc2, 0xc4, 0xc5, 0xc6:
-		return formModRM | formImm8
-	}
-	return formModRM
-}
+// Opcode maps: the opcodes of one byte, and those after 0f.
+const (
+	amd64OneByte = "" +
+		"MMMMbzxxMMMMbzxx" + "MMMMbzxxMMMMbzxx" + "MMMMbzpxMMMMbzpx" + "MMMMbzpxMMMMbzpx" + // 00 to 3f
+		"pppppppppppppppp" + "................" + "xxxMppppzZbB...." + "bbbbbbbbbbbbbbbb" + // 40 to 7f
+		"BZxBMMMMMMMMMMMM" + "..........x....." + "oooo....bz......" + "bbbbbbbbvvvvvvvv" + // 80 to bf
+		"BBw.xxBZe.w..bx." + "MMMMbbx.MMMMMMMM" + "bbbbbbbbzzxb...." + "p.pp..MM......MM" //  c0 to ff
+	amd64TwoByte = "" +
+		"MMMMx.....x.xM.B" + "MMMMMMMMMMMMMMMM" + "MMMMxxxxMMMMMMMM" + "........MxMxxxxx" +
+		"MMMMMMMMMMMMMMMM" + "MMMMMMMMMMMMMMMM" + "MMMMMMMMMMMMMMMM" + "BBBBMMM.MMMMMMMM" +
+		"zzzzzzzzzzzzzzzz" + "MMMMMMMMMMMMMMMM" + "...MBMMM...MBMMM" + "MMMMMMMMMMBMMMMM" +
+		"MMBMBBBM........" + "MMMMMMMMMMMMMMMM" + "MMMMMMMMMMMMMMMM" + "MMMMMMMMMMMMMMMM"
+)
+
+func formOf(opcodes string, b byte) amd64Form { return amd64Forms[opcodes[b]] }

@@ -1,7 +1,5 @@
 package isa
 
-import "encoding/binary"
-
 // Opcode maps. Instructions with an EVEX prefix are in mapEVEX, whatever their map.
 const (
 	mapOneByte = 1 + iota
@@ -78,26 +76,25 @@ func (x *amd64Insn) parse(code []byte, pc uint64) bool {
 			}
 		}
 	}
-	n := x.immediateSize(form)
-	if i+n > len(code) {
+	x.length = i + int(x.immediateSize(form))
+	if x.length > len(code) {
 		return false
 	}
-	switch n {
-	case 1:
-		x.imm = int64(int8(code[i]))
-	case 2:
-		x.imm = int64(int16(binary.LittleEndian.Uint16(code[i:])))
-	case 4:
-		x.imm = int64(int32(binary.LittleEndian.Uint32(code[i:])))
-	case 8:
-		x.imm = int64(binary.LittleEndian.Uint64(code[i:]))
-	}
-	x.length = i + n
+	x.imm = signed(code[i:x.length])
 	if x.hasModRM && x.base == RegNone { // relative to the next instruction
 		x.base = RegZero
 		x.disp += int64(pc) + int64(x.length)
 	}
 	return true
+}
+
+// signed returns a little-endian number of up to eight bytes.
+func signed(b []byte) int64 {
+	var v uint64
+	for i, c := range b {
+		v |= uint64(c) << (8 * i)
+	}
+	return SignExtend(v, 8*uint(len(b)))
 }
 
 // parsePrefixes returns the index of the first byte after the legacy prefixes and REX.
@@ -116,7 +113,7 @@ func (x *amd64Insn) parsePrefixes(code []byte) (i int) {
 			x.addrUnknown, x.fs = true, b == 0x64
 		case b == 0xf0 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26:
 		case b&0xf0 == 0x40:
-			if i+1 < len(code) && amd64OneByte(code[i+1])&formPrefix != 0 {
+			if i+1 < len(code) && formOf(amd64OneByte, code[i+1])&formPrefix != 0 {
 				continue // the processor ignores a REX before another prefix
 			}
 			x.rex = b
@@ -128,8 +125,7 @@ func (x *amd64Insn) parsePrefixes(code []byte) (i int) {
 	return i
 }
 
-// parseOpcode reads the escape bytes, or the VEX or EVEX prefix, at i. It returns
-// the index of the opcode byte and its form.
+// parseOpcode reads the escape bytes or VEX prefix at i. It returns the opcode's index and form.
 func (x *amd64Insn) parseOpcode(code []byte, i int) (int, amd64Form) {
 	at := func(k int) byte {
 		if k < len(code) {
@@ -148,22 +144,22 @@ func (x *amd64Insn) parseOpcode(code []byte, i int) (int, amd64Form) {
 			return i + 2, formModRM | formImm8
 		}
 		x.opmap = map0F
-		return i + 1, amd64TwoByte(at(i + 1))
+		return i + 1, formOf(amd64TwoByte, at(i+1))
 	case 0xc5: // two-byte VEX
 		x.rex = ^at(i+1) >> 5 & 4
 		x.parseVEX(at(i + 1))
 		x.opmap = map0F
-		return i + 2, amd64TwoByte(at(i + 2))
+		return i + 2, formOf(amd64TwoByte, at(i+2))
 	case 0xc4, 0x62: // three-byte VEX, EVEX
 		p0, p1 := at(i+1), at(i+2)
 		x.rex = ^p0>>5&7 | p1>>4&8
 		x.parseVEX(p1)
-		i += 3 + btoi(b == 0x62)
+		i += 3 + int(btoi(b == 0x62))
 		form := formModRM
 		x.opmap = map0F38
 		switch p0 & 7 {
 		case 1:
-			x.opmap, form = map0F, amd64TwoByte(at(i))
+			x.opmap, form = map0F, formOf(amd64TwoByte, at(i))
 		case 2, 5, 6:
 		case 3:
 			x.opmap, form = map0F3A, formModRM|formImm8
@@ -176,7 +172,7 @@ func (x *amd64Insn) parseOpcode(code []byte, i int) (int, amd64Form) {
 		return i, form
 	default:
 		x.opmap = mapOneByte
-		return i, amd64OneByte(b)
+		return i, formOf(amd64OneByte, b)
 	}
 }
 
@@ -195,7 +191,7 @@ func (x *amd64Insn) parseVEX(p byte) {
 }
 
 // immediateSize is in bytes.
-func (x *amd64Insn) immediateSize(form amd64Form) (n int) {
+func (x *amd64Insn) immediateSize(form amd64Form) uint8 {
 	switch {
 	case form&formMoffs != 0:
 		return 8 - 4*btoi(x.addr32)
@@ -208,8 +204,7 @@ func (x *amd64Insn) immediateSize(form amd64Form) (n int) {
 	return 2*btoi(form&formImm16 != 0) + btoi(form&formImm8 != 0)
 }
 
-// parseModRM reads the ModRM byte at i and the memory operand. It returns the index
-// of the byte after them.
+// parseModRM reads the ModRM byte and memory operand at i. It returns the index after them.
 func (x *amd64Insn) parseModRM(code []byte, i int) (int, bool) {
 	if i >= len(code) {
 		return i, false
@@ -245,14 +240,9 @@ func (x *amd64Insn) parseModRM(code []byte, i int) (int, bool) {
 	if i+dispSize > len(code) {
 		return i, false
 	}
-	switch dispSize {
-	case 1:
-		x.disp = int64(int8(code[i]))
-		if x.opmap == mapEVEX {
-			x.addrUnknown = true // scaled by the vector length (disp8*N)
-		}
-	case 4:
-		x.disp = int64(int32(binary.LittleEndian.Uint32(code[i:])))
+	x.disp = signed(code[i : i+dispSize])
+	if dispSize == 1 && x.opmap == mapEVEX {
+		x.addrUnknown = true // scaled by the vector length (disp8*N)
 	}
 	return i + dispSize, true
 }

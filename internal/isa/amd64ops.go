@@ -44,31 +44,33 @@ func (x *amd64Insn) mem(code Opcode, width uint8, r Reg) Operation {
 func (x *amd64Insn) load(in *Insn, dst Reg, width uint8) {
 	if x.isMem() {
 		in.op(x.mem(OpLoad, width, dst))
-		return
+	} else {
+		in.mov(width, dst, x.rm())
 	}
-	in.op(Operation{Code: OpMov, Width: width, Dst: dst, A: x.rm()})
 }
 
 func (x *amd64Insn) store(in *Insn, src Reg, width uint8) {
-	if x.isMem() {
+	switch {
+	case x.isMem():
 		in.op(x.mem(OpStore, width, src))
-		return
-	}
-	if width < 4 {
+	case width < 4:
 		in.kill(x.rm()) // partial write
-		return
+	default:
+		in.mov(width, x.rm(), src)
 	}
-	in.op(Operation{Code: OpMov, Width: width, Dst: x.rm(), A: src})
+}
+
+// source returns the register with the rm operand, a scratch register for memory.
+func (x *amd64Insn) source(in *Insn, width uint8) Reg {
+	if !x.isMem() {
+		return x.rm()
+	}
+	in.op(x.mem(OpLoad, width, amd64Scratch))
+	return amd64Scratch
 }
 
 // killRM makes the rm operand unknown.
-func (x *amd64Insn) killRM(in *Insn, width uint8) {
-	if x.isMem() {
-		in.op(x.mem(OpStore, width, RegNone))
-		return
-	}
-	in.kill(x.rm())
-}
+func (x *amd64Insn) killRM(in *Insn, width uint8) { x.store(in, RegNone, width) }
 
 // storeImm stores imm in the memory operand.
 func (x *amd64Insn) storeImm(in *Insn, width uint8, imm int64) {
@@ -78,13 +80,13 @@ func (x *amd64Insn) storeImm(in *Insn, width uint8, imm int64) {
 }
 
 func (in *Insn) push(src Reg) {
-	in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: -8})
+	in.addImm(rsp, -8)
 	in.op(Operation{Code: OpStore, Width: 8, Dst: src, A: rsp, B: RegNone})
 }
 
 func (in *Insn) pop(dst Reg) {
 	in.op(Operation{Code: OpLoad, Width: 8, Dst: dst, A: rsp, B: RegNone})
-	in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: 8})
+	in.addImm(rsp, 8)
 }
 
 // unknown makes the registers unknown that an unmodelled instruction may write.
@@ -92,13 +94,11 @@ func (x *amd64Insn) unknown(in *Insn) {
 	if !x.hasModRM {
 		return
 	}
-	in.kill(vectorLow(uint32(x.reg())))
-	in.kill(vectorHigh(uint32(x.reg())))
+	in.killVector(uint32(x.reg()))
 	in.kill(x.reg())
-	if x.isMem() {
-		return // nearly always a load
+	if !x.isMem() { // else nearly always a load
+		in.kill(x.rm())
 	}
-	in.kill(x.rm())
 }
 
 func (x *amd64Insn) oneByte(pc uint64, in *Insn) {
@@ -131,14 +131,9 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	width := x.width()
 	switch x.op {
 	case 0x63: // movsxd
-		src := x.rm()
-		if x.isMem() {
-			src = x.reg()
-			in.op(x.mem(OpLoad, 4, src))
-		}
-		in.op(Operation{Code: OpExtend, Width: 4, Dst: x.reg(), A: src, Imm: 1})
+		in.op(Operation{Code: OpExtend, Width: 4, Dst: x.reg(), A: x.source(in, 4), Imm: 1})
 	case 0x68, 0x6a: // push
-		in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: -8})
+		in.addImm(rsp, -8)
 		in.op(Operation{Code: OpStoreImm, Width: 8, A: rsp, B: RegNone, Imm: x.imm})
 	case 0x69, 0x6b, 0x8a: // imul, mov of a byte
 		in.kill(x.reg())
@@ -159,22 +154,22 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	case 0x8b:
 		if width == 2 {
 			in.kill(x.reg())
-			return
+		} else {
+			x.load(in, x.reg(), width)
 		}
-		x.load(in, x.reg(), width)
 	case 0x8d: // lea
 		in.op(x.mem(OpAdd, width, x.reg()))
 	case 0x8f: // pop
 		x.killRM(in, 8)
-		in.op(Operation{Code: OpAdd, Width: 8, Dst: rsp, A: rsp, B: RegNone, Imm: 8})
+		in.addImm(rsp, 8)
 	case 0x8c: // mov from a segment register
 		x.killRM(in, 2)
 	case 0x98:
 		if x.w() { // cdqe
 			in.op(Operation{Code: OpExtend, Width: 4, Dst: rax, A: rax, Imm: 1})
-			return
+		} else {
+			in.kill(rax)
 		}
-		in.kill(rax)
 	case 0x99, 0x9f, 0xe4, 0xe5, 0xec, 0xed, 0xa0, 0xa1: // cdq, lahf, in, mov from an absolute address
 		in.kill(rax)
 		if x.op == 0x99 {
@@ -189,17 +184,17 @@ func (x *amd64Insn) oneByteOther(next uint64, in *Insn) {
 	case 0xc6:
 		if x.isMem() {
 			x.storeImm(in, 1, x.imm)
-			return
+		} else {
+			in.kill(x.rm())
 		}
-		in.kill(x.rm())
 	case 0xc7:
 		if x.isMem() {
 			x.storeImm(in, width, x.imm)
-			return
+		} else {
+			x.setImm(in, x.rm(), width)
 		}
-		x.setImm(in, x.rm(), width)
 	case 0xc9: // leave
-		in.op(Operation{Code: OpMov, Width: 8, Dst: rsp, A: rbp})
+		in.mov(8, rsp, rbp)
 		in.pop(rbp)
 	case 0xcc, 0xf4, 0xcd: // int3, hlt, int
 		in.Flow = FlowStop
@@ -229,14 +224,12 @@ func (x *amd64Insn) setImm(in *Insn, dst Reg, width uint8) {
 func (x *amd64Insn) group3(in *Insn, width uint8) {
 	switch x.ext() {
 	case 2, 3: // not, neg
-		if x.isMem() || width < 4 {
+		switch r := x.rm(); {
+		case x.isMem() || width < 4:
 			x.killRM(in, width)
-			return
-		}
-		r := x.rm()
-		if x.ext() == 2 {
+		case x.ext() == 2:
 			in.op(Operation{Code: OpXor, Width: width, Dst: r, A: r, B: RegNone, Imm: -1})
-		} else {
+		default:
 			in.op(Operation{Code: OpSub, Width: width, Dst: r, A: RegZero, B: r})
 		}
 	case 4, 5, 6, 7: // mul, imul, div, idiv
@@ -263,11 +256,7 @@ func (x *amd64Insn) group5(in *Insn) {
 	case 3, 5: // far call, far jmp
 		in.Flow = FlowStop
 	case 6: // push
-		if x.isMem() {
-			in.op(x.mem(OpLoad, 8, amd64Scratch))
-		} else {
-			in.op(Operation{Code: OpMov, Width: 8, Dst: amd64Scratch, A: x.rm()})
-		}
+		x.load(in, amd64Scratch, 8)
 		in.push(amd64Scratch)
 	}
 }

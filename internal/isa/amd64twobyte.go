@@ -11,23 +11,17 @@ func (x *amd64Insn) twoByte(pc uint64, in *Insn) {
 	case b >= 0x80 && b <= 0x8f && !x.vex: // jcc
 		in.Flow, in.Target = FlowBranch, pc+uint64(x.length)+uint64(x.imm)
 	case b >= 0x40 && b <= 0x4f && !x.vex: // cmov
-		dst, src := x.reg(), x.rm()
-		if x.isMem() {
-			src = amd64Scratch
-			in.op(x.mem(OpLoad, width, src))
-		}
-		in.op(Operation{Code: OpSelect, Width: width, Dst: dst, A: dst, B: src})
+		in.op(Operation{Code: OpSelect, Width: width, Dst: x.reg(), A: x.reg(), B: x.source(in, width)})
 	case b == 0xb6 || b == 0xb7: // movzx
 		n := b - 0xb5
-		if x.isMem() {
+		switch {
+		case x.isMem():
 			in.op(x.mem(OpLoad, n, x.reg()))
-			return
-		}
-		if n == 1 && x.rex == 0 && x.rm() >= 4 { // ah, ch, dh, bh
+		case n == 1 && x.rex == 0 && x.rm() >= 4: // ah, ch, dh, bh
 			in.kill(x.reg())
-			return
+		default:
+			in.op(Operation{Code: OpExtend, Width: n, Dst: x.reg(), A: x.rm()})
 		}
-		in.op(Operation{Code: OpExtend, Width: n, Dst: x.reg(), A: x.rm()})
 	case b == 0xbe || b == 0xbf || b == 0xaf || b == 0xbc || b == 0xbd || b == 0xb8 || b == 0x02 || b == 0x03:
 		in.kill(x.reg()) // movsx, imul, bit scans, lar, lsl
 	case b == 0xa2: // cpuid
@@ -45,9 +39,9 @@ func (x *amd64Insn) twoByte(pc uint64, in *Insn) {
 	case b >= 0x90 && b <= 0x9f && !x.vex: // setcc: compilers clear the register first
 		if x.isMem() {
 			x.killRM(in, 1)
-			return
+		} else {
+			in.op(Operation{Code: OpFlag, Width: 8, Dst: x.rm()})
 		}
-		in.op(Operation{Code: OpFlag, Width: 8, Dst: x.rm()})
 	case b == 0xb0 || b == 0xb1: // cmpxchg
 		in.kill(rax)
 		x.killRM(in, width)

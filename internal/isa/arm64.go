@@ -31,8 +31,7 @@ func decodeARM64(code []byte, pc uint64, in *Insn) bool {
 		}
 		return false
 	default: // SVE, unallocated
-		in.kill(vectorLow(w & 31))
-		in.kill(vectorHigh(w & 31))
+		in.killVector(w & 31)
 	}
 	return true
 }
@@ -54,7 +53,7 @@ func SignExtend(v uint64, n uint) int64 { return int64(v<<(64-n)) >> (64 - n) }
 
 func arm64Immediate(w uint32, pc uint64, in *Insn) {
 	width := arm64Width(w)
-	rd, rn := w&31, w>>5&31
+	rd, rn, op := arm64ZR(w), w>>5&31, w>>29&3
 	switch w >> 23 & 7 {
 	case 0, 1: // adr, adrp
 		imm := SignExtend(uint64(w>>5&0x7ffff)<<2|uint64(w>>29&3), 21)
@@ -62,7 +61,7 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 		if w>>31 == 1 {
 			v = pc&^0xfff + uint64(imm<<12)
 		}
-		in.op(Operation{Code: OpConst, Width: 8, Dst: arm64ZR(rd), Imm: int64(v)})
+		in.op(Operation{Code: OpConst, Width: 8, Dst: rd, Imm: int64(v)})
 	case 2: // add, sub (immediate)
 		imm := int64(w >> 10 & 0xfff)
 		if w>>22&1 == 1 {
@@ -71,39 +70,39 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 		if w>>30&1 == 1 {
 			imm = -imm
 		}
-		dst := arm64SP(rd)
-		if w>>29&1 == 1 {
-			dst = arm64ZR(rd) // adds, subs
+		dst := arm64SP(w)
+		if op&1 == 1 {
+			dst = rd // adds, subs
 		}
 		in.op(Operation{Code: OpAdd, Width: width, Dst: dst, A: arm64SP(rn), B: RegNone, Imm: imm})
 	case 4: // logical (immediate)
 		imm, ok := arm64BitMask(w)
 		if !ok {
-			in.kill(arm64ZR(rd))
+			in.kill(rd)
 			return
 		}
-		code, dst := [4]Opcode{OpAnd, OpOr, OpXor, OpAnd}[w>>29&3], arm64SP(rd)
-		if w>>29&3 == 3 { // ands
-			dst = arm64ZR(rd)
+		code, dst := [4]Opcode{OpAnd, OpOr, OpXor, OpAnd}[op], arm64SP(w)
+		if op == 3 {
+			dst = rd // ands
 		}
 		in.op(Operation{Code: code, Width: width, Dst: dst, A: arm64ZR(rn), B: RegNone, Imm: int64(imm)})
 	case 5: // movn, movz, movk
 		imm, shift := uint64(w>>5&0xffff), uint8(w>>21&3)*16
-		switch w >> 29 & 3 {
+		o := Operation{Code: OpConst, Width: width, Dst: rd, Imm: int64(imm << shift)}
+		switch op {
 		case 0: // movn
-			in.op(Operation{Code: OpConst, Width: width, Dst: arm64ZR(rd), Imm: int64(^(imm << shift))})
-		case 2: // movz
-			in.op(Operation{Code: OpConst, Width: width, Dst: arm64ZR(rd), Imm: int64(imm << shift)})
+			o.Imm = ^o.Imm
+		case 1: // unallocated
+			o.Code = OpKill
 		case 3: // movk
-			in.op(Operation{Code: OpInsert, Width: width, Shift: shift, Dst: arm64ZR(rd), Imm: int64(imm)})
-		default:
-			in.kill(arm64ZR(rd))
+			o.Code, o.Shift, o.Imm = OpInsert, shift, int64(imm)
 		}
+		in.op(o)
 	case 6: // bitfield moves
 		immr, imms := int64(w>>16&63), int64(w>>10&63)
 		top := int64(width)*8 - 1
-		o := Operation{Width: width, Dst: arm64ZR(rd), A: arm64ZR(rn), B: RegNone}
-		switch op := w >> 29 & 3; {
+		o := Operation{Width: width, Dst: rd, A: arm64ZR(rn), B: RegNone}
+		switch {
 		case op == 2 && imms == top: // lsr
 			o.Code, o.Imm = OpShr, immr
 		case op == 0 && imms == top: // asr
@@ -122,7 +121,7 @@ func arm64Immediate(w uint32, pc uint64, in *Insn) {
 		}
 		in.op(o)
 	default:
-		in.kill(arm64ZR(rd))
+		in.kill(rd)
 	}
 }
 
@@ -176,7 +175,7 @@ func arm64Branch(w uint32, pc uint64, in *Insn) bool {
 	case w>>22 == 0b1101010100: // system
 		switch {
 		case w&^31 == 0xd53bd040: // mrs tpidr_el0
-			in.op(Operation{Code: OpMov, Width: 8, Dst: arm64ZR(w), A: RegThread, B: RegNone})
+			in.mov(8, arm64ZR(w), RegThread)
 		case w>>20&3 == 3: // mrs
 			in.kill(arm64ZR(w))
 		}
@@ -201,20 +200,13 @@ func arm64Register(w uint32, in *Insn) {
 		}
 		in.op(Operation{Code: code, Width: width, Shift: amount, Dst: rd, A: rn, B: rm})
 	case w>>24&31 == 0b01011: // add, sub
-		code := OpAdd
-		if w>>30&1 == 1 {
-			code = OpSub
-		}
+		code := [2]Opcode{OpAdd, OpSub}[w>>30&1]
 		if w>>21&1 == 1 { // extended register
-			amount = uint8(w >> 10 & 7)
-			dst := arm64SP(w)
-			if w>>29&1 == 1 {
-				dst = rd
+			amount, rn = uint8(w>>10&7), arm64SP(w>>5)
+			if w>>29&1 == 0 {
+				rd = arm64SP(w)
 			}
-			in.op(Operation{Code: code, Width: width, Shift: amount, Dst: dst, A: arm64SP(w >> 5), B: rm})
-			return
-		}
-		if !shiftLeft {
+		} else if !shiftLeft {
 			code = OpKill
 		}
 		in.op(Operation{Code: code, Width: width, Shift: amount, Dst: rd, A: rn, B: rm})

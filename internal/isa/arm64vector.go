@@ -2,95 +2,71 @@ package isa
 
 // arm64Vector decodes the moves and constants of vector registers.
 func arm64Vector(w uint32, in *Insn) {
-	rd, rn, full := w&31, w>>5&31, w>>30&1 == 1
+	rd, rn, full := w&31, w>>5&31, w>>30&1
 	lo, hi := vectorLow(rd), vectorHigh(rd)
 	switch {
 	case w>>19&0x1ff == 0b011110000 && w>>10&1 == 1 && w>>31 == 0: // modified immediate
 		v, ok := arm64VectorImmediate(w)
 		if !ok {
-			break
+			in.killVector(rd)
+			return
 		}
 		in.op(Operation{Code: OpConst, Width: 8, Dst: lo, Imm: int64(v)})
-		if !full {
-			v = 0
-		}
-		in.op(Operation{Code: OpConst, Width: 8, Dst: hi, Imm: int64(v)})
-		return
+		in.op(Operation{Code: OpConst, Width: 8, Dst: hi, Imm: int64(v * uint64(full))})
 	case w&0x7f20fc00 == 0x1e200000: // between general and floating registers
 		arm64FMov(w, in)
-		return
 	case w&0xff3ffc00 == 0x1e204000: // fmov between floating registers
-		in.op(Operation{Code: OpMov, Width: 8, Dst: lo, A: vectorLow(rn)})
+		in.mov(8, lo, vectorLow(rn))
 		in.clear(hi)
-		return
 	case w&0xbfe0fc00 == 0x0ea01c00 && w>>16&31 == rn: // mov (orr) of a whole vector
-		in.op(Operation{Code: OpMov, Width: 8, Dst: lo, A: vectorLow(rn)})
-		if full {
-			in.op(Operation{Code: OpMov, Width: 8, Dst: hi, A: vectorHigh(rn)})
-		} else {
-			in.clear(hi)
-		}
-		return
-	case w&0x9fe0fc00 == 0x0e000c00: // dup from a general register
-		if w>>16&15 == 8 {
-			in.op(Operation{Code: OpMov, Width: 8, Dst: lo, A: arm64ZR(rn)})
-		} else if w>>16&7 == 4 {
-			in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: arm64ZR(rn), B: arm64ZR(rn)})
-		} else {
-			break
-		}
-		if full {
-			in.op(Operation{Code: OpMov, Width: 8, Dst: hi, A: lo})
-		} else {
-			in.clear(hi)
-		}
-		return
+		in.mov(8, lo, vectorLow(rn))
+		in.mov(8, hi, [2]Reg{RegZero, vectorHigh(rn)}[full])
+	case w&0x9fe0fc00 == 0x0e000c00 && w>>16&15 == 8: // dup from a general register
+		in.mov(8, lo, arm64ZR(rn))
+		in.mov(8, hi, [2]Reg{RegZero, lo}[full])
+	case w&0x9fe0fc00 == 0x0e000c00 && w>>16&7 == 4:
+		in.op(Operation{Code: OpConcat, Width: 8, Dst: lo, A: arm64ZR(rn), B: arm64ZR(rn)})
+		in.mov(8, hi, [2]Reg{RegZero, lo}[full])
 	case w&0xffe0fc00 == 0x4e001c00: // ins from a general register
 		arm64Ins(w, in)
-		return
 	case w&0xbfe0fc00 == 0x0e003c00: // umov to a general register
 		arm64UMov(w, in)
-		return
 	case w&0xbfe0fc00 == 0x0e002c00: // smov
 		in.kill(arm64ZR(rd))
-		return
+	default:
+		in.killVector(rd)
 	}
-	in.kill(lo)
-	in.kill(hi)
 }
 
 // arm64FMov decodes fmov between general and floating registers.
 func arm64FMov(w uint32, in *Insn) {
 	rd, rn := w&31, w>>5&31
-	lo, hi := vectorLow(rd), vectorHigh(rd)
 	width := arm64Width(w)
 	switch w >> 16 & 0x1f {
 	case 0b00110: // to general
-		in.op(Operation{Code: OpMov, Width: width, Dst: arm64ZR(rd), A: vectorLow(rn)})
+		in.mov(width, arm64ZR(rd), vectorLow(rn))
 	case 0b00111: // from general
-		in.op(Operation{Code: OpMov, Width: width, Dst: lo, A: arm64ZR(rn)})
-		in.clear(hi)
+		in.mov(width, vectorLow(rd), arm64ZR(rn))
+		in.clear(vectorHigh(rd))
 	case 0b01111: // from general to the high half
-		in.op(Operation{Code: OpMov, Width: 8, Dst: hi, A: arm64ZR(rn)})
+		in.mov(8, vectorHigh(rd), arm64ZR(rn))
 	case 0b01110: // from the high half to general
-		in.op(Operation{Code: OpMov, Width: 8, Dst: arm64ZR(rd), A: vectorHigh(rn)})
+		in.mov(8, arm64ZR(rd), vectorHigh(rn))
 	default:
 		in.kill(arm64ZR(rd))
-		in.kill(lo)
-		in.kill(hi)
+		in.killVector(rd)
 	}
 }
 
+// arm64Half returns the half of vector register n with the element of ins and umov.
+func arm64Half(w, n uint32) Reg { return vectorLow(n) + Reg(w>>20&1) }
+
 // arm64Ins decodes ins of a general register into a vector element.
 func arm64Ins(w uint32, in *Insn) {
-	rn, imm := arm64ZR(w>>5), w>>16&31
-	half := vectorLow(w & 31)
-	if imm>>4 == 1 {
-		half = vectorHigh(w & 31)
-	}
-	switch imm & 15 {
+	rn, half := arm64ZR(w>>5), arm64Half(w, w&31)
+	switch w >> 16 & 15 {
 	case 8:
-		in.op(Operation{Code: OpMov, Width: 8, Dst: half, A: rn})
+		in.mov(8, half, rn)
 	case 12:
 		in.op(Operation{Code: OpConcat, Width: 8, Dst: half, A: half, B: rn})
 	default:
@@ -100,17 +76,13 @@ func arm64Ins(w uint32, in *Insn) {
 
 // arm64UMov decodes umov of a vector element to a general register.
 func arm64UMov(w uint32, in *Insn) {
-	rd, rn, imm := arm64ZR(w), w>>5&31, w>>16&31
-	half := vectorLow(rn)
-	if imm>>4 == 1 {
-		half = vectorHigh(rn)
-	}
+	rd, half, imm := arm64ZR(w), arm64Half(w, w>>5&31), w>>16&15
 	switch {
-	case imm&15 == 8 && w>>30&1 == 1:
-		in.op(Operation{Code: OpMov, Width: 8, Dst: rd, A: half})
-	case imm&15 == 4:
-		in.op(Operation{Code: OpMov, Width: 4, Dst: rd, A: half})
-	case imm&15 == 12:
+	case imm == 8 && w>>30&1 == 1:
+		in.mov(8, rd, half)
+	case imm == 4:
+		in.mov(4, rd, half)
+	case imm == 12:
 		in.op(Operation{Code: OpShr, Width: 8, Dst: rd, A: half, Imm: 32})
 	default:
 		in.kill(rd)

@@ -1,7 +1,6 @@
 package isa
 
-// Reg is a register: a general register (0 to 31), half of a vector register or
-// one of the pseudo-registers below.
+// Reg is a general register (0 to 31), half of a vector register or a pseudo-register.
 type Reg uint8
 
 // Registers beside the general ones.
@@ -53,8 +52,7 @@ const (
 // Operation is one micro-operation of an instruction.
 type Operation struct {
 	Code Opcode
-	// Width is the size in bytes of the result, zero-extended, or of the memory
-	// access.
+	// Width is the size in bytes of the zero-extended result or of the memory access.
 	Width     uint8
 	Shift     uint8
 	Dst, A, B Reg
@@ -102,5 +100,18 @@ func (in *Insn) op(o Operation) {
 	}
 }
 
-func (in *Insn) kill(r Reg)  { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) kill(r Reg) { in.op(Operation{Code: OpKill, Dst: r, A: RegNone, B: RegNone}) }
+func (in *Insn) killVector(n uint32) {
+	in.kill(vectorLow(n))
+	in.kill(vectorHigh(n))
+}
+
+func (in *Insn) mov(width uint8, dst, a Reg) {
+	in.op(Operation{Code: OpMov, Width: width, Dst: dst, A: a, B: RegNone})
+}
+
+func (in *Insn) addImm(r Reg, imm int64) {
+	in.op(Operation{Code: OpAdd, Width: 8, Dst: r, A: r, B: RegNone, Imm: imm})
+}
+
 func (in *Insn) clear(r Reg) { in.op(Operation{Code: OpConst, Width: 8, Dst: r}) }

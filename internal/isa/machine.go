@@ -6,8 +6,7 @@ import (
 	"slices"
 )
 
-// Machine describes an architecture. No other package contains such facts, except the
-// scanners of package codescan.
+// Machine describes an architecture. Only the scanners of package codescan hold further facts.
 type Machine struct {
 	// Name is the GOARCH name, ELF the machine of 64-bit little-endian ELF files.
 	Name string
@@ -31,8 +30,8 @@ type Machine struct {
 	// SyscallNumber and SyscallArgs are the registers of a system call, CallArgs
 	// those of a C call. Result is the result register of both.
 	SyscallNumber Reg
-	SyscallArgs   [3]Reg
-	CallArgs      [4]Reg
+	SyscallArgs   [2]Reg
+	CallArgs      [3]Reg
 	Result        Reg
 	// CalleeSaved are the registers that a C call preserves, SyscallClobbers the
 	// registers that a system call overwrites besides Result.
@@ -58,8 +57,7 @@ type Relocations struct {
 	TLSModuleOffset, TLSOffset, TLSDesc uint32
 }
 
-// TLSLayout is the layout of the main program's TLS block (Drepper, ELF Handling For
-// Thread-Local Storage).
+// TLSLayout is the layout of a main program's TLS block (Drepper, ELF Handling For Thread-Local Storage).
 type TLSLayout struct {
 	// Variant is 1 if the block starts after the thread pointer, 2 if it ends at
 	// the thread pointer.
@@ -69,8 +67,7 @@ type TLSLayout struct {
 	Header int64
 }
 
-// Start returns the offset of the TLS block from the thread pointer. size and align
-// are those of PT_TLS.
+// Start returns the offset of the TLS block (PT_TLS) from the thread pointer.
 func (l TLSLayout) Start(size, align uint64) int64 {
 	a := int64(max(align, 1))
 	up := func(n int64) int64 { return (n + a - 1) / a * a }
@@ -133,7 +130,7 @@ func amd64Machine() *Machine {
 			{}, {Size: 1}, {Size: 4}, {Size: 5},
 			{Size: 6, Lead: moldLead, LeadSize: 6}, {Size: 10, Lead: moldLead, LeadSize: 6},
 		},
-		SP: rsp, SyscallNumber: rax, SyscallArgs: [3]Reg{rdi, rsi, rdx}, CallArgs: [4]Reg{rdi, rsi, rdx, rcx}, Result: rax,
+		SP: rsp, SyscallNumber: rax, SyscallArgs: [2]Reg{rdi, rsi}, CallArgs: [3]Reg{rdi, rsi, rdx}, Result: rax,
 		CalleeSaved: []Reg{rbx, rbp, r12, r13, r14, r15}, SyscallClobbers: []Reg{rcx, r11}, CallPush: 8,
 		GoZero: vectorLow(15), GoArgs: [3]Reg{rax, rbx, rcx},
 		Capget: 125, Capset: 126,
@@ -154,7 +151,7 @@ func arm64Machine() *Machine {
 		EntersKernel: arm64EntersKernel,
 		LandingPads:  []uint32{0xd503245f, 0xd503233f, 0xd503237f},                     // bti c, paciasp, pacibsp
 		PLT:          []PLTShape{{}, {Size: 4, Lead: "\x5f\x24\x03\xd5", LeadSize: 4}}, // bti c
-		SP:           arm64SPReg, SyscallNumber: 8, SyscallArgs: [3]Reg{0, 1, 2}, CallArgs: [4]Reg{0, 1, 2, 3}, Result: 0,
+		SP:           arm64SPReg, SyscallNumber: 8, SyscallArgs: [2]Reg{0, 1}, CallArgs: [3]Reg{0, 1, 2}, Result: 0,
 		CalleeSaved: []Reg{19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29},
 		GoZero:      RegNone, GoArgs: [3]Reg{0, 1, 2},
 		Capget: 90, Capset: 91,
@@ -168,8 +165,7 @@ func arm64Machine() *Machine {
 	}
 }
 
-// FixedLength reports whether all instructions have the same length, so that
-// decoding can start at any aligned address.
+// FixedLength reports whether instructions have one length: decoding can start at any of them.
 func (m *Machine) FixedLength() bool { return m.MaxLength == m.Alignment }
 
 // IsLandingPad reports whether code is one of LandingPads.

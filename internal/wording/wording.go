@@ -6,6 +6,7 @@
 package wording
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,12 @@ const (
 	maxWarning         = 250 // runes in one warning
 	maxWarningFindings = 4   // findings that get a warning of their own
 	maxWarnings        = 12  // warnings for one request
+	maxDenialFindings  = 256 // findings that a denial is made from, many of which may read alike
+	maxBroken          = 4   // warnings about broken policies for one request
 	maxName            = 100 // runes of an image reference, path or version within a text
+
+	// maxText bounds the bytes of a text that are looked at: more than any bound in runes.
+	maxText = 4 * utf8.UTFMax * MaxDenial
 )
 
 // Warnings words findings for the author of an object of that kind: the consequence, the
@@ -61,19 +67,30 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 
 // by names the policies that warn.
 func by(findings []policy.Finding) string {
-	var names []string
+	names := map[string]bool{}
+	first := ""
 	for _, f := range findings {
-		if f.Action == policy.ActionWarn && !slices.Contains(names, f.Policy) {
-			names = append(names, f.Policy)
+		if f.Action == policy.ActionWarn {
+			first = cmp.Or(first, f.Policy)
+			names[f.Policy] = true
 		}
 	}
 	switch len(names) {
 	case 0:
 		return ""
 	case 1:
-		return "the policy is " + names[0]
+		return "the policy is " + first
 	}
-	return fmt.Sprintf("the policies are %s and %d more", names[0], len(names)-1)
+	return fmt.Sprintf("the policies are %s and %d more", first, len(names)-1)
+}
+
+// Broken words warnings about broken policies, of which a namespace may have many.
+func Broken(warnings []string) []string {
+	lines := Lines(warnings[:min(len(warnings), maxBroken)])
+	if more := len(warnings) - maxBroken; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more policies are broken", more))
+	}
+	return lines
 }
 
 // Denial words findings as one message, the strictest first: the only text that the author of
@@ -81,7 +98,7 @@ func by(findings []policy.Finding) string {
 func Denial(findings []policy.Finding) string {
 	var sentences []string
 	length := 0
-	for i, f := range findings {
+	for i, f := range findings[:min(len(findings), maxDenialFindings)] {
 		if length > MaxDenial { // the rest would be cut
 			break
 		}
@@ -240,9 +257,11 @@ func containers(names []string) string {
 // Lines makes lines fit for warnings: printable, bounded, and each once.
 func Lines(lines []string) []string {
 	var fit []string
+	known := map[string]bool{}
 	for _, line := range lines {
 		line = truncate(plain(line), maxWarning)
-		if line != "" && !slices.Contains(fit, line) {
+		if line != "" && !known[line] {
+			known[line] = true
 			fit = append(fit, line)
 		}
 	}
@@ -250,8 +269,9 @@ func Lines(lines []string) []string {
 }
 
 // plain replaces unprintable characters: the API server drops warnings with control
-// characters.
+// characters. It cuts off text that no bound leaves room for.
 func plain(s string) string {
+	s = s[:min(len(s), maxText)]
 	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) { // as most are
 		return strings.TrimSpace(s)
 	}
@@ -266,21 +286,35 @@ func plain(s string) string {
 	}, strings.ToValidUTF8(s, "?")))
 }
 
-// shorten cuts the middle out of a long name.
+// shorten cuts the middle out of a long name. It looks at the ends alone: an image reference of
+// 3 MiB is worded for each finding about it.
 func shorten(s string) string {
-	if utf8.RuneCountInString(s) <= maxName {
+	const half = maxName / 2
+	if len(s) <= utf8.UTFMax*maxName && utf8.RuneCountInString(s) <= maxName {
 		return s
 	}
-	runes := []rune(s)
-	half := maxName / 2
-	return string(runes[:half]) + "…" + string(runes[len(runes)-half+1:])
+	start, end := 0, len(s)
+	for range half {
+		_, size := utf8.DecodeRuneInString(s[start:])
+		start += size
+	}
+	for range half - 1 {
+		_, size := utf8.DecodeLastRuneInString(s[:end])
+		end -= size
+	}
+	return s[:start] + "…" + s[end:]
 }
 
 // truncate cuts s at limit runes.
 func truncate(s string, limit int) string {
-	if utf8.RuneCountInString(s) <= limit {
-		return s
+	count, cut := 0, 0
+	for i := range s {
+		if count++; count == limit {
+			cut = i
+		}
+		if count > limit {
+			return s[:cut] + "…"
+		}
 	}
-	runes := []rune(s)
-	return string(runes[:limit-1]) + "…"
+	return s
 }

@@ -36,7 +36,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "capvet failed on this review; its log has the details", http.StatusInternalServerError)
 		}
 	}()
-	if s.Draining() {
+	if s.Draining() || s.connections.crowded.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	if status, err := s.clients.authenticate(r.TLS); err != nil {
@@ -45,7 +45,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c := connectionOf(r.Context()); c != nil {
-		c.authenticated.Store(true)
+		s.connections.authenticate(c)
 	}
 	ctx, done := s.deadlines.start(r.Context(), r.URL.Query().Get("timeout"))
 	defer done()

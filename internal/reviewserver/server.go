@@ -109,7 +109,7 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		Server:      webhook.NewServer(webhook.Options{}),
 		options:     o,
-		connections: newConnections(o.Connections, o.Registry),
+		connections: newConnections(o.Connections, o.HeaderTime, o.Registry),
 		clients:     clients,
 		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes+2*reviewStep)),
 		ballast:     make([]byte, ballastBytes),
@@ -185,6 +185,9 @@ func (s *Server) tlsConfig() *tls.Config {
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if c := connectionOf(hello.Context()); c != nil {
 			c.helloReceived()
+			if err := s.connections.await(hello.Context(), c); err != nil {
+				return nil, err
+			}
 		}
 		return s.clients.configure(base)
 	}

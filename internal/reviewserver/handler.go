@@ -49,11 +49,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := s.deadlines.start(r.Context(), r.URL.Query().Get("timeout"))
 	defer done()
-	body := &meteredReader{r: http.MaxBytesReader(w, r.Body, maxReviewBytes), memory: s.memory}
-	defer body.release()
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer recycle(buffer)
-	request, status, err := readReview(w, r, body, buffer)
+	request, release, status, err := s.readReview(ctx, w, r, buffer)
+	defer release()
 	if err != nil {
 		s.log.Error(err, "cannot read a review")
 		http.Error(w, err.Error(), status)

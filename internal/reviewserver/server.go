@@ -38,7 +38,8 @@ const (
 	// closes an idle connection. If this end closed first, a review in flight on
 	// that connection would be lost.
 	DefaultIdleTime = 2 * time.Minute
-	// DefaultReviewMemory holds some thousands of typical reviews.
+	// DefaultReviewMemory holds ten of the largest Pods that an API server accepts, each with
+	// its old object, besides any number of typical ones.
 	DefaultReviewMemory = 64 << 20
 )
 
@@ -67,8 +68,8 @@ type Options struct {
 	ReviewTime time.Duration
 	// IdleTime is how long a connection stays open without a request.
 	IdleTime time.Duration
-	// ReviewMemory bounds the bytes of all reviews in progress. One review of the
-	// maximum size always fits.
+	// ReviewMemory bounds the bytes of all reviews in progress beyond the first 32 KiB of
+	// each. A further one waits. One review of the maximum size always fits.
 	ReviewMemory int64
 	// ClientCAFile holds the certificate authorities, in PEM form, of client
 	// certificates; empty means that any client is answered.
@@ -111,7 +112,7 @@ func New(o Options) (*Server, error) {
 		options:     o,
 		connections: newConnections(o.Connections, o.HeaderTime, o.Registry),
 		clients:     clients,
-		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes+2*reviewStep)),
+		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes)),
 		ballast:     make([]byte, ballastBytes),
 		log:         o.Log.WithName("admission"),
 	}, nil

@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -28,8 +34,9 @@ import (
 
 // run serves until ctx ends, and then drains the server.
 func run(ctx context.Context, o options) error {
-	log := newLogger(o)
-	ctrl.SetLogger(log)
+	log, lines := newLogger(o, os.Stderr, metrics.Registry)
+	defer lines.close()
+	setLogger(log, lines)
 	log.Info("starting", "version", version)
 	// Go collects garbage harder as memory nears the container's limit.
 	if _, err := memlimit.Set(); err != nil {
@@ -171,10 +178,26 @@ func serve(ctx context.Context, mgr manager.Manager, server *reviewserver.Server
 	return nil
 }
 
-func newLogger(o options) logr.Logger {
+// newLogger returns the logger of the process, and its writer to out.
+func newLogger(o options, out io.Writer, r prometheus.Registerer) (logr.Logger, *logWriter) {
 	handlerOptions := &slog.HandlerOptions{Level: o.logLevel}
-	if o.logFormat == "text" {
-		return logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, handlerOptions))
+	handler := func(w io.Writer) slog.Handler {
+		if o.logFormat == "text" {
+			return slog.NewTextHandler(w, handlerOptions)
+		}
+		return slog.NewJSONHandler(w, handlerOptions)
 	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, handlerOptions))
+	direct := slog.New(handler(out))
+	lines := newLogWriter(out, r, func(dropped int) {
+		direct.Error("lines of the log were dropped, because its reader did not keep up", "lines", dropped)
+	})
+	return logr.FromSlogHandler(handler(lines)), lines
+}
+
+// setLogger makes all packages write to the log in the background.
+func setLogger(log logr.Logger, lines io.Writer) {
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)            // client-go's, which would write to stderr itself
+	stdlog.SetOutput(lines)        // of net/http's servers for health and metrics
+	signal.Ignore(syscall.SIGPIPE) // a reader that is gone for good ends no process
 }

@@ -122,9 +122,9 @@ func addHandlers(
 	return nil
 }
 
-// addChecks makes the process ready when the listener has a certificate (a TLS
-// handshake proves both), the API server accepts it, the caches are synced, and
-// the server is not draining.
+// addChecks makes the process ready when the listener has a certificate and answers
+// (a request over TLS proves both), the API server accepts it, the caches are synced,
+// reviews are answered, and the server is not draining.
 func addChecks(
 	mgr manager.Manager, server *reviewserver.Server, trusted healthz.Checker,
 	policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
@@ -135,13 +135,15 @@ func addChecks(
 		"policies":    failing("the policies are not all known yet", func() bool { return !policies.Synced() }),
 		"nodes":       failing("the nodes are not all known yet", func() bool { return !nodes.Synced() }),
 		"serving":     failing("shutting down", server.Draining),
+		"answering":   server.AnsweringChecker(reviewserver.NotReadyAfter),
 	}
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {
 			return err
 		}
 	}
-	return mgr.AddHealthzCheck("ping", healthz.Ping)
+	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddHealthzCheck("answering", server.AnsweringChecker(reviewserver.NotAliveAfter)))
 }
 
 // failing returns a check that fails with reason while a condition is true.

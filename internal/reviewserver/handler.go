@@ -27,6 +27,13 @@ type handler struct {
 	reviewer Reviewer
 }
 
+// review answers a request under the watch for a stall.
+func (h *handler) review(ctx context.Context, request Request) admission.Response {
+	deadline, _ := ctx.Deadline()
+	defer h.server.watch.start(deadline)()
+	return h.reviewer.Handle(ctx, request)
+}
+
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := h.server
@@ -60,7 +67,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx = logf.IntoContext(ctx, lazyValues(s.log, "namespace", request.Namespace, "name", request.Name,
 		"user", request.UserInfo.Username, "requestID", request.UID))
-	response := h.reviewer.Handle(ctx, request)
+	response := h.review(ctx, request)
 	response.UID = request.UID
 	review := admissionv1.AdmissionReview{Response: &response.AdmissionResponse}
 	review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))

@@ -7,10 +7,12 @@
 package reviewserver
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,7 +53,7 @@ const (
 	maxHeaderBytes = 16 << 10
 	// closeTime bounds how long Start waits for open requests after its context ends.
 	closeTime = 30 * time.Second
-	// dialTime bounds the connection that StartedChecker makes.
+	// dialTime bounds the request that StartedChecker makes.
 	dialTime = 10 * time.Second
 )
 
@@ -95,6 +97,7 @@ type Server struct {
 	connections *connections
 	clients     *clients
 	deadlines   deadlines
+	watch       watch
 	memory      *semaphore.Weighted
 	ballast     []byte // see ballastBytes
 	draining    atomic.Bool
@@ -199,18 +202,36 @@ func (s *Server) address() string {
 	return net.JoinHostPort(s.options.Host, strconv.Itoa(s.options.Port))
 }
 
-// StartedChecker implements webhook.Server. A TLS handshake proves that the
-// server listens and has a certificate.
+// StartedChecker implements webhook.Server. An answer over TLS, of any status, proves that
+// the server listens, has a certificate and serves.
 func (s *Server) StartedChecker() healthz.Checker {
-	dialer := &tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: dialTime},
-		Config:    &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // any certificate will do
-	}
 	return func(r *http.Request) error {
-		conn, err := dialer.DialContext(r.Context(), "tcp", s.address())
-		if err != nil {
+		if err := s.checkAnswers(r.Context(), s.address()); err != nil {
 			return fmt.Errorf("admission reviews are not served: %w", err)
 		}
-		return conn.Close()
+		return nil
 	}
+}
+
+func (s *Server) checkAnswers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // any certificate will do
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "HEAD / HTTP/1.1\r\nHost: capvet\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }

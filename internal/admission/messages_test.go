@@ -253,7 +253,8 @@ func TestAnnotationsOfLargePods(t *testing.T) {
 	if err := json.Unmarshal([]byte(response.AuditAnnotations[annotationFindings]), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) == 0 || got[0].ABI != report.ABIV1 || len(got[0].Containers)+got[0].More != maxAnnotation || len(got[0].Image) > maxAnnotation/2 {
+	if len(got) == 0 || got[0].ABI != report.ABIV1 || len(got[0].Containers)+got[0].More != maxAnnotation ||
+		len(got[0].Image) > maxAnnotation/2 {
 		t.Errorf("%.500s", response.AuditAnnotations[annotationFindings])
 	}
 }

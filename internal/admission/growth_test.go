@@ -173,4 +173,3 @@ func TestGrowth(t *testing.T) {
 		}
 	}
 }
-

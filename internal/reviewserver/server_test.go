@@ -171,8 +171,8 @@ func TestStrangersDoNotCrowdOut(t *testing.T) {
 			if status, err := early.ask(); err != nil || status != http.StatusOK {
 				t.Errorf("the API server's older connection: %d %v", status, err)
 			}
-			// The API server's 2 further connections, and silent ones for which there is no room.
-			if got := evictions(t, s); got < 2 {
+			// For the API server's 2 further connections. One that asks gives way by itself.
+			if got := evictions(t, s); got < 2 && !tt.ask {
 				t.Errorf("%v connections evicted", got)
 			}
 		})

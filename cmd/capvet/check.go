@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,7 +97,7 @@ type check struct {
 	excluded []string // namespaces
 	scanner  *imagescan.Scanner
 	now      time.Time
-	read     sync.Map // of reading, by all fields of a judge.Wanted
+	read     sync.Map // of reading, by a hash of all fields of a judge.Wanted
 }
 
 // reading is the result of reading one image.
@@ -162,7 +163,8 @@ func (c *check) judge(ctx context.Context, s *subject.Subject, namespace string)
 
 // scan reads an image once for all objects that use it alike.
 func (c *check) scan(ctx context.Context, wanted judge.Wanted) (report.Report, error) {
-	key := fmt.Sprintf("%s %s %v %q", wanted.Reference, wanted.Platform, wanted.Scope, wanted.Words)
+	// A hash: an object may have megabytes of words.
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %s %v %q", wanted.Reference, wanted.Platform, wanted.Scope, wanted.Words))
 	if known, ok := c.read.Load(key); ok {
 		return known.(reading).report, known.(reading).err
 	}

@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -28,8 +34,9 @@ import (
 
 // run serves until ctx ends, and then drains the server.
 func run(ctx context.Context, o options) error {
-	log := newLogger(o)
-	ctrl.SetLogger(log)
+	log, lines := newLogger(o, os.Stderr, metrics.Registry)
+	defer lines.close()
+	setLogger(log, lines)
 	log.Info("starting", "version", version)
 	// Go collects garbage harder as memory nears the container's limit.
 	if _, err := memlimit.Set(); err != nil {
@@ -115,9 +122,9 @@ func addHandlers(
 	return nil
 }
 
-// addChecks makes the process ready when the listener has a certificate (a TLS
-// handshake proves both), the API server accepts it, the caches are synced, and
-// the server is not draining.
+// addChecks makes the process ready when the listener has a certificate and answers
+// (a request over TLS proves both), the API server accepts it, the caches are synced,
+// reviews are answered, and the server is not draining.
 func addChecks(
 	mgr manager.Manager, server *reviewserver.Server, trusted healthz.Checker,
 	policies *clusterstate.PolicyIndex, nodes *clusterstate.NodeIndex,
@@ -128,13 +135,15 @@ func addChecks(
 		"policies":    failing("the policies are not all known yet", func() bool { return !policies.Synced() }),
 		"nodes":       failing("the nodes are not all known yet", func() bool { return !nodes.Synced() }),
 		"serving":     failing("shutting down", server.Draining),
+		"answering":   server.AnsweringChecker(reviewserver.NotReadyAfter),
 	}
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {
 			return err
 		}
 	}
-	return mgr.AddHealthzCheck("ping", healthz.Ping)
+	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddHealthzCheck("answering", server.AnsweringChecker(reviewserver.NotAliveAfter)))
 }
 
 // failing returns a check that fails with reason while a condition is true.
@@ -171,10 +180,26 @@ func serve(ctx context.Context, mgr manager.Manager, server *reviewserver.Server
 	return nil
 }
 
-func newLogger(o options) logr.Logger {
+// newLogger returns the logger of the process, and its writer to out.
+func newLogger(o options, out io.Writer, r prometheus.Registerer) (logr.Logger, *logWriter) {
 	handlerOptions := &slog.HandlerOptions{Level: o.logLevel}
-	if o.logFormat == "text" {
-		return logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, handlerOptions))
+	handler := func(w io.Writer) slog.Handler {
+		if o.logFormat == "text" {
+			return slog.NewTextHandler(w, handlerOptions)
+		}
+		return slog.NewJSONHandler(w, handlerOptions)
 	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, handlerOptions))
+	direct := slog.New(handler(out))
+	lines := newLogWriter(out, r, func(dropped int) {
+		direct.Error("lines of the log were dropped, because its reader did not keep up", "lines", dropped)
+	})
+	return logr.FromSlogHandler(handler(lines)), lines
+}
+
+// setLogger makes all packages write to the log in the background.
+func setLogger(log logr.Logger, lines io.Writer) {
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)            // client-go's, which would write to stderr itself
+	stdlog.SetOutput(lines)        // of net/http's servers for health and metrics
+	signal.Ignore(syscall.SIGPIPE) // a reader that is gone for good ends no process
 }

@@ -148,7 +148,7 @@ func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (respons
 	sources := h.sources(ctx, req.Namespace, judged)
 	decision, decided := judge.Decide(h.Now(), policies, judged.ToJudge(brought, h.Nodes.Architectures), sources)
 	if !decided {
-		return admission.Allowed("").WithWarnings(wording.Lines(broken)...)
+		return admission.Allowed("").WithWarnings(wording.Broken(broken)...)
 	}
 	answer.Decision = decision
 	response, answer.Outcome = respond(judged.Kind, answer.Decision, broken)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,4 +240,21 @@ func FuzzMessages(f *testing.F) {
 			withinLimits(t, response)
 		}
 	})
+}
+
+// TestAnnotationsOfLargePods: neither a long reference nor many containers leave the findings out
+// of the annotation.
+func TestAnnotationsOfLargePods(t *testing.T) {
+	image := imageOf("lb", strings.Repeat("x", maxAnnotation), legacyReport())
+	image.Containers = slices.Repeat([]string{"container"}, maxAnnotation)
+	decision := policy.Evaluate(time.Unix(0, 0), []policy.Policy{clusterPolicy(t, v1alpha1.CapsetPolicySpec{})}, []policy.Image{image})
+	response, _ := respond(subject.KindPod, decision, nil)
+	var got []summary
+	if err := json.Unmarshal([]byte(response.AuditAnnotations[annotationFindings]), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) == 0 || got[0].ABI != report.ABIV1 || len(got[0].Containers)+got[0].More != maxAnnotation ||
+		len(got[0].Image) > maxAnnotation/2 {
+		t.Errorf("%.500s", response.AuditAnnotations[annotationFindings])
+	}
 }

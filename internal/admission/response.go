@@ -29,8 +29,15 @@ const decisionNotRead = "not read: no sign of a known product"
 // findingsPlace is the place of the findings for which warnings have no room.
 const findingsPlace = `the audit annotation "` + annotationFindings + `"`
 
-// maxAnnotation bounds an audit annotation's value in bytes.
-const maxAnnotation = 8 << 10
+const (
+	// maxAnnotation bounds an audit annotation's value in bytes.
+	maxAnnotation = 8 << 10
+	// maxSummaryText bounds a text of a finding in it, in bytes, and maxSummaryContainers the
+	// containers: a Pod with an image reference of 3 MiB, or with thousands of containers, must
+	// not leave its findings out.
+	maxSummaryText       = 512
+	maxSummaryContainers = 16
+)
 
 // respond turns a decision about an object of that kind into a response. broken are warnings
 // about broken policies.
@@ -45,19 +52,19 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 		outcome = OutcomeAudited
 	case policy.ActionIgnore:
 	}
-	response = response.WithWarnings(wording.Lines(broken)...)
+	response = response.WithWarnings(wording.Broken(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
 	if len(d.NotRead) > 0 {
-		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead)
+		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead, same)
 		if d.Action == policy.ActionIgnore {
 			outcome, response.AuditAnnotations[annotationDecision] = OutcomeUnread, decisionNotRead
 		}
 	}
 	if len(d.Findings) > 0 {
-		response.AuditAnnotations[annotationFindings] = boundedJSON(summaries(d.Findings))
+		response.AuditAnnotations[annotationFindings] = boundedJSON(d.Findings, summaryOf)
 	}
 	if len(d.Exempted) > 0 {
-		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted)
+		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted, same)
 	}
 	return response, outcome
 }
@@ -89,6 +96,7 @@ type summary struct {
 	Pods         policy.Action       `json:"pods,omitempty"`
 	Rule         policy.Rule         `json:"rule"`
 	Containers   []string            `json:"containers"`
+	More         int                 `json:"moreContainers,omitempty"`
 	Image        string              `json:"image"`
 	Architecture string              `json:"architecture"`
 	Path         string              `json:"path,omitempty"`
@@ -100,40 +108,49 @@ type summary struct {
 	Detail       string              `json:"detail,omitempty"`
 }
 
-func summaries(findings []policy.Finding) []summary {
-	out := make([]summary, 0, len(findings))
-	for _, f := range findings {
-		s := summary{
-			Action: f.Action, Policy: f.Policy, Pods: f.Pods, Rule: f.Rule,
-			Containers: f.Image.Containers, Image: f.Image.Reference, Architecture: f.Image.Architecture,
-		}
-		if f.Image.Report != nil && f.Image.Report.Image != "" {
-			s.Image = f.Image.Report.Image
-		}
-		if f.Binary != nil {
-			s.Path, s.Product, s.ABI, s.Basis = f.Binary.Path, f.Binary.Product, f.Binary.Capset.ABI, f.Binary.Capset.Basis
-		}
-		if f.Trigger != nil {
-			s.Trigger = f.Trigger.When
-		}
-		if f.Image.Failure != nil {
-			s.Error, s.Detail = f.Image.Failure.Class, f.Image.Failure.Detail
-		}
-		if f.Gap != nil {
-			s.Detail = strings.Join([]string{f.Gap.Where, f.Gap.Reason, f.Gap.Detail}, ": ")
-		}
-		out = append(out, s)
+func summaryOf(f policy.Finding) summary {
+	containers := f.Image.Containers[:min(len(f.Image.Containers), maxSummaryContainers)]
+	s := summary{
+		Action: f.Action, Policy: f.Policy, Pods: f.Pods, Rule: f.Rule,
+		Containers: containers, More: len(f.Image.Containers) - len(containers),
+		Image: f.Image.Reference, Architecture: f.Image.Architecture,
 	}
-	return out
+	if f.Image.Report != nil && f.Image.Report.Image != "" {
+		s.Image = f.Image.Report.Image
+	}
+	if f.Binary != nil {
+		s.Path, s.Product, s.ABI, s.Basis = cut(f.Binary.Path), f.Binary.Product, f.Binary.Capset.ABI, f.Binary.Capset.Basis
+	}
+	if f.Trigger != nil {
+		s.Trigger = f.Trigger.When
+	}
+	if f.Image.Failure != nil {
+		s.Error, s.Detail = f.Image.Failure.Class, f.Image.Failure.Detail
+	}
+	if f.Gap != nil {
+		s.Detail = strings.Join([]string{f.Gap.Where, f.Gap.Reason, f.Gap.Detail}, ": ")
+	}
+	s.Image, s.Detail = cut(s.Image), cut(s.Detail)
+	return s
 }
 
-// boundedJSON returns as many of the values as fit in an annotation, as a JSON array that ends
-// with the number of values left out.
-func boundedJSON[T any](values []T) string {
+// cut cuts a text at maxSummaryText.
+func cut(s string) string {
+	if len(s) <= maxSummaryText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxSummaryText], "") + "…"
+}
+
+func same[T any](value T) T { return value }
+
+// boundedJSON returns as many of the values as fit in an annotation, each as convert makes it, as
+// a JSON array that ends with the number of values left out.
+func boundedJSON[T, U any](values []T, convert func(T) U) string {
 	var elements []string
 	size := 0
 	for i, v := range values {
-		encoded, err := json.Marshal(v)
+		encoded, err := json.Marshal(convert(v))
 		if err != nil { // plain values always encode
 			continue
 		}

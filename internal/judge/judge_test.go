@@ -151,14 +151,17 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestBounds: the last image that is looked at stands for all that are not.
+// TestBounds: the last image that is looked at stands for all that are not, even if it is exempt
+// itself.
 func TestBounds(t *testing.T) {
 	var r registry
 	var images []policy.Image
 	for i := range judge.MaxImages + 1 {
 		images = append(images, image(fmt.Sprintf("app-%d", i), "c", "sleep"))
 	}
-	decision, _ := judge.Decide(now, []policy.Policy{policyOf(t, v1alpha1.CapsetPolicySpec{})}, judge.Subject{
+	exempt := v1alpha1.Exemption{Images: []string{images[judge.MaxImages-1].Name}, Reason: "r"}
+	p := policyOf(t, v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{exempt}})
+	decision, _ := judge.Decide(now, []policy.Policy{p}, judge.Subject{
 		Images: images, Architectures: anywhere,
 	}, judge.Sources{Image: r.read})
 	if len(r.wanted) != judge.MaxImages-1 || len(decision.Findings) != 1 ||

@@ -39,15 +39,15 @@ type reading struct {
 }
 
 // bounded returns at most MaxImages of images. The last one stands for those left
-// out: it counts as too large to be read.
+// out: it counts as too large to be read. It has no name, which could match an
+// exemption of one of them.
 func bounded(images []policy.Image) []policy.Image {
 	if len(images) <= MaxImages {
 		return images
 	}
-	images = slices.Clone(images[:MaxImages])
-	images[MaxImages-1].Failure = &report.Failure{
-		Class: report.FailureTooLarge, Detail: fmt.Sprintf("more than %d images, or ways to run one, in one object", MaxImages-1)}
-	return images
+	left := policy.Image{Containers: images[MaxImages-1].Containers, Reference: images[MaxImages-1].Reference, Failure: &report.Failure{
+		Class: report.FailureTooLarge, Detail: fmt.Sprintf("more than %d images, or ways to run one, in one object", MaxImages-1)}}
+	return append(slices.Clone(images[:MaxImages-1]), left)
 }
 
 // readImages reads the images that some policy can act on, each once, and sets the

@@ -132,6 +132,7 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 	}
 	for _, image := range images {
 		var findings []Finding // of this image, in the same order for each policy
+		assessor := image.Run.assessor(image.Report)
 		for i := range policies {
 			p := &policies[i]
 			if !slices.Contains(p.Architectures, image.Architecture) {
@@ -144,7 +145,7 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 			if notRead(image) {
 				decision.NotRead = append(decision.NotRead, NotRead{Image: image.Reference, Architecture: image.Architecture})
 			}
-			judged := p.judge(image)
+			judged := p.judge(image, assessor)
 			for j := range judged {
 				if f := &judged[j]; workload {
 					f.Pods, f.PodsPolicy = f.Action, p.Name
@@ -198,7 +199,7 @@ func notRead(image Image) bool {
 
 // judge lists the faults of one image with p's actions, Ignore among them. The faults and
 // their order depend on the image alone.
-func (p *Policy) judge(image Image) []Finding {
+func (p *Policy) judge(image Image, assessor *assessor) []Finding {
 	finding := Finding{Policy: p.Name, Image: image}
 	if image.Report == nil {
 		finding.Rule, finding.Action = RuleScanError, p.scanErrorAction(image.FailureClass())
@@ -211,7 +212,7 @@ func (p *Policy) judge(image Image) []Finding {
 		if report.WorseABI(binary.Capset.ABI, report.ABIUnknown) != binary.Capset.ABI {
 			continue // neither legacy nor unknown
 		}
-		assessed := image.Run.assess(binary, image.Report)
+		assessed := assessor.assess(binary)
 		finding.Rule, finding.Action = RuleUnknown, p.OnUnknown
 		if binary.Capset.ABI.Legacy() {
 			finding.Rule, finding.Action = p.legacy(assessed.trigger)
@@ -262,10 +263,19 @@ func compareFindings(a, b Finding) int {
 	return cmp.Or(
 		cmp.Compare(b.Action.strictness(), a.Action.strictness()),
 		cmp.Compare(a.Rule.uncertainty(), b.Rule.uncertainty()),
-		slices.Compare(a.Image.Containers, b.Image.Containers),
+		cmp.Compare(firstContainer(a), firstContainer(b)),
 		cmp.Compare(a.Image.Architecture, b.Image.Architecture),
 		cmp.Compare(path(a), path(b)),
 	)
+}
+
+// firstContainer returns the first container of a finding's image. The others never decide: a
+// container is in one image, and there may be thousands.
+func firstContainer(f Finding) string {
+	if len(f.Image.Containers) == 0 {
+		return ""
+	}
+	return f.Image.Containers[0]
 }
 
 // OnInternalError returns the policies' strictest action for an error inside capvet.

@@ -18,7 +18,8 @@ type Run struct {
 	Command []string
 	// Args are the container's arguments to the image's entry point.
 	Args []string
-	// Mounts are the paths of the container's volumes, sorted. They hide the image's files.
+	// Mounts are the clean, absolute paths of the container's volumes, sorted. They hide the
+	// image's files.
 	Mounts []string
 	// Mounted are the settings of configuration files in those volumes, by Path, as far as
 	// they were read.
@@ -101,13 +102,14 @@ func (i Image) MountedFiles() []string {
 	if i.Report == nil {
 		return nil
 	}
-	var mounted []string
+	var asked, mounted []string
 	for j := range i.Report.Binaries {
 		b := &i.Report.Binaries[j]
 		known, ok := product.Lookup(productOf(b))
-		if !ok || known.Configuration == nil || !b.Capset.ABI.Legacy() {
+		if !ok || known.Configuration == nil || !b.Capset.ABI.Legacy() || slices.Contains(asked, known.Name) {
 			continue
 		}
+		asked = append(asked, known.Name) // a Pod may have many words and an image many binaries of one product
 		files, _ := known.Configuration.Files(i.Run.words(i.Report))
 		for _, file := range files {
 			if clean := path.Clean(file); i.Run.hides(file) && !slices.Contains(mounted, clean) {
@@ -120,8 +122,9 @@ func (i Image) MountedFiles() []string {
 
 // hides reports whether a volume hides the image's file, or a directory above it.
 func (r Run) hides(file string) bool {
+	clean := path.Clean(file)
 	return file != "" && slices.ContainsFunc(r.Mounts, func(mount string) bool {
-		mount = path.Clean("/" + mount)
-		return mount == "/" || path.Clean(file) == mount || strings.HasPrefix(path.Clean(file), mount+"/")
+		below, ok := strings.CutPrefix(clean, mount)
+		return ok && (mount == "/" || below == "" || below[0] == '/')
 	})
 }

@@ -39,7 +39,7 @@ func TestSettledTrigger(t *testing.T) {
 	} {
 		image := &report.Report{Configuration: says("", "haproxy", "-f", "/x.cfg"), Settings: []report.Settings{{Path: "/x.cfg",
 			User: tt.hasUser, SetCap: tt.cap}}}
-		got := Run{User: tt.user}.assess(triggered("haproxy", tt.base), image).trigger
+		got := Run{User: tt.user}.assessor(image).assess(triggered("haproxy", tt.base)).trigger
 		never := tt.base == conditional && tt.user == UserNonRoot
 		if got.When != tt.want || strings.Contains(got.Why, "`global` of /x.cfg has") == never ||
 			strings.Contains(got.Why, "does not make this call") != (tt.want == conditional && !never) {
@@ -49,7 +49,7 @@ func TestSettledTrigger(t *testing.T) {
 		if tt.user == UserNonRoot {
 			image.Configuration.User = "99"
 		}
-		if got := (Run{}).assess(triggered("haproxy", tt.base), image).trigger; got.When != tt.want || !strings.Contains(got.Why,
+		if got := (Run{}).assessor(image).assess(triggered("haproxy", tt.base)).trigger; got.When != tt.want || !strings.Contains(got.Why,
 			"(the image's user)") {
 			t.Errorf("%+v, by the image: got %+v", tt, got)
 		}
@@ -83,7 +83,7 @@ func TestSettings(t *testing.T) {
 		{"relative behind --", Run{Command: []string{"haproxy", "--", "etc/a.cfg"}}, nil, ""},
 		{"without a value", Run{Command: []string{"haproxy", "-f"}}, nil, ""},
 		{"elsewhere", Run{Command: []string{"haproxy", "-C", "/x", "-f", "/etc/a.cfg"}}, nil, ""},
-		{"below a volume", Run{Mounts: []string{"/etc/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
+		{"below a volume", Run{Mounts: []string{"/etc"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"below a volume of one file", Run{Mounts: []string{"/etc/a.cfg"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"below a volume at the root", Run{Mounts: []string{"/"}}, []string{"haproxy", "-f", "/etc/a.cfg"}, ""},
 		{"where its link leads, below a volume", Run{Mounts: []string{"/real"}}, []string{"haproxy", "-f", "/etc/user.cfg"}, ""},

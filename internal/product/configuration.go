@@ -10,8 +10,16 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// MaxSettings is the size, in bytes, above which a configuration file is not read.
-const MaxSettings = 1 << 20
+const (
+	// MaxSettings is the size, in bytes, above which a configuration file is not read.
+	MaxSettings = 1 << 20
+	// MaxFiles is the number of configuration files of one command line, above which they
+	// count as unknown.
+	MaxFiles = 16
+	// maxFileName is the longest path, in bytes, that Linux opens (PATH_MAX of
+	// linux/limits.h, without the final zero).
+	maxFileName = 4095
+)
 
 // Configuration describes the configuration files of a product.
 type Configuration struct {
@@ -33,28 +41,45 @@ type Directive struct {
 	In func(report.Settings) bool
 }
 
-// Files returns the configuration files that a command line names, false if there is none
-// or if they cannot be determined: in a script, or with a relative path.
+// Files returns the configuration files that a command line names, false if there is none,
+// if there are more than MaxFiles, or if they cannot be determined: in a script, or with a
+// relative path.
 func (c *Configuration) Files(words []string) ([]string, bool) {
 	var files []string
 	for i, word := range words {
 		switch {
+		case len(files) > MaxFiles:
+			return nil, false
 		case strings.ContainsFunc(word, SeparatesWords), word == c.DirectoryOption:
 			return nil, false
 		case word == c.FilesAfter:
-			files = append(files, words[i+1:]...)
-			return files, len(files) > 0 && !slices.ContainsFunc(files, func(f string) bool { return !path.IsAbs(f) })
+			return within(slices.Concat(files, words[i+1:min(len(words), i+2+MaxFiles)]))
 		case word == c.FileOption && i+1 < len(words) && path.IsAbs(words[i+1]):
 			files = append(files, words[i+1])
 		case word == c.FileOption:
 			return nil, false
 		}
 	}
-	return files, len(files) > 0
+	return within(files)
+}
+
+// within returns the files of a command line, false if they are out of bounds or relative.
+func within(files []string) ([]string, bool) {
+	beyond := func(file string) bool { return !path.IsAbs(file) || len(file) > maxFileName }
+	if len(files) == 0 || len(files) > MaxFiles || slices.ContainsFunc(files, beyond) {
+		return nil, false
+	}
+	return files, true
 }
 
 // SeparatesWords reports whether a character ends a word of a shell script.
-func SeparatesWords(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";&|()'\"`", r) }
+func SeparatesWords(r rune) bool {
+	switch r {
+	case ';', '&', '|', '(', ')', '\'', '"', '`':
+		return true
+	}
+	return unicode.IsSpace(r)
+}
 
 // Describe lists the directives of the section that the settings have and lack, as in
 // "has A but no B".

@@ -1,6 +1,7 @@
 package product
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,4 +51,29 @@ func FuzzSettings(f *testing.F) {
 			t.Errorf("%+v of what was not read", s)
 		}
 	})
+}
+
+// TestFilesBounds: a command line with too many files, or a name that Linux cannot open, leaves
+// the files unknown.
+func TestFilesBounds(t *testing.T) {
+	c := haproxy().Configuration
+	behind := func(n int) []string { return append([]string{"haproxy", "--"}, slices.Repeat([]string{"/a"}, n)...) }
+	each := func(n int) []string { return append([]string{"haproxy"}, slices.Repeat([]string{"-f", "/a"}, n)...) }
+	for _, tt := range []struct {
+		name  string
+		words []string
+		want  bool
+	}{
+		{"as many as fit behind --", behind(MaxFiles), true},
+		{"one more behind --", behind(MaxFiles + 1), false},
+		{"both together", append(each(1), behind(MaxFiles)[1:]...), false},
+		{"as many as fit with -f", each(MaxFiles), true},
+		{"one more with -f", each(MaxFiles + 1), false},
+		{"many more with -f", each(100 * MaxFiles), false},
+		{"a long name", []string{"haproxy", "-f", "/" + strings.Repeat("a", maxFileName)}, false},
+	} {
+		if files, ok := c.Files(tt.words); ok != tt.want || ok != (len(files) > 0) {
+			t.Errorf("%s: %v with %d files", tt.name, ok, len(files))
+		}
+	}
 }

@@ -129,7 +129,8 @@ func IsExecutable(base string) bool {
 // names a known product.
 func Hinted(text string) bool {
 	text = strings.ToLower(text)
-	for _, p := range known {
+	for i := range known { // without a copy: this is asked for every word of a Pod
+		p := &known[i]
 		if slices.ContainsFunc(p.Hints, func(hint string) bool { return strings.Contains(text, hint) }) ||
 			slices.ContainsFunc(p.Words, func(word string) bool { return standsAlone(text, word) }) {
 			return true

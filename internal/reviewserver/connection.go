@@ -19,13 +19,17 @@ type connection struct {
 	// the handshake, and after the first request has been charged with it.
 	hello atomic.Int64
 
+	// placed is closed when the connection gets a place.
+	placed chan struct{}
+
 	// connections.mu guards these.
-	active  bool   // serving a request
-	changed uint64 // connections.clock at the last change
+	ready   bool      // waits for a place, with its ClientHello
+	active  bool      // serves a request
+	changed time.Time // of active; before, the time of its arrival or place
 }
 
 func newConnection(conn net.Conn) *connection {
-	c := &connection{conn: conn, tcp: conn}
+	c := &connection{conn: conn, tcp: conn, placed: make(chan struct{}), changed: time.Now()}
 	if secure, ok := conn.(*tls.Conn); ok {
 		c.tcp = secure.NetConn()
 	}

@@ -27,6 +27,13 @@ type handler struct {
 	reviewer Reviewer
 }
 
+// review answers a request under the watch for a stall.
+func (h *handler) review(ctx context.Context, request Request) admission.Response {
+	deadline, _ := ctx.Deadline()
+	defer h.server.watch.start(deadline)()
+	return h.reviewer.Handle(ctx, request)
+}
+
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := h.server
@@ -36,7 +43,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "capvet failed on this review; its log has the details", http.StatusInternalServerError)
 		}
 	}()
-	if s.Draining() {
+	if s.Draining() || s.connections.crowded.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	if status, err := s.clients.authenticate(r.TLS); err != nil {
@@ -45,15 +52,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c := connectionOf(r.Context()); c != nil {
-		c.authenticated.Store(true)
+		s.connections.authenticate(c)
 	}
 	ctx, done := s.deadlines.start(r.Context(), r.URL.Query().Get("timeout"))
 	defer done()
-	body := &meteredReader{r: http.MaxBytesReader(w, r.Body, maxReviewBytes), memory: s.memory}
-	defer body.release()
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer recycle(buffer)
-	request, status, err := readReview(w, r, body, buffer)
+	request, release, status, err := s.readReview(ctx, w, r, buffer)
+	defer release()
 	if err != nil {
 		s.log.Error(err, "cannot read a review")
 		http.Error(w, err.Error(), status)
@@ -61,7 +67,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx = logf.IntoContext(ctx, lazyValues(s.log, "namespace", request.Namespace, "name", request.Name,
 		"user", request.UserInfo.Username, "requestID", request.UID))
-	response := h.reviewer.Handle(ctx, request)
+	response := h.review(ctx, request)
 	response.UID = request.UID
 	review := admissionv1.AdmissionReview{Response: &response.AdmissionResponse}
 	review.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("AdmissionReview"))

@@ -1,15 +1,18 @@
 package reviewserver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -113,11 +116,11 @@ func TestServeObjects(t *testing.T) {
 	all.Wait()
 }
 
-// TestServeBoundsMemory: the bytes of all reviews in progress are bounded, and
-// released after each answer.
+// TestServeBoundsMemory: the bytes of all large reviews in progress are bounded. A further one
+// waits, and is refused at its deadline; a small one is answered beside them.
 func TestServeBoundsMemory(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(newHandler(t, Options{}, func(_ context.Context, req Request) admission.Response {
+	server := httptest.NewServer(newHandler(t, Options{ReviewTime: time.Minute}, func(_ context.Context, req Request) admission.Response {
 		if req.Name == "slow" {
 			asked <- struct{}{}
 			<-answer
@@ -125,10 +128,13 @@ func TestServeBoundsMemory(t *testing.T) {
 		return admission.Allowed("")
 	}))
 	defer server.Close()
-	ask := func(name string, size int) int {
+	ask := func(name string, size int, timeout string, chunked bool) int {
 		const review = `{"apiVersion":"admission.k8s.io/v1","request":{"uid":"u","name":%q,"object":{"a":%q}}}`
-		body := fmt.Sprintf(review, name, strings.Repeat("x", size))
-		response, err := server.Client().Post(server.URL, "application/json", strings.NewReader(body))
+		var body io.Reader = strings.NewReader(fmt.Sprintf(review, name, strings.Repeat("x", size)))
+		if chunked {
+			body = io.MultiReader(body)
+		}
+		response, err := server.Client().Post(server.URL+"?timeout="+timeout, "application/json", body)
 		if err != nil {
 			t.Error(err)
 			return 0
@@ -136,22 +142,61 @@ func TestServeBoundsMemory(t *testing.T) {
 		response.Body.Close()
 		return response.StatusCode
 	}
-	var slow sync.WaitGroup
-	slow.Go(func() {
-		if status := ask("slow", maxReviewBytes-1000); status != http.StatusOK {
+	const largest = maxReviewBytes - 1000
+	var all sync.WaitGroup
+	all.Go(func() {
+		if status := ask("slow", largest, "30s", false); status != http.StatusOK {
 			t.Errorf("the first: status %d", status)
 		}
 	})
 	<-asked
-	if status := ask("", 4*reviewStep); status != http.StatusServiceUnavailable {
-		t.Errorf("beside it: status %d", status)
+	if status := ask("", reviewStep/2, "30s", false); status != http.StatusOK {
+		t.Errorf("a small one beside it: status %d", status)
+	}
+	if status := ask("", largest, "200ms", false); status != http.StatusServiceUnavailable {
+		t.Errorf("a large one beside it, until its deadline: status %d", status)
+	}
+	for i := range 3 {
+		all.Go(func() {
+			if status := ask("", largest, "30s", i%2 == 0); status != http.StatusOK {
+				t.Errorf("one that waited: status %d", status)
+			}
+		})
 	}
 	close(answer)
-	slow.Wait()
-	for range 3 {
-		if status := ask("", maxReviewBytes-1000); status != http.StatusOK {
-			t.Errorf("after it: status %d", status)
+	all.Wait()
+}
+
+// TestBodyMemory: a client that announces much takes memory only for what it sends.
+func TestBodyMemory(t *testing.T) {
+	h := newHandler(t, Options{ReviewTime: time.Minute}, allow)
+	for sent, want := range map[int]bool{reviewStep - 1: true, reviewStep: false} {
+		body, writer := io.Pipe()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", body)
+		r.ContentLength = maxReviewBytes
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			var buffer bytes.Buffer
+			release, _ := h.server.readBody(t.Context(), httptest.NewRecorder(), r, &buffer)
+			release()
+		}()
+		if _, err := writer.Write(make([]byte, sent)); err != nil {
+			t.Fatal(err)
 		}
+		free := h.server.memory.TryAcquire(maxReviewBytes)
+		for !want && free { // until the reader gets there
+			h.server.memory.Release(maxReviewBytes)
+			free = h.server.memory.TryAcquire(maxReviewBytes)
+		}
+		if free != want {
+			t.Errorf("after %d bytes: all memory is free: %t", sent, free)
+		}
+		if free {
+			h.server.memory.Release(maxReviewBytes)
+		}
+		writer.Close()
+		<-done
 	}
 }
 

@@ -2,18 +2,20 @@ package reviewserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
-
-	"golang.org/x/sync/semaphore"
+	"time"
 )
 
 const (
 	// maxReviewBytes bounds a review: two objects of at most 3 MiB each, and the
 	// rest of the request.
 	maxReviewBytes = 7 << 20
-	// reviewStep is the unit in which memory is acquired while a review arrives.
+	// reviewStep is the part of a review that needs no memory from the budget of all
+	// reviews: it is more than most reviews are, and bounded by the connections.
 	reviewStep = 32 << 10
 	// ballastBytes is the size of a heap ballast: an allocation that is never
 	// touched, so it takes no memory, but counts as live. Go starts a collection
@@ -23,7 +25,7 @@ const (
 	ballastBytes = 40 << 20
 )
 
-var errBusy = errors.New("too many reviews at a time; see --max-review-memory")
+var errBusy = errors.New("too many large reviews at a time; see --max-review-memory")
 
 // buffers holds buffers for a review and then its answer. Without the pool they
 // would be a quarter of the garbage of a review.
@@ -37,24 +39,35 @@ func recycle(buffer *bytes.Buffer) {
 	}
 }
 
-// meteredReader acquires memory for the bytes that arrive, and not for the
-// announced length: a client that announces much and sends little takes little.
-type meteredReader struct {
-	r              io.Reader
-	memory         *semaphore.Weighted
-	acquired, left int64
-}
-
-func (m *meteredReader) Read(p []byte) (int, error) {
-	if m.left == 0 {
-		if !m.memory.TryAcquire(reviewStep) {
-			return 0, errBusy
-		}
-		m.acquired, m.left = m.acquired+reviewStep, reviewStep
+// readBody reads a body into buffer. Beyond reviewStep it first waits for memory, until
+// ctx ends, for all of the rest: if reviews waited with a part of theirs, they could wait
+// for each other. A client that announces a large review and sends little takes nothing.
+// The caller calls release when it no longer needs the buffer.
+func (s *Server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) (release func(), err error) {
+	if r.ContentLength > maxReviewBytes {
+		return func() {}, &http.MaxBytesError{Limit: maxReviewBytes}
 	}
-	n, err := m.r.Read(p[:min(int64(len(p)), m.left)])
-	m.left -= int64(n)
-	return n, err
+	body := http.MaxBytesReader(w, r.Body, maxReviewBytes)
+	buffer.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), reviewStep)))
+	if _, err := buffer.ReadFrom(io.LimitReader(body, reviewStep)); err != nil || buffer.Len() < reviewStep {
+		return func() {}, err
+	}
+	rest := r.ContentLength - reviewStep
+	if r.ContentLength < 0 {
+		rest = maxReviewBytes - reviewStep
+	}
+	if err := s.memory.Acquire(ctx, rest); err != nil {
+		return func() {}, errBusy
+	}
+	release = func() { s.memory.Release(rest) }
+	if rest > 0 {
+		// The wait was not the client's.
+		err = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.options.ReviewTime))
+		if err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return release, err
+		}
+		buffer.Grow(bytes.MinRead + int(max(r.ContentLength-reviewStep, 0)))
+	}
+	_, err = buffer.ReadFrom(body)
+	return release, err
 }
-
-func (m *meteredReader) release() { m.memory.Release(m.acquired) }

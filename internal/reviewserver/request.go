@@ -2,9 +2,9 @@ package reviewserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -33,15 +33,17 @@ type Request struct {
 	Object, OldObject []byte `json:"-"`
 }
 
-// readReview reads a review from body into buffer and returns its request, or an
-// error with the HTTP status for it. The request's objects are slices of buffer.
-func readReview(w http.ResponseWriter, r *http.Request, body io.Reader, buffer *bytes.Buffer) (Request, int, error) {
+// readReview reads a review into buffer and returns its request, or an error with the
+// HTTP status for it. The request's objects are slices of buffer, which the caller may
+// use until it calls release.
+func (s *Server) readReview(ctx context.Context, w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) (
+	request Request, release func(), status int, err error,
+) {
+	release = func() {}
 	if contentType := r.Header.Get("Content-Type"); contentType != "application/json" {
-		return Request{}, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
+		return Request{}, release, http.StatusUnsupportedMediaType, fmt.Errorf("a review of type %q: send application/json", contentType)
 	}
-	// The announced length is trusted for the first step only.
-	buffer.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), reviewStep)))
-	_, err := buffer.ReadFrom(body)
+	release, err = s.readBody(ctx, w, r, buffer)
 	if err == nil {
 		// The read deadline would otherwise end the judging too.
 		err = http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -49,18 +51,17 @@ func readReview(w http.ResponseWriter, r *http.Request, body io.Reader, buffer *
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		var tooLarge *http.MaxBytesError
 		if errors.Is(err, errBusy) {
-			return Request{}, http.StatusServiceUnavailable, err
+			return Request{}, release, http.StatusServiceUnavailable, err
 		}
 		if errors.As(err, &tooLarge) {
-			return Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
+			return Request{}, release, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
 		}
-		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
+		return Request{}, release, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
 	}
-	request, err := decodeReview(buffer.Bytes())
-	if err != nil {
-		return Request{}, http.StatusBadRequest, err
+	if request, err = decodeReview(buffer.Bytes()); err != nil {
+		return Request{}, release, http.StatusBadRequest, err
 	}
-	return request, http.StatusOK, nil
+	return request, release, http.StatusOK, nil
 }
 
 // decodeReview returns the request of a review.

@@ -7,10 +7,12 @@
 package reviewserver
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,7 +40,8 @@ const (
 	// closes an idle connection. If this end closed first, a review in flight on
 	// that connection would be lost.
 	DefaultIdleTime = 2 * time.Minute
-	// DefaultReviewMemory holds some thousands of typical reviews.
+	// DefaultReviewMemory holds ten of the largest Pods that an API server accepts, each with
+	// its old object, besides any number of typical ones.
 	DefaultReviewMemory = 64 << 20
 )
 
@@ -50,7 +53,7 @@ const (
 	maxHeaderBytes = 16 << 10
 	// closeTime bounds how long Start waits for open requests after its context ends.
 	closeTime = 30 * time.Second
-	// dialTime bounds the connection that StartedChecker makes.
+	// dialTime bounds the request that StartedChecker makes.
 	dialTime = 10 * time.Second
 )
 
@@ -67,8 +70,8 @@ type Options struct {
 	ReviewTime time.Duration
 	// IdleTime is how long a connection stays open without a request.
 	IdleTime time.Duration
-	// ReviewMemory bounds the bytes of all reviews in progress. One review of the
-	// maximum size always fits.
+	// ReviewMemory bounds the bytes of all reviews in progress beyond the first 32 KiB of
+	// each. A further one waits. One review of the maximum size always fits.
 	ReviewMemory int64
 	// ClientCAFile holds the certificate authorities, in PEM form, of client
 	// certificates; empty means that any client is answered.
@@ -94,6 +97,7 @@ type Server struct {
 	connections *connections
 	clients     *clients
 	deadlines   deadlines
+	watch       watch
 	memory      *semaphore.Weighted
 	ballast     []byte // see ballastBytes
 	draining    atomic.Bool
@@ -109,9 +113,9 @@ func New(o Options) (*Server, error) {
 	return &Server{
 		Server:      webhook.NewServer(webhook.Options{}),
 		options:     o,
-		connections: newConnections(o.Connections, o.Registry),
+		connections: newConnections(o.Connections, o.HeaderTime, o.Registry),
 		clients:     clients,
-		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes+2*reviewStep)),
+		memory:      semaphore.NewWeighted(max(o.ReviewMemory, maxReviewBytes)),
 		ballast:     make([]byte, ballastBytes),
 		log:         o.Log.WithName("admission"),
 	}, nil
@@ -185,6 +189,9 @@ func (s *Server) tlsConfig() *tls.Config {
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if c := connectionOf(hello.Context()); c != nil {
 			c.helloReceived()
+			if err := s.connections.await(hello.Context(), c); err != nil {
+				return nil, err
+			}
 		}
 		return s.clients.configure(base)
 	}
@@ -195,18 +202,36 @@ func (s *Server) address() string {
 	return net.JoinHostPort(s.options.Host, strconv.Itoa(s.options.Port))
 }
 
-// StartedChecker implements webhook.Server. A TLS handshake proves that the
-// server listens and has a certificate.
+// StartedChecker implements webhook.Server. An answer over TLS, of any status, proves that
+// the server listens, has a certificate and serves.
 func (s *Server) StartedChecker() healthz.Checker {
-	dialer := &tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: dialTime},
-		Config:    &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // any certificate will do
-	}
 	return func(r *http.Request) error {
-		conn, err := dialer.DialContext(r.Context(), "tcp", s.address())
-		if err != nil {
+		if err := s.checkAnswers(r.Context(), s.address()); err != nil {
 			return fmt.Errorf("admission reviews are not served: %w", err)
 		}
-		return conn.Close()
+		return nil
 	}
+}
+
+func (s *Server) checkAnswers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // any certificate will do
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "HEAD / HTTP/1.1\r\nHost: capvet\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }

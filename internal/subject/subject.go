@@ -7,9 +7,9 @@ package subject
 
 import (
 	"cmp"
+	"hash/maphash"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -131,28 +131,44 @@ func (s *Subject) Images() []policy.Image {
 
 func (s *Subject) imagesWhere(wanted func(container, image string) bool) []policy.Image {
 	var images []policy.Image
-	known := map[string]int{} // by image and run: a Pod may have thousands of containers
+	known := map[uint64]int{} // by hash of image and run: a Pod may have thousands of containers
+	seed := maphash.MakeSeed()
 	for container := range s.containers() {
 		if container.Image == "" || !wanted(container.Name, container.Image) {
 			continue
 		}
 		run := s.run(container)
-		var key []byte
-		for _, words := range [][]string{{container.Image, string(run.User)}, run.Command, run.Args, run.Mounts} {
-			for _, word := range words {
-				key = strconv.AppendQuote(key, word)
-			}
-			key = append(key, ',')
-		}
-		if i, ok := known[string(key)]; ok {
+		key := hashOf(seed, container.Image, run)
+		if i, ok := known[key]; ok && images[i].Reference == container.Image && same(images[i].Run, run) {
 			images[i].Containers = append(images[i].Containers, container.Name)
 			continue
 		}
-		known[string(key)] = len(images)
+		known[key] = len(images)
 		images = append(images, policy.Image{
 			Containers: []string{container.Name}, Reference: container.Image, Name: FullName(container.Image), Run: run})
 	}
 	return images
+}
+
+// hashOf returns a hash of an image and of the way to run it. Its cost grows with their size
+// alone, as that of a text of quoted words does not: strconv.AppendQuote copies the text each
+// time that it is full.
+func hashOf(seed maphash.Seed, image string, run policy.Run) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, words := range [][]string{{image, string(run.User)}, run.Command, run.Args, run.Mounts} {
+		for _, word := range words {
+			_, _ = h.WriteString(word) // never fails
+			_ = h.WriteByte(0)
+		}
+		_ = h.WriteByte(1)
+	}
+	return h.Sum64()
+}
+
+// same reports whether two containers run an image alike.
+func same(a, b policy.Run) bool {
+	return a.User == b.User && slices.Equal(a.Command, b.Command) && slices.Equal(a.Args, b.Args) && slices.Equal(a.Mounts, b.Mounts)
 }
 
 // run describes how a container runs its image. Its own securityContext takes precedence over
@@ -165,7 +181,7 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 		run.Args = container.Args
 	}
 	for _, volume := range container.VolumeMounts {
-		run.Mounts = append(run.Mounts, volume.MountPath)
+		run.Mounts = append(run.Mounts, path.Clean("/"+volume.MountPath))
 	}
 	slices.Sort(run.Mounts)
 	var user *int64
@@ -185,44 +201,6 @@ func (s *Subject) run(container *corev1.Container) policy.Run {
 	return run
 }
 
-// ConfigMapFile returns the ConfigMap and key behind a file of a container, by the file's clean,
-// absolute path; false if the file is not from a ConfigMap volume.
-func (s *Subject) ConfigMapFile(container, file string) (name, key string, ok bool) {
-	var mount *corev1.VolumeMount // the innermost one above the file
-	for c := range s.containers() {
-		if c.Name != container {
-			continue
-		}
-		for i := range c.VolumeMounts {
-			m := &c.VolumeMounts[i]
-			at := path.Clean("/" + m.MountPath)
-			above := at == file || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/")
-			if above && (mount == nil || len(at) > len(path.Clean("/"+mount.MountPath))) {
-				mount = m
-			}
-		}
-	}
-	if mount == nil || mount.SubPathExpr != "" {
-		return "", "", false
-	}
-	i := slices.IndexFunc(s.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
-	if i < 0 || s.Template.Spec.Volumes[i].ConfigMap == nil {
-		return "", "", false
-	}
-	volume := s.Template.Spec.Volumes[i].ConfigMap
-	within := path.Join(mount.SubPath, strings.TrimPrefix(file, path.Clean("/"+mount.MountPath)))
-	within = strings.TrimPrefix(within, "/")
-	if len(volume.Items) == 0 {
-		return volume.Name, within, within != "" && !strings.Contains(within, "/")
-	}
-	for _, item := range volume.Items {
-		if path.Clean(item.Path) == within {
-			return volume.Name, item.Key, true
-		}
-	}
-	return "", "", false
-}
-
 // ServiceAccount returns the name of the ServiceAccount of s's Pods. A template without one gets
 // the namespace's default.
 func (s *Subject) ServiceAccount() string {
@@ -239,7 +217,7 @@ func (s *Subject) ToJudge(images []policy.Image, architectures func(spec *corev1
 		Workload:      s.Workload(),
 		Images:        images,
 		Architectures: func(candidates []string) []string { return architectures(&s.Template.Spec, candidates) },
-		ConfigMapFile: s.ConfigMapFile,
+		ConfigMapFile: s.configMapFiles(),
 	}
 }
 

@@ -253,7 +253,7 @@ func TestConfigMapFile(t *testing.T) {
 	} {
 		s := &Subject{Kind: KindPod, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Volumes: volumes, Containers: []corev1.Container{
 			{Name: "other", VolumeMounts: []corev1.VolumeMount{{Name: "plain", MountPath: "/"}}}, {Name: "c", VolumeMounts: tt.mounts}}}}}
-		name, key, ok := s.ConfigMapFile("c", tt.file)
+		name, key, ok := s.configMapFiles()("c", tt.file)
 		got := ""
 		if ok {
 			got = name + "/" + key

@@ -6,10 +6,10 @@
 package wording
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/capvet/capvet/internal/policy"
@@ -25,7 +25,12 @@ const (
 	maxWarning         = 250 // runes in one warning
 	maxWarningFindings = 4   // findings that get a warning of their own
 	maxWarnings        = 12  // warnings for one request
+	maxDenialFindings  = 256 // findings that a denial is made from, many of which may read alike
+	maxBroken          = 4   // warnings about broken policies for one request
 	maxName            = 100 // runes of an image reference, path or version within a text
+
+	// maxText bounds the bytes of a text that are looked at: more than any bound in runes.
+	maxText = 4 * utf8.UTFMax * MaxDenial
 )
 
 // Warnings words findings for the author of an object of that kind: the consequence, the
@@ -61,19 +66,30 @@ func Warnings(kind, list string, findings []policy.Finding) []string {
 
 // by names the policies that warn.
 func by(findings []policy.Finding) string {
-	var names []string
+	names := map[string]bool{}
+	first := ""
 	for _, f := range findings {
-		if f.Action == policy.ActionWarn && !slices.Contains(names, f.Policy) {
-			names = append(names, f.Policy)
+		if f.Action == policy.ActionWarn {
+			first = cmp.Or(first, f.Policy)
+			names[f.Policy] = true
 		}
 	}
 	switch len(names) {
 	case 0:
 		return ""
 	case 1:
-		return "the policy is " + names[0]
+		return "the policy is " + first
 	}
-	return fmt.Sprintf("the policies are %s and %d more", names[0], len(names)-1)
+	return fmt.Sprintf("the policies are %s and %d more", first, len(names)-1)
+}
+
+// Broken words warnings about broken policies, of which a namespace may have many.
+func Broken(warnings []string) []string {
+	lines := Lines(warnings[:min(len(warnings), maxBroken)])
+	if more := len(warnings) - maxBroken; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more policies are broken", more))
+	}
+	return lines
 }
 
 // Denial words findings as one message, the strictest first: the only text that the author of
@@ -81,7 +97,7 @@ func by(findings []policy.Finding) string {
 func Denial(findings []policy.Finding) string {
 	var sentences []string
 	length := 0
-	for i, f := range findings {
+	for i, f := range findings[:min(len(findings), maxDenialFindings)] {
 		if length > MaxDenial { // the rest would be cut
 			break
 		}
@@ -235,52 +251,4 @@ func containers(names []string) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// Lines makes lines fit for warnings: printable, bounded, and each once.
-func Lines(lines []string) []string {
-	var fit []string
-	for _, line := range lines {
-		line = truncate(plain(line), maxWarning)
-		if line != "" && !slices.Contains(fit, line) {
-			fit = append(fit, line)
-		}
-	}
-	return fit
-}
-
-// plain replaces unprintable characters: the API server drops warnings with control
-// characters.
-func plain(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) { // as most are
-		return strings.TrimSpace(s)
-	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?")))
-}
-
-// shorten cuts the middle out of a long name.
-func shorten(s string) string {
-	if utf8.RuneCountInString(s) <= maxName {
-		return s
-	}
-	runes := []rune(s)
-	half := maxName / 2
-	return string(runes[:half]) + "…" + string(runes[len(runes)-half+1:])
-}
-
-// truncate cuts s at limit runes.
-func truncate(s string, limit int) string {
-	if utf8.RuneCountInString(s) <= limit {
-		return s
-	}
-	runes := []rune(s)
-	return string(runes[:limit-1]) + "…"
 }

@@ -15,6 +15,8 @@ type Image struct {
 	// Reference is the image as the Pod writes it, Name the same with default registry,
 	// repository and tag filled in, to match exemptions against.
 	Reference, Name string
+	// Exempting holds the exemptions of the image by the policy's name; nil before Exempt.
+	Exempting map[string]*Exemption
 	// Run describes how those containers run it.
 	Run Run
 	// Architecture is a GOARCH name.
@@ -132,12 +134,13 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 	}
 	for _, image := range images {
 		var findings []Finding // of this image, in the same order for each policy
+		exempting := image.exempting(now, policies)
 		for i := range policies {
 			p := &policies[i]
 			if !slices.Contains(p.Architectures, image.Architecture) {
 				continue
 			}
-			if e := p.exemptionOf(now, image.Name); e != nil {
+			if e := exempting[p.Name]; e != nil {
 				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.Reason})
 				continue
 			}

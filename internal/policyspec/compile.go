@@ -9,8 +9,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -89,19 +87,9 @@ func byClass(actions v1alpha1.ScanErrorActions) map[report.FailureClass]policy.A
 }
 
 func compileExemption(e *v1alpha1.Exemption) policy.Exemption {
-	compiled := policy.Exemption{Reason: e.Reason}
+	compiled := policy.Exemption{Images: e.Images, Reason: e.Reason}
 	if e.Expires != nil {
 		compiled.Expires = e.Expires.Time
 	}
-	for _, pattern := range e.Images {
-		compiled.Images = append(compiled.Images, compileGlob(pattern))
-	}
 	return compiled
-}
-
-// compileGlob translates a pattern of image names into a regular expression: "**"
-// matches any characters, "*" any but "/", all others match themselves.
-func compileGlob(pattern string) *regexp.Regexp {
-	wildcards := strings.NewReplacer(`\*\*`, `.*`, `\*`, `[^/]*`) // as QuoteMeta writes them
-	return regexp.MustCompile(`^` + wildcards.Replace(regexp.QuoteMeta(pattern)) + `$`)
 }

@@ -24,6 +24,9 @@ func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (policy.Policy, error) {
 	if err != nil {
 		return policy.Policy{}, err
 	}
+	if err := checkSelector("spec.namespaceSelector", &p.Spec.NamespaceSelector); err != nil {
+		return policy.Policy{}, err
+	}
 	compiled.Name = "ClusterCapsetPolicy/" + p.Name
 	compiled.Namespaces, err = metav1.LabelSelectorAsSelector(p.Spec.NamespaceSelector.Selector())
 	if err != nil {
@@ -44,6 +47,9 @@ func CompileNamespaced(p *v1alpha1.CapsetPolicy) (policy.Policy, error) {
 }
 
 func compile(spec *v1alpha1.CapsetPolicySpec) (policy.Policy, error) {
+	if err := checkBounds(spec); err != nil {
+		return policy.Policy{}, err
+	}
 	pods, err := metav1.LabelSelectorAsSelector(spec.PodSelector.Selector())
 	if err != nil {
 		return policy.Policy{}, fmt.Errorf("spec.podSelector: %w", err)

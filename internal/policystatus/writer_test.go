@@ -79,7 +79,7 @@ func TestStatus(t *testing.T) {
 	}
 	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: env(v1alpha1.LabelValue(strings.Repeat("ä", 40_000)))}}
 	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) ||
-		!strings.HasPrefix(message, "not applied: spec.podSelector: ") {
+		!strings.HasPrefix(message, "not applied: spec.podSelector.matchLabels: ") {
 		t.Errorf("a message of %d bytes: %.100s", len(message), message)
 	}
 	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}

@@ -35,7 +35,9 @@ func exempting(exemptions, patterns, length int) v1alpha1.CapsetPolicySpec {
 // TestBounds: a policy at a bound compiles. One beyond it, which an earlier schema may have
 // admitted, is an error with the field, its size and the limit, and without its content.
 func TestBounds(t *testing.T) {
-	pods := func(s v1alpha1.LabelSelector) v1alpha1.CapsetPolicySpec { return v1alpha1.CapsetPolicySpec{PodSelector: s} }
+	pods := func(s v1alpha1.LabelSelector) v1alpha1.CapsetPolicySpec {
+		return v1alpha1.CapsetPolicySpec{PodSelector: s}
+	}
 	huge := exempting(1, 1, 3<<20)
 	huge.Exemptions[0].Reason = strings.Repeat("r", 3<<20)
 	for _, tt := range []struct {

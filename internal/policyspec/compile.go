@@ -20,6 +20,9 @@ import (
 
 // CompileCluster compiles a ClusterCapsetPolicy. The error names the field.
 func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (policy.Policy, error) {
+	if err := stripped(&p.ObjectMeta); err != nil {
+		return policy.Policy{}, err
+	}
 	compiled, err := compile(&p.Spec.CapsetPolicySpec)
 	if err != nil {
 		return policy.Policy{}, err
@@ -37,6 +40,9 @@ func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (policy.Policy, error) {
 
 // CompileNamespaced compiles a CapsetPolicy. The error names the field.
 func CompileNamespaced(p *v1alpha1.CapsetPolicy) (policy.Policy, error) {
+	if err := stripped(&p.ObjectMeta); err != nil {
+		return policy.Policy{}, err
+	}
 	compiled, err := compile(&p.Spec)
 	if err != nil {
 		return policy.Policy{}, err

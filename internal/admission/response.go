@@ -9,6 +9,7 @@ import (
 
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
@@ -62,13 +63,18 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 	return response, outcome
 }
 
-// internalError is the response to a request that capvet failed on: by the strictest action of
-// the policies for errors inside capvet, or a warning where the policies are unknown.
-func internalError(policies []policy.Policy) admission.Response {
-	const text = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
+// Texts of requests that are not judged.
+const (
+	textInternal = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
+	textUnread   = "this object is too large for capvet, so its images were not inspected: %s; make it smaller"
+)
+
+// unjudged is the response to a request that cannot be judged: by the strictest action of
+// the policies for that class of error, or a warning where the policies are unknown.
+func unjudged(policies []policy.Policy, class report.FailureClass, kind, text string) admission.Response {
 	action := policy.ActionWarn
 	if len(policies) > 0 {
-		action = policy.OnInternalError(policies)
+		action = policy.Unjudged(policies, class, kind != subject.KindPod)
 	}
 	response := admission.Allowed("")
 	switch action {

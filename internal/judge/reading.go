@@ -38,16 +38,19 @@ type reading struct {
 	failure *report.Failure
 }
 
-// bounded returns at most MaxImages of images. The last one stands for those left
-// out: it counts as too large to be read.
+// bounded returns at most MaxImages of images. The last one stands for those left out: it
+// counts as too large to be read. Its name is empty, so that no exemption of other images is
+// one of theirs.
 func bounded(images []policy.Image) []policy.Image {
 	if len(images) <= MaxImages {
 		return images
 	}
-	images = slices.Clone(images[:MaxImages])
-	images[MaxImages-1].Failure = &report.Failure{
+	bounded := slices.Clone(images[:MaxImages])
+	left := &bounded[MaxImages-1]
+	left.Name = ""
+	left.Failure = &report.Failure{
 		Class: report.FailureTooLarge, Detail: fmt.Sprintf("more than %d images, or ways to run one, in one object", MaxImages-1)}
-	return images
+	return bounded
 }
 
 // readImages reads the images that some policy can act on, each once, and sets the

@@ -271,11 +271,16 @@ func compareFindings(a, b Finding) int {
 	)
 }
 
-// OnInternalError returns the policies' strictest action for an error inside capvet.
-func OnInternalError(policies []Policy) Action {
+// Unjudged returns the policies' strictest action for an object that cannot be judged, by the
+// class of the error.
+func Unjudged(policies []Policy, class report.FailureClass, workload bool) Action {
 	strictest := ActionIgnore
 	for i := range policies {
-		strictest = Stricter(strictest, policies[i].scanErrorAction(report.FailureInternal))
+		action := policies[i].scanErrorAction(class)
+		if workload && action == ActionReject {
+			action = policies[i].Workloads
+		}
+		strictest = Stricter(strictest, action)
 	}
 	return strictest
 }

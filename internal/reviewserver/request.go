@@ -31,6 +31,10 @@ type Request struct {
 	// Object and OldObject are the JSON as sent, since most objects are never
 	// decoded; empty if the request has no such object.
 	Object, OldObject []byte `json:"-"`
+
+	// Unread is the reason why the request comes without its objects: they exceed a limit
+	// of the server. Empty if it comes with them.
+	Unread string `json:"-"`
 }
 
 // readReview reads a review from body into buffer and returns its request, or an
@@ -52,14 +56,36 @@ func readReview(w http.ResponseWriter, r *http.Request, body io.Reader, buffer *
 			return Request{}, http.StatusServiceUnavailable, err
 		}
 		if errors.As(err, &tooLarge) {
-			return Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
+			return unreadReview(w, r, buffer.Bytes())
 		}
 		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
 	}
 	request, err := decodeReview(buffer.Bytes())
 	if err != nil {
-		return Request{}, http.StatusBadRequest, err
+		// The objects may be nested too deep: their author must not escape the policies by that.
+		request, headErr := decodeHead(buffer.Bytes())
+		if headErr != nil {
+			return Request{}, http.StatusBadRequest, err
+		}
+		request.Unread = "they cannot be decoded"
+		return request, http.StatusOK, nil
 	}
+	return request, http.StatusOK, nil
+}
+
+// unreadReview returns the request of a review that begins with head and is too large.
+func unreadReview(w http.ResponseWriter, r *http.Request, head []byte) (Request, int, error) {
+	request, err := decodeHead(head)
+	if err != nil {
+		return Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes: %w", maxReviewBytes, err)
+	}
+	if err := receive(r.Body); err != nil {
+		return Request{}, http.StatusRequestEntityTooLarge, err
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
+	}
+	request.Unread = fmt.Sprintf("the review has more than %d bytes", maxReviewBytes)
 	return request, http.StatusOK, nil
 }
 

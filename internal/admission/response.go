@@ -49,16 +49,16 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 	response = response.WithWarnings(wording.Lines(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
 	if len(d.NotRead) > 0 {
-		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead)
+		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead, 0)
 		if d.Action == policy.ActionIgnore {
 			outcome, response.AuditAnnotations[annotationDecision] = OutcomeUnread, decisionNotRead
 		}
 	}
 	if len(d.Findings) > 0 {
-		response.AuditAnnotations[annotationFindings] = boundedJSON(summaries(d.Findings))
+		response.AuditAnnotations[annotationFindings] = boundedJSON(summaries(d.Findings), d.Omitted)
 	}
 	if len(d.Exempted) > 0 {
-		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted)
+		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted, 0)
 	}
 	return response, outcome
 }
@@ -134,8 +134,8 @@ func summaries(findings []policy.Finding) []summary {
 }
 
 // boundedJSON returns as many of the values as fit in an annotation, as a JSON array that ends
-// with the number of values left out.
-func boundedJSON[T any](values []T) string {
+// with the number of values left out, including those that were omitted before.
+func boundedJSON[T any](values []T, omitted int) string {
 	var elements []string
 	size := 0
 	for i, v := range values {
@@ -144,10 +144,13 @@ func boundedJSON[T any](values []T) string {
 			continue
 		}
 		if size += len(encoded) + 1; size > maxAnnotation {
-			elements = append(elements, fmt.Sprintf(`{"more":%d}`, len(values)-i))
+			omitted += len(values) - i
 			break
 		}
 		elements = append(elements, string(encoded))
+	}
+	if omitted > 0 {
+		elements = append(elements, fmt.Sprintf(`{"more":%d}`, omitted))
 	}
 	return "[" + strings.Join(elements, ",") + "]"
 }

@@ -102,12 +102,14 @@ func (i Image) MountedFiles() []string {
 		return nil
 	}
 	var mounted []string
+	seen := map[string]bool{} // products
 	for j := range i.Report.Binaries {
 		b := &i.Report.Binaries[j]
 		known, ok := product.Lookup(productOf(b))
-		if !ok || known.Configuration == nil || !b.Capset.ABI.Legacy() {
+		if !ok || known.Configuration == nil || !b.Capset.ABI.Legacy() || seen[known.Name] {
 			continue
 		}
+		seen[known.Name] = true
 		files, _ := known.Configuration.Files(i.Run.words(i.Report))
 		for _, file := range files {
 			if clean := path.Clean(file); i.Run.hides(file) && !slices.Contains(mounted, clean) {

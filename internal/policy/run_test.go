@@ -39,7 +39,7 @@ func TestSettledTrigger(t *testing.T) {
 	} {
 		image := &report.Report{Configuration: says("", "haproxy", "-f", "/x.cfg"), Settings: []report.Settings{{Path: "/x.cfg",
 			User: tt.hasUser, SetCap: tt.cap}}}
-		got := Run{User: tt.user}.assess(triggered("haproxy", tt.base), image).trigger
+		got := newProcess(Run{User: tt.user}, image).assess(triggered("haproxy", tt.base)).trigger
 		never := tt.base == conditional && tt.user == UserNonRoot
 		if got.When != tt.want || strings.Contains(got.Why, "`global` of /x.cfg has") == never ||
 			strings.Contains(got.Why, "does not make this call") != (tt.want == conditional && !never) {
@@ -49,7 +49,7 @@ func TestSettledTrigger(t *testing.T) {
 		if tt.user == UserNonRoot {
 			image.Configuration.User = "99"
 		}
-		if got := (Run{}).assess(triggered("haproxy", tt.base), image).trigger; got.When != tt.want || !strings.Contains(got.Why,
+		if got := newProcess(Run{}, image).assess(triggered("haproxy", tt.base)).trigger; got.When != tt.want || !strings.Contains(got.Why,
 			"(the image's user)") {
 			t.Errorf("%+v, by the image: got %+v", tt, got)
 		}

@@ -52,7 +52,7 @@ func (s situation) assess() assessment {
 		image.Settings = []report.Settings{*s.settings}
 		s.run.Command = []string{s.product.Name, "-f", "/etc/x.cfg"}
 	}
-	return s.run.assess(b, image)
+	return newProcess(s.run, image).assess(b)
 }
 
 // everySituation combines every product and trigger with every ABI that is a finding, user

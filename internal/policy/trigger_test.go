@@ -161,12 +161,12 @@ var triggerTests = []struct {
 
 func TestTrigger(t *testing.T) {
 	for _, tt := range triggerTests {
-		got := tt.run.assess(triggered(tt.product, tt.base), &report.Report{Configuration: tt.image}).trigger
+		got := newProcess(tt.run, &report.Report{Configuration: tt.image}).assess(triggered(tt.product, tt.base)).trigger
 		if got.When != tt.want || !strings.Contains(got.Why, tt.why) {
 			t.Errorf("%s: got %+v", tt.name, got)
 		}
 	}
-	if got := (Run{User: UserRoot}).assess(&report.Binary{}, nil).trigger; got != nil {
+	if got := newProcess(Run{User: UserRoot}, nil).assess(&report.Binary{}).trigger; got != nil {
 		t.Errorf("nothing to trigger: got %+v", got)
 	}
 }

@@ -33,24 +33,30 @@ type Directive struct {
 	In func(report.Settings) bool
 }
 
+// maxFiles bounds the configuration files of one command line.
+const maxFiles = 64
+
 // Files returns the configuration files that a command line names, false if there is none
-// or if they cannot be determined: in a script, or with a relative path.
+// or if they cannot be determined: in a script, with a relative path, or more than maxFiles.
 func (c *Configuration) Files(words []string) ([]string, bool) {
 	var files []string
 	for i, word := range words {
 		switch {
-		case strings.ContainsFunc(word, SeparatesWords), word == c.DirectoryOption:
+		case strings.ContainsFunc(word, SeparatesWords), word == c.DirectoryOption, len(files) > maxFiles:
 			return nil, false
 		case word == c.FilesAfter:
+			if len(words)-i-1 > maxFiles {
+				return nil, false
+			}
 			files = append(files, words[i+1:]...)
-			return files, len(files) > 0 && !slices.ContainsFunc(files, func(f string) bool { return !path.IsAbs(f) })
+			return files, len(files) > 0 && len(files) <= maxFiles && !slices.ContainsFunc(files, func(f string) bool { return !path.IsAbs(f) })
 		case word == c.FileOption && i+1 < len(words) && path.IsAbs(words[i+1]):
 			files = append(files, words[i+1])
 		case word == c.FileOption:
 			return nil, false
 		}
 	}
-	return files, len(files) > 0
+	return files, len(files) > 0 && len(files) <= maxFiles
 }
 
 // SeparatesWords reports whether a character ends a word of a shell script.

@@ -1,6 +1,7 @@
 package product
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,4 +51,20 @@ func FuzzSettings(f *testing.F) {
 			t.Errorf("%+v of what was not read", s)
 		}
 	})
+}
+
+// TestFilesAreBounded: a command line with more files than the limit is one whose files are
+// unknown.
+func TestFilesAreBounded(t *testing.T) {
+	haproxy, _ := Lookup("haproxy")
+	for n, want := range map[int]bool{maxFiles: true, maxFiles + 1: false, 10 * maxFiles: false} {
+		options := slices.Repeat([]string{"-f", "/x"}, n)
+		behind := append([]string{"-f", "/x", "--"}, slices.Repeat([]string{"/x"}, n-1)...)
+		for _, words := range [][]string{options, behind} {
+			files, ok := haproxy.Configuration.Files(append([]string{"haproxy"}, words...))
+			if ok != want || len(files) > maxFiles+1 {
+				t.Errorf("%d files: %v, %d", n, ok, len(files))
+			}
+		}
+	}
 }

@@ -129,7 +129,8 @@ type ScanErrorActions struct {
 	//
 	// +optional
 	RateLimited Action `json:"rateLimited,omitempty"`
-	// tooLarge: the image exceeds one of capvet's limits on sizes and counts.
+	// tooLarge: the image, or the object with it, exceeds one of capvet's limits on
+	// sizes and counts.
 	//
 	// +optional
 	TooLarge Action `json:"tooLarge,omitempty"`

@@ -29,15 +29,28 @@ func TestUnjudged(t *testing.T) {
 		outcome  Outcome
 		text     string
 	}{
-		{"rejected", onError(v1alpha1.ActionReject, v1alpha1.ActionIgnore), "pods", unread, OutcomeRejected,
-			"this object is too large for capvet, so its images were not inspected: " + unread + "; make it smaller (rejected by"},
-		{"warned", onError(v1alpha1.ActionWarn, v1alpha1.ActionReject), "pods", unread, OutcomeError, unread},
-		{"by default", onError("", v1alpha1.ActionReject), "pods", unread, OutcomeRejected, unread},
-		{"ignored", onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject), "pods", unread, OutcomeError, ""},
-		{"a workload", onError(v1alpha1.ActionReject, v1alpha1.ActionIgnore), "deployments", unread, OutcomeError, unread},
-		{"another kind", onError(v1alpha1.ActionReject, v1alpha1.ActionReject), "services", unread, OutcomeSkipped, ""},
-		{"unreadable", onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject), "pods", "", OutcomeRejected, textInternal},
-		{"an unreadable workload", onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject), "deployments", "", OutcomeError, textInternal},
+		{name: "rejected", spec: onError(v1alpha1.ActionReject, v1alpha1.ActionIgnore),
+			resource: "pods", unread: unread, outcome: OutcomeRejected,
+			text: "this object is too large for capvet, so its images were not inspected: " + unread + "; make it smaller (rejected by"},
+		{name: "warned", spec: onError(v1alpha1.ActionWarn, v1alpha1.ActionReject),
+			resource: "pods", unread: unread, outcome: OutcomeError,
+			text: unread},
+		{name: "by default", spec: onError("", v1alpha1.ActionReject),
+			resource: "pods", unread: unread, outcome: OutcomeRejected,
+			text: unread},
+		{name: "ignored", spec: onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject),
+			resource: "pods", unread: unread, outcome: OutcomeError},
+		{name: "a workload", spec: onError(v1alpha1.ActionReject, v1alpha1.ActionIgnore),
+			resource: "deployments", unread: unread, outcome: OutcomeError,
+			text: unread},
+		{name: "another kind", spec: onError(v1alpha1.ActionReject, v1alpha1.ActionReject),
+			resource: "services", unread: unread, outcome: OutcomeSkipped},
+		{name: "unreadable", spec: onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject),
+			resource: "pods", outcome: OutcomeRejected,
+			text: textInternal},
+		{name: "an unreadable workload", spec: onError(v1alpha1.ActionIgnore, v1alpha1.ActionReject),
+			resource: "deployments", outcome: OutcomeError,
+			text: textInternal},
 	} {
 		var seen observer
 		h := &Handler{Policies: source{policies: []policy.Policy{clusterPolicy(t, tt.spec)}}, Observer: &seen, Now: time.Now}

@@ -24,7 +24,8 @@ func TestNamespaceBudget(t *testing.T) {
 	c.namespace("team", nil)
 	own := func(namespace string, i int, reason string) *v1alpha1.CapsetPolicy {
 		created := metav1.NewTime(time.Date(2027, 1, 2, 3, i, 0, 0, time.UTC))
-		return &v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p%03d", i), Namespace: namespace, CreationTimestamp: created},
+		meta := metav1.ObjectMeta{Name: fmt.Sprintf("p%03d", i), Namespace: namespace, CreationTimestamp: created}
+		return &v1alpha1.CapsetPolicy{ObjectMeta: meta,
 			Spec: v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"**"}, Reason: reason}}}}
 	}
 	want := func(step, namespace string, policies, broken int, warning string) {

@@ -68,7 +68,8 @@ type compiled struct {
 // policies in c, which it starts to follow together with the namespaces. live
 // reads from the API server itself.
 func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader, presets []policy.Policy) (*PolicyIndex, error) {
-	x := &PolicyIndex{namespaces: c, live: live, presets: presets, policies: map[string]map[string]compiled{}, applicable: map[string]applicable{}}
+	x := &PolicyIndex{namespaces: c, live: live, presets: presets,
+		policies: map[string]map[string]compiled{}, applicable: map[string]applicable{}}
 	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
 		synced, err := follow(ctx, c, object, x.set, x.remove)
 		if err != nil {

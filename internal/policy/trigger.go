@@ -152,7 +152,8 @@ func (p *process) names(b *report.Binary, image *report.Configuration) (by strin
 	case image == nil || len(image.Entrypoint)+len(image.Command) == 0:
 		return "", true
 	case len(r.Args) == 0:
-		return "The image's entry point (" + first(image.Entrypoint, image.Command) + ") does", p.starts(b, wordsOfRun, image.Entrypoint, image.Command)
+		return "The image's entry point (" + first(image.Entrypoint, image.Command) + ") does",
+			p.starts(b, wordsOfRun, image.Entrypoint, image.Command)
 	}
 	// An entry point with options alone passes them to the program of its own choice.
 	options := strings.HasPrefix(r.Args[0], "-") && len(image.Entrypoint) > 0

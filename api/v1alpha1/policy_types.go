@@ -93,10 +93,12 @@ type CapsetPolicySpec struct {
 	OnScanError ScanErrorActions `json:"onScanError,omitzero"`
 
 	// exemptions are the images that this policy ignores. capvet applies them
-	// before it contacts a registry.
+	// before it contacts a registry. All their patterns and reasons together have
+	// at most 16384 characters.
 	//
 	// +optional
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.map(e, size(e.reason) + e.images.map(i, size(i)).sum()).sum() <= 16384",message="patterns and reasons have more than 16384 characters"
 	// +listType=atomic
 	Exemptions []Exemption `json:"exemptions,omitempty"`
 }
@@ -127,7 +129,8 @@ type ScanErrorActions struct {
 	//
 	// +optional
 	RateLimited Action `json:"rateLimited,omitempty"`
-	// tooLarge: the image exceeds one of capvet's limits on sizes and counts.
+	// tooLarge: the image, or the object with it, exceeds one of capvet's limits on
+	// sizes and counts.
 	//
 	// +optional
 	TooLarge Action `json:"tooLarge,omitempty"`

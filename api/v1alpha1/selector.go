@@ -10,13 +10,16 @@ type LabelSelector struct {
 	// matchLabels are required labels with their values.
 	//
 	// +optional
-	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a label key is a name, such as app, with an optional domain, such as example.com/app"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317)",message="a label key has at most 317 characters"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
-	// matchExpressions are requirements on labels. All of them must hold.
+	// matchExpressions are requirements on labels. All of them must hold. They
+	// have at most 256 values together.
 	//
 	// +optional
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.map(r, has(r.values) ? size(r.values) : 0).sum() <= 256",message="the requirements have more than 256 values"
 	// +listType=atomic
 	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
 }

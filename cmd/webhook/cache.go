@@ -7,7 +7,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/capvet/capvet/api/v1alpha1"
 	"github.com/capvet/capvet/internal/placement"
+	"github.com/capvet/capvet/internal/policyspec"
 )
 
 // cacheOptions reduce the cache to the fields and objects in use: a cluster has
@@ -22,6 +24,18 @@ func (o options) cacheOptions() cache.Options {
 			&corev1.Node{}: {Transform: func(object any) (any, error) {
 				if node, ok := object.(*corev1.Node); ok {
 					return placement.Strip(node), nil
+				}
+				return object, nil
+			}},
+			&v1alpha1.ClusterCapsetPolicy{}: {Transform: func(object any) (any, error) {
+				if p, ok := object.(*v1alpha1.ClusterCapsetPolicy); ok {
+					policyspec.StripCluster(p)
+				}
+				return object, nil
+			}},
+			&v1alpha1.CapsetPolicy{}: {Transform: func(object any) (any, error) {
+				if p, ok := object.(*v1alpha1.CapsetPolicy); ok {
+					policyspec.StripNamespaced(p)
 				}
 				return object, nil
 			}},

@@ -107,34 +107,42 @@ type Handler struct {
 func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (response admission.Response) {
 	start := h.Now()
 	answer := Answer{Outcome: OutcomeSkipped, DryRun: req.DryRun != nil && *req.DryRun}
+	var kind string
 	var policies []policy.Policy
 	defer func() {
 		if p := recover(); p != nil {
 			logf.FromContext(ctx).Error(fmt.Errorf("panic: %v", p), "answering by the policies' action for scan errors", "stack",
 				string(debug.Stack()))
 			answer.Outcome, answer.Decision = OutcomeError, policy.Decision{}
-			response = internalError(policies)
-			if !response.Allowed {
-				answer.Outcome = OutcomeRejected
-			}
+			response = unjudged(policies, report.FailureInternal, kind, textInternal)
+		}
+		if answer.Outcome == OutcomeError && !response.Allowed {
+			answer.Outcome = OutcomeRejected
 		}
 		answer.Duration = h.Now().Sub(start)
 		h.Observer.Answered(answer)
 	}()
 
-	kind, judges := judgedKind(req)
-	if !judges {
+	var judges bool
+	if kind, judges = judgedKind(req); !judges {
 		return admission.Allowed("")
 	}
+	// Before the Pod's labels are known, all policies of the namespace count.
 	applicable, broken, policiesErr := h.Policies.PoliciesFor(ctx, req.Namespace)
-	if policiesErr == nil && len(applicable) == 0 && len(broken) == 0 {
+	policies = applicable
+	if policiesErr == nil && len(policies) == 0 && len(broken) == 0 {
 		return admission.Allowed("") // without decoding the object
+	}
+	if req.Unread != "" {
+		logf.FromContext(ctx).Info("cannot judge an object that is too large", "kind", kind, "reason", req.Unread)
+		answer.Outcome = OutcomeError
+		return unjudged(policies, report.FailureTooLarge, kind, fmt.Sprintf(textUnread, req.Unread))
 	}
 	judged, brought, err := subjectOf(kind, req)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "cannot read the request's object")
 		answer.Outcome = OutcomeError
-		return internalError(nil)
+		return unjudged(policies, report.FailureInternal, kind, textInternal)
 	}
 	if len(brought) == 0 {
 		return admission.Allowed("")
@@ -142,9 +150,9 @@ func (h *Handler) Handle(ctx context.Context, req reviewserver.Request) (respons
 	if policiesErr != nil {
 		logf.FromContext(ctx).Error(policiesErr, "cannot determine the policies of the namespace")
 		answer.Outcome = OutcomeError
-		return internalError(nil)
+		return unjudged(nil, report.FailureInternal, kind, textInternal)
 	}
-	policies = policy.ForPod(applicable, labels.Set(judged.Template.Labels))
+	policies = policy.ForPod(policies, labels.Set(judged.Template.Labels))
 	sources := h.sources(ctx, req.Namespace, judged)
 	decision, decided := judge.Decide(h.Now(), policies, judged.ToJudge(brought, h.Nodes.Architectures), sources)
 	if !decided {

@@ -85,10 +85,10 @@ func TestOtherMessages(t *testing.T) {
 	for _, action := range []v1alpha1.Action{v1alpha1.ActionIgnore, v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionReject} {
 		p := clusterPolicy(t, v1alpha1.CapsetPolicySpec{OnScanError: v1alpha1.ScanErrorActions{Default: action}})
 		b.WriteString("failed under " + string(action) + "\n")
-		writeResponse(&b, internalError([]policy.Policy{p}))
+		writeResponse(&b, unjudged([]policy.Policy{p}, report.FailureInternal, subject.KindPod, textInternal))
 	}
 	b.WriteString("failed, policies unknown\n")
-	writeResponse(&b, internalError(nil))
+	writeResponse(&b, unjudged(nil, report.FailureInternal, subject.KindPod, textInternal))
 	b.WriteString("a broken policy\n")
 	response, _ := respond(subject.KindPod, policy.Decision{},
 		[]string{`ClusterCapsetPolicy/x is not applied, because it is broken: spec.podSelector: "Near" is not a valid label selector operator`})

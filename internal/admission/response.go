@@ -9,6 +9,7 @@ import (
 
 	"github.com/capvet/capvet/internal/policy"
 	"github.com/capvet/capvet/internal/report"
+	"github.com/capvet/capvet/internal/subject"
 	"github.com/capvet/capvet/internal/wording"
 )
 
@@ -55,27 +56,32 @@ func respond(kind string, d policy.Decision, broken []string) (admission.Respons
 	response = response.WithWarnings(wording.Broken(broken)...)
 	response.AuditAnnotations = map[string]string{annotationDecision: string(d.Action)}
 	if len(d.NotRead) > 0 {
-		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead, same)
+		response.AuditAnnotations[annotationNotRead] = boundedJSON(d.NotRead, same, 0)
 		if d.Action == policy.ActionIgnore {
 			outcome, response.AuditAnnotations[annotationDecision] = OutcomeUnread, decisionNotRead
 		}
 	}
 	if len(d.Findings) > 0 {
-		response.AuditAnnotations[annotationFindings] = boundedJSON(d.Findings, summaryOf)
+		response.AuditAnnotations[annotationFindings] = boundedJSON(d.Findings, summaryOf, d.Omitted)
 	}
 	if len(d.Exempted) > 0 {
-		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted, same)
+		response.AuditAnnotations[annotationExemptions] = boundedJSON(d.Exempted, same, 0)
 	}
 	return response, outcome
 }
 
-// internalError is the response to a request that capvet failed on: by the strictest action of
-// the policies for errors inside capvet, or a warning where the policies are unknown.
-func internalError(policies []policy.Policy) admission.Response {
-	const text = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
+// Texts of requests that are not judged.
+const (
+	textInternal = "capvet failed on this request, so its images were not inspected; capvet's log has the details"
+	textUnread   = "this object is too large for capvet, so its images were not inspected: %s; make it smaller"
+)
+
+// unjudged is the response to a request that cannot be judged: by the strictest action of
+// the policies for that class of error, or a warning where the policies are unknown.
+func unjudged(policies []policy.Policy, class report.FailureClass, kind, text string) admission.Response {
 	action := policy.ActionWarn
 	if len(policies) > 0 {
-		action = policy.OnInternalError(policies)
+		action = policy.Unjudged(policies, class, kind != subject.KindPod)
 	}
 	response := admission.Allowed("")
 	switch action {
@@ -145,8 +151,8 @@ func cut(s string) string {
 func same[T any](value T) T { return value }
 
 // boundedJSON returns as many of the values as fit in an annotation, each as convert makes it, as
-// a JSON array that ends with the number of values left out.
-func boundedJSON[T, U any](values []T, convert func(T) U) string {
+// a JSON array that ends with the number of values left out, including those omitted before.
+func boundedJSON[T, U any](values []T, convert func(T) U, omitted int) string {
 	var elements []string
 	size := 0
 	for i, v := range values {
@@ -155,10 +161,13 @@ func boundedJSON[T, U any](values []T, convert func(T) U) string {
 			continue
 		}
 		if size += len(encoded) + 1; size > maxAnnotation {
-			elements = append(elements, fmt.Sprintf(`{"more":%d}`, len(values)-i))
+			omitted += len(values) - i
 			break
 		}
 		elements = append(elements, string(encoded))
+	}
+	if omitted > 0 {
+		elements = append(elements, fmt.Sprintf(`{"more":%d}`, omitted))
 	}
 	return "[" + strings.Join(elements, ",") + "]"
 }

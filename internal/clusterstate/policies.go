@@ -7,6 +7,7 @@
 package clusterstate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,8 @@ type PolicyIndex struct {
 	synced     []toolscache.InformerSynced
 
 	mu       sync.RWMutex
-	policies map[string]compiled // by kind and namespace/name
-	// applicable caches the policies of namespaces until any policy changes, so
+	policies map[string]map[string]compiled // by namespace and name, cluster-scoped ones under ""
+	// applicable caches the policies of namespaces until one of theirs changes, so
 	// that the cost of a request does not depend on the number of policies.
 	applicable map[string]applicable
 }
@@ -53,17 +54,22 @@ type applicable struct {
 	broken   []string
 }
 
+// maxBrokenOwn bounds the warnings about broken policies of a namespace's own: each of its
+// reviews brings them.
+const maxBrokenOwn = 8
+
 type compiled struct {
-	namespace string // empty for a cluster-scoped policy
-	policy    policy.Policy
-	broken    string // the reason why it cannot be applied; empty if it can
+	policy policy.Policy
+	broken error            // the reason why it cannot be applied
+	share  policyspec.Share // of the namespace's budget
 }
 
 // NewPolicyIndex returns an index of the presets, which never change, and of the
 // policies in c, which it starts to follow together with the namespaces. live
 // reads from the API server itself.
 func NewPolicyIndex(ctx context.Context, c cache.Cache, live client.Reader, presets []policy.Policy) (*PolicyIndex, error) {
-	x := &PolicyIndex{namespaces: c, live: live, presets: presets, policies: map[string]compiled{}, applicable: map[string]applicable{}}
+	x := &PolicyIndex{namespaces: c, live: live, presets: presets,
+		policies: map[string]map[string]compiled{}, applicable: map[string]applicable{}}
 	for _, object := range []client.Object{&v1alpha1.ClusterCapsetPolicy{}, &v1alpha1.CapsetPolicy{}} {
 		synced, err := follow(ctx, c, object, x.set, x.remove)
 		if err != nil {
@@ -86,29 +92,43 @@ func (x *PolicyIndex) Synced() bool {
 }
 
 func (x *PolicyIndex) set(object client.Object) {
-	entry := compiled{namespace: object.GetNamespace()}
-	var err error
+	var entry compiled
 	switch p := object.(type) {
 	case *v1alpha1.ClusterCapsetPolicy:
-		entry.policy, err = policyspec.CompileCluster(p)
+		entry.policy, entry.broken = policyspec.CompileCluster(p)
 	case *v1alpha1.CapsetPolicy:
-		entry.policy, err = policyspec.CompileNamespaced(p)
-	}
-	key := keyOf(object)
-	if err != nil {
-		entry.broken = fmt.Sprintf("%s is not applied, because it is broken: %v", key, err)
+		entry.policy, entry.broken = policyspec.CompileNamespaced(p)
+		entry.share = policyspec.ShareOf(keyOf(p), p)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.policies[key] = entry
-	clear(x.applicable)
+	namespace := object.GetNamespace()
+	if x.policies[namespace] == nil {
+		x.policies[namespace] = map[string]compiled{}
+	}
+	x.policies[namespace][keyOf(object)] = entry
+	x.forget(namespace)
 }
 
 func (x *PolicyIndex) remove(object client.Object) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.policies, keyOf(object))
-	clear(x.applicable)
+	namespace := object.GetNamespace()
+	delete(x.policies[namespace], keyOf(object))
+	if len(x.policies[namespace]) == 0 {
+		delete(x.policies, namespace)
+	}
+	x.forget(namespace)
+}
+
+// forget removes from the cache of applicable policies all that a policy of that namespace
+// affects.
+func (x *PolicyIndex) forget(namespace string) {
+	if namespace == "" {
+		clear(x.applicable)
+		return
+	}
+	delete(x.applicable, namespace)
 }
 
 // keyOf returns the name of a policy object as in policy.Policy.
@@ -140,8 +160,8 @@ func (x *PolicyIndex) ClusterPoliciesFor(namespace labels.Set) ([]policy.Policy,
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	matching := x.presetsFor(namespace)
-	for _, entry := range x.policies {
-		if entry.namespace == "" && entry.broken == "" && entry.policy.Namespaces.Matches(namespace) {
+	for _, entry := range x.policies[""] {
+		if entry.broken == nil && entry.policy.Namespaces.Matches(namespace) {
 			matching = append(matching, entry.policy)
 		}
 	}
@@ -161,22 +181,52 @@ func (x *PolicyIndex) applicableIn(namespace string, namespaceLabels labels.Set)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	a = applicable{labels: namespaceLabels, policies: x.presetsFor(namespaceLabels)}
-	for _, entry := range x.policies {
+	for key, entry := range x.policies[""] {
 		switch {
-		case entry.namespace != "" && entry.namespace != namespace:
-		case entry.broken != "":
-			a.broken = append(a.broken, entry.broken)
+		case entry.broken != nil:
+			a.broken = append(a.broken, brokenWarning(key, entry.broken))
 		case entry.policy.Namespaces.Matches(namespaceLabels):
 			a.policies = append(a.policies, entry.policy)
 		}
 	}
 	slices.Sort(a.broken)
+	own, broken := x.ownOf(namespace)
+	a.policies, a.broken = append(a.policies, own...), append(a.broken, broken...)
 	slices.SortFunc(a.policies, policy.Compare)
 	if len(x.applicable) >= maxApplicable {
 		clear(x.applicable)
 	}
 	x.applicable[namespace] = a
 	return a
+}
+
+// ownOf returns the policies of a namespace's own, and warnings about those that are broken
+// or exceed the namespace's budget.
+func (x *PolicyIndex) ownOf(namespace string) (policies []policy.Policy, broken []string) {
+	var shares []policyspec.Share
+	for _, entry := range x.policies[namespace] {
+		if entry.broken == nil {
+			shares = append(shares, entry.share)
+		}
+	}
+	over := policyspec.OverBudget(shares)
+	for _, key := range slices.Sorted(maps.Keys(x.policies[namespace])) {
+		entry := x.policies[namespace][key]
+		err := cmp.Or(entry.broken, over[key])
+		if err == nil {
+			policies = append(policies, entry.policy)
+			continue
+		}
+		broken = append(broken, brokenWarning(key, err))
+	}
+	if more := len(broken) - maxBrokenOwn; more > 0 {
+		broken = append(broken[:maxBrokenOwn], fmt.Sprintf("%d more CapsetPolicies of the namespace are broken; see their status", more))
+	}
+	return policies, broken
+}
+
+func brokenWarning(key string, err error) string {
+	return fmt.Sprintf("%s is not applied, because it is broken: %v", key, err)
 }
 
 func (x *PolicyIndex) presetsFor(namespace labels.Set) []policy.Policy {

@@ -44,7 +44,9 @@ type Sources struct {
 // policy or no architecture.
 func Decide(now time.Time, policies []policy.Policy, s Subject, from Sources) (policy.Decision, bool) {
 	architectures := s.Architectures(policy.Architectures(policies))
-	images := policy.Spread(bounded(s.Images), architectures)
+	images := slices.Clone(bounded(s.Images))
+	policy.Exempt(now, policies, images)
+	images = policy.Spread(images, architectures)
 	if len(images) == 0 {
 		return policy.Decision{Action: policy.ActionIgnore}, false
 	}

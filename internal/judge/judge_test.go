@@ -171,6 +171,13 @@ func TestBounds(t *testing.T) {
 	if images[judge.MaxImages-1].Failure != nil {
 		t.Error("the caller's images have changed")
 	}
+	// An exemption of the last image is not one of those that it stands for.
+	exempting := v1alpha1.CapsetPolicySpec{Exemptions: []v1alpha1.Exemption{{Images: []string{"**app-255", "**app-255*"}, Reason: "r"}}}
+	decision, _ = judge.Decide(now, []policy.Policy{policyOf(t, exempting)}, judge.Subject{Images: images, Architectures: anywhere},
+		judge.Sources{Image: r.read})
+	if len(decision.Findings) != 1 || len(decision.Exempted) != 0 {
+		t.Errorf("the last image is exempt: %+v", decision)
+	}
 }
 
 // TestMountedFiles: a configuration file in a volume decides, is read once, and only

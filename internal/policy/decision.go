@@ -8,6 +8,10 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
+// maxFindings bounds the findings of a decision, and with them the memory of a request: a
+// Pod can have some hundred images, each with as many binaries at fault.
+const maxFindings = 1024
+
 // Image is one image of a Pod on one architecture.
 type Image struct {
 	// Containers are the names of the Pod's containers that run it.
@@ -15,6 +19,8 @@ type Image struct {
 	// Reference is the image as the Pod writes it, Name the same with default registry,
 	// repository and tag filled in, to match exemptions against.
 	Reference, Name string
+	// Exempting holds the exemptions of the image by the policy's name; nil before Exempt.
+	Exempting map[string]*Exemption
 	// Run describes how those containers run it.
 	Run Run
 	// Architecture is a GOARCH name.
@@ -103,6 +109,8 @@ type Decision struct {
 	// Findings, without those of ActionIgnore, are sorted: strictest first, then legacy
 	// before unknown before scan error, then by container, architecture and path.
 	Findings []Finding
+	// Omitted counts the findings beyond maxFindings, which come after those.
+	Omitted int
 	// Exempted are sorted by image and policy.
 	Exempted []Exempted
 	// NotRead are sorted by image and architecture.
@@ -131,45 +139,9 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 		policies = slices.SortedFunc(slices.Values(policies), Compare)
 	}
 	for _, image := range images {
-		var findings []Finding // of this image, in the same order for each policy
-		assessor := image.Run.assessor(image.Report)
-		for i := range policies {
-			p := &policies[i]
-			if !slices.Contains(p.Architectures, image.Architecture) {
-				continue
-			}
-			if e := p.exemptionOf(now, image.Name); e != nil {
-				decision.Exempted = append(decision.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.Reason})
-				continue
-			}
-			if notRead(image) {
-				decision.NotRead = append(decision.NotRead, NotRead{Image: image.Reference, Architecture: image.Architecture})
-			}
-			judged := p.judge(image, assessor)
-			for j := range judged {
-				if f := &judged[j]; workload {
-					f.Pods, f.PodsPolicy = f.Action, p.Name
-					if f.Action == ActionReject {
-						f.Action = p.Workloads
-					}
-				}
-			}
-			if findings == nil {
-				findings = judged
-				continue
-			}
-			for j := range judged {
-				findings[j] = stricter(findings[j], judged[j])
-			}
-		}
-		for _, f := range findings {
-			if f.Action != ActionIgnore {
-				decision.Action = Stricter(decision.Action, f.Action)
-				decision.Findings = append(decision.Findings, f)
-			}
-		}
+		decision.add(now, policies, image, workload)
 	}
-	slices.SortStableFunc(decision.Findings, compareFindings)
+	decision.bound()
 	slices.SortFunc(decision.Exempted, func(a, b Exempted) int {
 		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Reason, b.Reason))
 	})
@@ -181,75 +153,52 @@ func evaluate(now time.Time, policies []Policy, images []Image, workload bool) D
 	return decision
 }
 
-// stricter returns the stricter of two policies' findings about one fault.
-func stricter(a, b Finding) Finding {
-	if Stricter(a.Action, b.Action) != a.Action {
-		a.Action, a.Policy, a.Rule = b.Action, b.Policy, b.Rule
+// add judges one image.
+func (d *Decision) add(now time.Time, policies []Policy, image Image, workload bool) {
+	var faults []Finding // found once for all policies
+	exempting := image.exempting(now, policies)
+	unread := notRead(image)
+	for i := range policies {
+		p := &policies[i]
+		if !slices.Contains(p.Architectures, image.Architecture) {
+			continue
+		}
+		if e := exempting[p.Name]; e != nil {
+			d.Exempted = append(d.Exempted, Exempted{Image: image.Reference, Policy: p.Name, Reason: e.Reason})
+			continue
+		}
+		if unread {
+			d.NotRead = append(d.NotRead, NotRead{Image: image.Reference, Architecture: image.Architecture})
+		}
+		if faults == nil {
+			faults = faultsOf(image)
+		}
+		for j := range faults {
+			p.respond(&faults[j], unread, workload)
+		}
 	}
-	if Stricter(a.Pods, b.Pods) != a.Pods {
-		a.Pods, a.PodsPolicy = b.Pods, b.PodsPolicy
+	for i := range faults {
+		if f := &faults[i]; f.Action != ActionIgnore {
+			d.Action = Stricter(d.Action, f.Action)
+			d.Findings = append(d.Findings, *f)
+		}
 	}
-	return a
+	if len(d.Findings) > 2*maxFindings {
+		d.bound()
+	}
+}
+
+// bound keeps the first findings in their order.
+func (d *Decision) bound() {
+	slices.SortStableFunc(d.Findings, compareFindings)
+	if more := len(d.Findings) - maxFindings; more > 0 {
+		d.Findings, d.Omitted = slices.Clip(slices.Clone(d.Findings[:maxFindings])), d.Omitted+more
+	}
 }
 
 // notRead reports whether the image was left unread for want of a hint.
 func notRead(image Image) bool {
 	return image.Report != nil && slices.ContainsFunc(image.Report.Gaps, func(g report.Gap) bool { return g.Reason == report.GapNotRead })
-}
-
-// judge lists the faults of one image with p's actions, Ignore among them. The faults and
-// their order depend on the image alone.
-func (p *Policy) judge(image Image, assessor *assessor) []Finding {
-	finding := Finding{Policy: p.Name, Image: image}
-	if image.Report == nil {
-		finding.Rule, finding.Action = RuleScanError, p.scanErrorAction(image.FailureClass())
-		return []Finding{finding}
-	}
-	findings := []Finding{}
-	clean := true // as far as policies for proxies are concerned
-	for i := range image.Report.Binaries {
-		binary := &image.Report.Binaries[i]
-		if report.WorseABI(binary.Capset.ABI, report.ABIUnknown) != binary.Capset.ABI {
-			continue // neither legacy nor unknown
-		}
-		assessed := assessor.assess(binary)
-		finding.Rule, finding.Action = RuleUnknown, p.OnUnknown
-		if binary.Capset.ABI.Legacy() {
-			finding.Rule, finding.Action = p.legacy(assessed.trigger)
-		}
-		finding.Binary, finding.Trigger, finding.Advice = binary, assessed.trigger, assessed.advice
-		if binary.Other && !p.AllBinaries {
-			finding.Action = ActionIgnore
-		}
-		clean = clean && binary.Other
-		findings = append(findings, finding)
-	}
-	// Unread parts may hold anything: without a finding the image would count as clean.
-	if clean && !image.Report.Complete {
-		finding.Rule, finding.Action, finding.Binary, finding.Trigger, finding.Advice = RuleUnknown, p.OnUnknown, nil, nil, nil
-		finding.Gap = &report.Gap{Where: image.Reference, Reason: "incomplete", Detail: "not all of the image was read"}
-		if gaps := image.Report.Gaps; len(gaps) > 0 {
-			first := max(slices.IndexFunc(gaps, func(g report.Gap) bool { return !g.Other }), 0)
-			finding.Gap = &gaps[first]
-			// The gap may be outside the scope of this policy.
-			if notRead(image) && !p.AllImages || gaps[first].Other && !p.AllBinaries {
-				finding.Action = ActionIgnore
-			}
-		}
-		findings = append(findings, finding)
-	}
-	return findings
-}
-
-// legacy returns the rule and action for a legacy call.
-func (p *Policy) legacy(trigger *report.Trigger) (Rule, Action) {
-	switch {
-	case !p.StartOnly, trigger != nil && trigger.When == report.WhenStart:
-		return RuleLegacy, p.Action
-	case trigger != nil && trigger.When == report.WhenConditional:
-		return RuleLegacy, ActionIgnore
-	}
-	return RuleUnknown, p.OnUnknown
 }
 
 // compareFindings orders by strictness, certainty, container, architecture and path.
@@ -278,11 +227,16 @@ func firstContainer(f Finding) string {
 	return f.Image.Containers[0]
 }
 
-// OnInternalError returns the policies' strictest action for an error inside capvet.
-func OnInternalError(policies []Policy) Action {
+// Unjudged returns the policies' strictest action for an object that cannot be judged, by the
+// class of the error.
+func Unjudged(policies []Policy, class report.FailureClass, workload bool) Action {
 	strictest := ActionIgnore
 	for i := range policies {
-		strictest = Stricter(strictest, policies[i].scanErrorAction(report.FailureInternal))
+		action := policies[i].scanErrorAction(class)
+		if workload && action == ActionReject {
+			action = policies[i].Workloads
+		}
+		strictest = Stricter(strictest, action)
 	}
 	return strictest
 }

@@ -110,9 +110,10 @@ type Scope struct {
 func Wanted(now time.Time, policies []Policy, image Image) (Scope, bool) {
 	var widest Scope
 	wanted := false
+	exempting := image.exempting(now, policies)
 	for i := range policies {
 		p := &policies[i]
-		if slices.Contains(p.Architectures, image.Architecture) && p.exemptionOf(now, image.Name) == nil && p.Acts() {
+		if slices.Contains(p.Architectures, image.Architecture) && exempting[p.Name] == nil && p.Acts() {
 			wanted = true
 			widest.AllImages = widest.AllImages || p.AllImages
 			widest.Trigger = widest.Trigger || p.StartOnly

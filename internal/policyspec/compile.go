@@ -9,8 +9,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -22,8 +20,14 @@ import (
 
 // CompileCluster compiles a ClusterCapsetPolicy. The error names the field.
 func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (policy.Policy, error) {
+	if err := stripped(&p.ObjectMeta); err != nil {
+		return policy.Policy{}, err
+	}
 	compiled, err := compile(&p.Spec.CapsetPolicySpec)
 	if err != nil {
+		return policy.Policy{}, err
+	}
+	if err := checkSelector("spec.namespaceSelector", &p.Spec.NamespaceSelector); err != nil {
 		return policy.Policy{}, err
 	}
 	compiled.Name = "ClusterCapsetPolicy/" + p.Name
@@ -36,6 +40,9 @@ func CompileCluster(p *v1alpha1.ClusterCapsetPolicy) (policy.Policy, error) {
 
 // CompileNamespaced compiles a CapsetPolicy. The error names the field.
 func CompileNamespaced(p *v1alpha1.CapsetPolicy) (policy.Policy, error) {
+	if err := stripped(&p.ObjectMeta); err != nil {
+		return policy.Policy{}, err
+	}
 	compiled, err := compile(&p.Spec)
 	if err != nil {
 		return policy.Policy{}, err
@@ -46,6 +53,9 @@ func CompileNamespaced(p *v1alpha1.CapsetPolicy) (policy.Policy, error) {
 }
 
 func compile(spec *v1alpha1.CapsetPolicySpec) (policy.Policy, error) {
+	if err := checkBounds(spec); err != nil {
+		return policy.Policy{}, err
+	}
 	pods, err := metav1.LabelSelectorAsSelector(spec.PodSelector.Selector())
 	if err != nil {
 		return policy.Policy{}, fmt.Errorf("spec.podSelector: %w", err)
@@ -89,19 +99,9 @@ func byClass(actions v1alpha1.ScanErrorActions) map[report.FailureClass]policy.A
 }
 
 func compileExemption(e *v1alpha1.Exemption) policy.Exemption {
-	compiled := policy.Exemption{Reason: e.Reason}
+	compiled := policy.Exemption{Images: e.Images, Reason: e.Reason}
 	if e.Expires != nil {
 		compiled.Expires = e.Expires.Time
 	}
-	for _, pattern := range e.Images {
-		compiled.Images = append(compiled.Images, compileGlob(pattern))
-	}
 	return compiled
-}
-
-// compileGlob translates a pattern of image names into a regular expression: "**"
-// matches any characters, "*" any but "/", all others match themselves.
-func compileGlob(pattern string) *regexp.Regexp {
-	wildcards := strings.NewReplacer(`\*\*`, `.*`, `\*`, `[^/]*`) // as QuoteMeta writes them
-	return regexp.MustCompile(`^` + wildcards.Replace(regexp.QuoteMeta(pattern)) + `$`)
 }

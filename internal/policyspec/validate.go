@@ -7,18 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	kjson "sigs.k8s.io/json"
 
 	"github.com/capvet/capvet/api/v1alpha1"
-)
-
-// Bounds of a policy, as in the kinds' schemas.
-const (
-	maxExemptions = 256
-	maxPatterns   = 64
-	maxText       = 512 // runes of a pattern or a reason
 )
 
 // Decode reads a policy in JSON into one of the kinds. As in an API server, field names are
@@ -31,6 +23,9 @@ func Decode(object []byte, into any) error {
 // Validate checks a policy as the schema of its kind does in an API server. The error names
 // the field.
 func Validate(spec *v1alpha1.CapsetPolicySpec) error {
+	if err := checkBounds(spec); err != nil {
+		return err
+	}
 	if err := validateEnums("spec", reflect.ValueOf(spec).Elem()); err != nil {
 		return err
 	}
@@ -41,9 +36,6 @@ func Validate(spec *v1alpha1.CapsetPolicySpec) error {
 		if slices.Contains(spec.Architectures[:i], arch) {
 			return fmt.Errorf("spec.architectures[%d]: %q is there twice", i, arch)
 		}
-	}
-	if len(spec.Exemptions) > maxExemptions {
-		return fmt.Errorf("spec.exemptions: more than %d", maxExemptions)
 	}
 	for i := range spec.Exemptions {
 		if err := validateExemption(&spec.Exemptions[i]); err != nil {
@@ -82,23 +74,20 @@ func validateEnums(field string, v reflect.Value) error {
 }
 
 func validateExemption(e *v1alpha1.Exemption) error {
-	if len(e.Images) == 0 || len(e.Images) > maxPatterns {
-		return fmt.Errorf("images: name at least one pattern, and at most %d", maxPatterns)
+	if len(e.Images) == 0 {
+		return errors.New("images: name at least one pattern")
 	}
 	for i, pattern := range e.Images {
 		switch {
-		case pattern == "" || strings.ContainsAny(pattern, " \t\r\n\f\v,") || utf8.RuneCountInString(pattern) > maxText:
-			return fmt.Errorf("images[%d]: a pattern is one image's name of at most %d characters, without spaces or commas", i, maxText)
+		case pattern == "" || strings.ContainsAny(pattern, " \t\r\n\f\v,"):
+			return fmt.Errorf("images[%d]: a pattern is one image's name, without spaces or commas", i)
 		case !matchable(pattern):
 			return fmt.Errorf("images[%d]: no image has such a name: give it with registry and tag, "+
 				"as docker.io/library/haproxy:3.0*, or begin with **", i)
 		}
 	}
-	switch {
-	case strings.TrimSpace(e.Reason) == "":
+	if strings.TrimSpace(e.Reason) == "" {
 		return errors.New("reason: give a reason")
-	case utf8.RuneCountInString(e.Reason) > maxText:
-		return fmt.Errorf("reason: more than %d characters", maxText)
 	}
 	return nil
 }

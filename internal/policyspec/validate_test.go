@@ -22,14 +22,14 @@ func TestValidate(t *testing.T) {
 		"spec.architectures[0]: ":         {Architectures: []v1alpha1.Architecture{"sparc"}},
 		"spec.exemptions[0].images: ":     exempting("r"),
 		"spec.exemptions[0].images[1]: a": exempting("r", "**", "b c"),
-		"spec.exemptions[0].images[0]: a": exempting("r", "**"+strings.Repeat("é", 511)),
-		"spec.exemptions[0].images[0]: n": exempting("r", "haproxy:3.0*"),
-		"spec.exemptions[0].images: n":    exempting("r", slices.Repeat([]string{"**"}, 65)...),
-		"spec.exemptions[0].reason: g":    exempting(" ", "**"),
-		"spec.exemptions[0].reason: m":    exempting(strings.Repeat("é", 513), "**"),
-		"spec.exemptions: ":               {Exemptions: slices.Repeat(exempting("r", "**").Exemptions, 257)},
-		"spec.architectures: ":            {Architectures: []v1alpha1.Architecture{}},
-		"spec.architectures[1]: ":         {Architectures: []v1alpha1.Architecture{"arm64", "arm64"}},
+		"spec.exemptions[0].images[0]: 513 characters, the limit is 512": exempting("r", "**"+strings.Repeat("é", 511)),
+		"spec.exemptions[0].images[0]: n":                                exempting("r", "haproxy:3.0*"),
+		"spec.exemptions[0].images: 65 entries, the limit is 64":         exempting("r", slices.Repeat([]string{"**"}, 65)...),
+		"spec.exemptions[0].reason: g":                                   exempting(" ", "**"),
+		"spec.exemptions[0].reason: 513 characters, the limit is 512":    exempting(strings.Repeat("é", 513), "**"),
+		"spec.exemptions: 65 entries, the limit is 64":                   {Exemptions: slices.Repeat(exempting("r", "**").Exemptions, 65)},
+		"spec.architectures: ":                                           {Architectures: []v1alpha1.Architecture{}},
+		"spec.architectures[1]: ":                                        {Architectures: []v1alpha1.Architecture{"arm64", "arm64"}},
 	} {
 		err := Validate(&spec)
 		if (want == "") != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), want) {

@@ -7,6 +7,7 @@
 package policystatus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,7 +120,8 @@ func (w *Writer) writeAll(ctx context.Context) error {
 	var own v1alpha1.CapsetPolicyList
 	var namespaces corev1.NamespaceList
 	for _, list := range []client.ObjectList{&cluster, &own, &namespaces} {
-		if err := w.reader.List(ctx, list); err != nil {
+		// A copy of every object at a time would take as much memory again. They are read only.
+		if err := w.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("listing %T: %w", list, err)
 		}
 	}
@@ -130,9 +132,10 @@ func (w *Writer) writeAll(ctx context.Context) error {
 		status := OfClusterPolicy(p, namespaces.Items, now)
 		failed = append(failed, w.write(ctx, "ClusterCapsetPolicy", p, &p.Status, &status))
 	}
+	over := overBudget(own.Items)
 	for i := range own.Items {
 		p := &own.Items[i]
-		status := OfPolicy(p, now)
+		status := OfPolicy(p, over[client.ObjectKeyFromObject(p)], now)
 		failed = append(failed, w.write(ctx, "CapsetPolicy", p, &p.Status, &status))
 	}
 	return errors.Join(failed...)
@@ -183,10 +186,28 @@ func OfClusterPolicy(p *v1alpha1.ClusterCapsetPolicy, namespaces []corev1.Namesp
 	}
 }
 
-// OfPolicy returns the status of p.
-func OfPolicy(p *v1alpha1.CapsetPolicy, now time.Time) v1alpha1.CapsetPolicyStatus {
+// overBudget returns the errors of the policies that exceed their namespace's budget.
+func overBudget(policies []v1alpha1.CapsetPolicy) map[client.ObjectKey]error {
+	shares := map[string][]policyspec.Share{} // by namespace
+	for i := range policies {
+		p := &policies[i]
+		if _, err := policyspec.CompileNamespaced(p); err == nil {
+			shares[p.Namespace] = append(shares[p.Namespace], policyspec.ShareOf(p.Name, p))
+		}
+	}
+	over := map[client.ObjectKey]error{}
+	for namespace, shares := range shares {
+		for name, err := range policyspec.OverBudget(shares) {
+			over[client.ObjectKey{Namespace: namespace, Name: name}] = err
+		}
+	}
+	return over
+}
+
+// OfPolicy returns the status of p. over is its error if it exceeds its namespace's budget.
+func OfPolicy(p *v1alpha1.CapsetPolicy, over error, now time.Time) v1alpha1.CapsetPolicyStatus {
 	_, err := policyspec.CompileNamespaced(p)
-	return status(p.Status, p.Generation, readiness(err, p.Spec.Exemptions, now), now)
+	return status(p.Status, p.Generation, readiness(cmp.Or(err, over), p.Spec.Exemptions, now), now)
 }
 
 // maxMessage is the approximate limit of a condition's message in bytes. The API

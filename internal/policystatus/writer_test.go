@@ -1,6 +1,7 @@
 package policystatus
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/capvet/capvet/api/v1alpha1"
 )
@@ -78,17 +80,40 @@ func TestStatus(t *testing.T) {
 		})
 	}
 	long := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: env(v1alpha1.LabelValue(strings.Repeat("ä", 40_000)))}}
-	if message := OfPolicy(long, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) ||
-		!strings.HasPrefix(message, "not applied: spec.podSelector: ") {
+	if message := OfPolicy(long, nil, now).Conditions[0].Message; len(message) > 2*maxMessage || !utf8.ValidString(message) ||
+		!strings.HasPrefix(message, "not applied: spec.podSelector.matchLabels: ") {
 		t.Errorf("a message of %d bytes: %.100s", len(message), message)
 	}
 	own := &v1alpha1.CapsetPolicy{Spec: v1alpha1.CapsetPolicySpec{PodSelector: broken}}
-	own.Status = OfPolicy(own, now)
+	own.Status = OfPolicy(own, nil, now)
 	own.Spec.PodSelector = v1alpha1.LabelSelector{}
 	later := now.Add(time.Hour)
-	mended := OfPolicy(own, later)
+	mended := OfPolicy(own, nil, later)
 	if own.Status.Conditions[0].Status != metav1.ConditionFalse || mended.Conditions[0].Status != metav1.ConditionTrue ||
 		!mended.Conditions[0].LastTransitionTime.Time.Equal(later.Truncate(time.Second)) {
 		t.Errorf("broken %+v, mended %+v", own.Status, mended)
+	}
+}
+
+// TestStatusOfBudget: a policy beyond its namespace's budget is broken, those before it and
+// in other namespaces are not.
+func TestStatusOfBudget(t *testing.T) {
+	var policies []v1alpha1.CapsetPolicy
+	for _, namespace := range []string{"shop", "team"} {
+		for i := range 32 {
+			policies = append(policies, v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("p%02d", i), Namespace: namespace}})
+		}
+	}
+	policies = append(policies, v1alpha1.CapsetPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p99", Namespace: "shop"}})
+	over := overBudget(policies)
+	for i := range policies {
+		p := &policies[i]
+		ready := OfPolicy(p, over[client.ObjectKeyFromObject(p)], now).Conditions[0]
+		if broken := ready.Reason == v1alpha1.ReasonBroken; broken != (p.Name == "p99") {
+			t.Errorf("%s/%s: %s: %s", p.Namespace, p.Name, ready.Reason, ready.Message)
+		}
+		if p.Name == "p99" && !strings.HasPrefix(ready.Message, "not applied: it is number 33 of the namespace's policies by age") {
+			t.Errorf("the message is %q", ready.Message)
+		}
 	}
 }

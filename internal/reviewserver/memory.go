@@ -44,13 +44,13 @@ func recycle(buffer *bytes.Buffer) {
 // for each other. A client that announces a large review and sends little takes nothing.
 // The caller calls release when it no longer needs the buffer.
 func (s *Server) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, buffer *bytes.Buffer) (release func(), err error) {
-	if r.ContentLength > maxReviewBytes {
-		return func() {}, &http.MaxBytesError{Limit: maxReviewBytes}
-	}
 	body := http.MaxBytesReader(w, r.Body, maxReviewBytes)
 	buffer.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), reviewStep)))
 	if _, err := buffer.ReadFrom(io.LimitReader(body, reviewStep)); err != nil || buffer.Len() < reviewStep {
 		return func() {}, err
+	}
+	if r.ContentLength > maxReviewBytes {
+		return func() {}, &http.MaxBytesError{Limit: maxReviewBytes} // its head is in the buffer
 	}
 	rest := r.ContentLength - reviewStep
 	if r.ContentLength < 0 {

@@ -31,6 +31,10 @@ type Request struct {
 	// Object and OldObject are the JSON as sent, since most objects are never
 	// decoded; empty if the request has no such object.
 	Object, OldObject []byte `json:"-"`
+
+	// Unread is the reason why the request comes without its objects: they exceed a limit
+	// of the server. Empty if it comes with them.
+	Unread string `json:"-"`
 }
 
 // readReview reads a review into buffer and returns its request, or an error with the
@@ -54,14 +58,37 @@ func (s *Server) readReview(ctx context.Context, w http.ResponseWriter, r *http.
 			return Request{}, release, http.StatusServiceUnavailable, err
 		}
 		if errors.As(err, &tooLarge) {
-			return Request{}, release, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes", tooLarge.Limit)
+			request, status, err := unreadReview(w, r, buffer.Bytes())
+			return request, release, status, err
 		}
 		return Request{}, release, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
 	}
 	if request, err = decodeReview(buffer.Bytes()); err != nil {
-		return Request{}, release, http.StatusBadRequest, err
+		// The objects may be nested too deep: their author must not escape the policies by that.
+		head, headErr := decodeHead(buffer.Bytes())
+		if headErr != nil {
+			return Request{}, release, http.StatusBadRequest, err
+		}
+		head.Unread = "they cannot be decoded"
+		return head, release, http.StatusOK, nil
 	}
 	return request, release, http.StatusOK, nil
+}
+
+// unreadReview returns the request of a review that begins with head and is too large.
+func unreadReview(w http.ResponseWriter, r *http.Request, head []byte) (Request, int, error) {
+	request, err := decodeHead(head)
+	if err != nil {
+		return Request{}, http.StatusRequestEntityTooLarge, fmt.Errorf("a review of more than %d bytes: %w", maxReviewBytes, err)
+	}
+	if err := receive(r.Body); err != nil {
+		return Request{}, http.StatusRequestEntityTooLarge, err
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return Request{}, http.StatusBadRequest, fmt.Errorf("reading a review: %w", err)
+	}
+	request.Unread = fmt.Sprintf("the review has more than %d bytes", maxReviewBytes)
+	return request, http.StatusOK, nil
 }
 
 // decodeReview returns the request of a review.

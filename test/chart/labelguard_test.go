@@ -84,6 +84,11 @@ func TestLabelGuard(t *testing.T) {
 		}
 		return nil
 	})
+	for _, key := range []string{"capvet.dev/mode", "capvet.dev/fail"} {
+		if err := create(owner, "guard-empty", map[string]string{key: ""}); !apierrors.IsForbidden(err) {
+			t.Errorf("an owner's new namespace with an empty %s: %v", key, err)
+		}
+	}
 	eventually(t, func(context.Context) error {
 		err := create(administrator, "guarded", map[string]string{"capvet.dev/mode": "warn"})
 		if apierrors.IsAlreadyExists(err) {
@@ -100,12 +105,24 @@ func TestLabelGuard(t *testing.T) {
 		{"another label", owner, "team", `"a"`, false},
 		{"the same mode", owner, "capvet.dev/mode", `"warn"`, false},
 		{"another mode", owner, "capvet.dev/mode", `"off"`, true},
+		{"an empty mode", owner, "capvet.dev/mode", `""`, true},
+		{"an empty fail", owner, "capvet.dev/fail", `""`, true},
 		{"no mode", owner, "capvet.dev/mode", "null", true},
 		{"fail closed", owner, "capvet.dev/fail", `"closed"`, true},
 		{"an administrator's", administrator, "capvet.dev/mode", `"off"`, false},
 	} {
 		if err := label(tt.who, tt.key, tt.value); apierrors.IsForbidden(err) != tt.refused || err != nil && !tt.refused {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	for _, tt := range []struct {
+		who     kubernetes.Interface
+		value   string
+		refused bool
+	}{
+		{owner, "null", true}, {administrator, "null", false}, {owner, `""`, true}, {administrator, `""`, false}, {owner, "null", true}} {
+		if err := label(tt.who, "capvet.dev/mode", tt.value); apierrors.IsForbidden(err) != tt.refused || err != nil && !tt.refused {
+			t.Errorf("between absent and empty: %s: %v", tt.value, err)
 		}
 	}
 	patch := []byte(`{"metadata":{"labels":{"capvet.dev/mode":"reject"}}}`)

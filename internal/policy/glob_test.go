@@ -1,4 +1,4 @@
-package policyspec
+package policy
 
 import (
 	"math/rand/v2"
@@ -17,6 +17,11 @@ func matches(pattern, name string) bool {
 		return matches(pattern[1:], name) || name != "" && name[0] != '/' && matches(pattern, name[1:])
 	}
 	return name != "" && pattern[0] == name[0] && matches(pattern[1:], name[1:])
+}
+
+func matchGlob(pattern, name string) bool {
+	names := newGlobs(name)
+	return names.match(pattern)
 }
 
 // TestGlobMeans: for random patterns and names, of few characters so that they
@@ -38,7 +43,14 @@ func TestGlobMeans(t *testing.T) {
 		if want {
 			matched++
 		}
-		if got := compileGlob(pattern).MatchString(name); got != want {
+		if got := matchGlob(pattern, name); got != want {
+			t.Fatalf("%q on %q: got %v", pattern, name, got)
+		}
+	}
+	// Names across the words of a set, with the same characters before and after.
+	for range tries / 10 {
+		pattern, name := of("ab/**", 5)+strings.Repeat("a", 60)+of("ab/**", 9), strings.Repeat("a", 58+random.IntN(4))+of("ab/", 9)
+		if got, want := matchGlob(pattern, name), matches(pattern, name); got != want {
 			t.Fatalf("%q on %q: got %v", pattern, name, got)
 		}
 	}
@@ -46,7 +58,7 @@ func TestGlobMeans(t *testing.T) {
 		t.Errorf("%d of %d matched: the test says little", matched, tries)
 	}
 	for pattern := range strings.SplitSeq(`a(b|a[b|a\d|a$|^a|a+|a?|a{2}|(?i)a|.`, "|") {
-		if g := compileGlob(pattern); !g.MatchString(pattern) || g.MatchString("ab") || g.MatchString("aa") || g.MatchString("A") {
+		if !matchGlob(pattern, pattern) || matchGlob(pattern, "ab") || matchGlob(pattern, "aa") || matchGlob(pattern, "A") {
 			t.Errorf("%q does not stand for itself alone", pattern)
 		}
 	}
@@ -67,8 +79,40 @@ func TestGlob(t *testing.T) {
 		{"***", "a/b", true},
 		{"a(b", "a(b", true},
 	} {
-		if got := compileGlob(tt.pattern).MatchString(tt.name); got != tt.want {
+		if got := matchGlob(tt.pattern, tt.name); got != tt.want {
 			t.Errorf("%q on %q: got %v", tt.pattern, tt.name, got)
+		}
+	}
+}
+
+// TestGlobSteps: the steps grow with the pattern and with the name, and with their product
+// no faster, for patterns made to try every way.
+func TestGlobSteps(t *testing.T) {
+	steps := func(stars string, pieces, length int) int {
+		names := newGlobs(strings.Repeat("a", length))
+		if names.match(strings.Repeat(stars+"a", pieces) + "b") {
+			t.Fatal("it matches")
+		}
+		return names.steps
+	}
+	for _, stars := range []string{"*", "**"} {
+		for _, pieces := range []int{16, 32, 64} {
+			for _, length := range []int{128, 256, 512} {
+				bound := 2*pieces*(length/64+1) + length/64 + 1
+				if got := steps(stars, pieces, length); got > bound {
+					t.Errorf("%q: %d pieces, %d bytes: %d steps, more than %d", stars, pieces, length, got, bound)
+				}
+			}
+		}
+	}
+}
+
+// TestLongNames: a name longer than any valid one costs nothing and matches no pattern.
+func TestLongNames(t *testing.T) {
+	for length, want := range map[int]bool{MaxName: true, MaxName + 1: false, 1 << 20: false} {
+		names := newGlobs(strings.Repeat("a", length))
+		if got := names.match("**"); got != want || !want && names.steps > 0 {
+			t.Errorf("%d bytes: %v after %d steps", length, got, names.steps)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -115,38 +114,78 @@ func allowsPlain(plain []string, host string) bool {
 	return err == nil && slices.Contains(plain, bare)
 }
 
-// withRequestRules adds bounded answers, circuit breakers and retries to a
-// transport.
-func withRequestRules(next http.RoundTripper) http.RoundTripper {
-	return boundedAnswers{newBreaker(retrier{next})}
+// requestRules are the rules of every request to a registry: bounded answers at a
+// minimum pace, circuit breakers and retries.
+type requestRules struct{ pace pace }
+
+// on adds the rules to a transport.
+func (rules requestRules) on(next http.RoundTripper) http.RoundTripper {
+	return boundedAnswers{newBreaker(retrier{boundedErrors{paced{next, rules.pace}}})}
 }
+
+// Bounds of answers other than layers, in bytes.
+const (
+	// maxErrorBytes is the part of an error that is read.
+	maxErrorBytes = 64 << 10
+	// maxTokenBytes bounds answers about authentication: tokens have a few
+	// kilobytes.
+	maxTokenBytes = 1 << 20
+)
+
+// headerKind marks the requests for manifests and blobs by their kind of
+// resource, inside this package only. Their paths prove nothing: a registry chooses
+// the address of the server for its tokens.
+const headerKind = "Capvet-Resource"
 
 // boundedAnswers bounds every answer except blobs, whose readers have their own
 // limits.
 type boundedAnswers struct{ next http.RoundTripper }
 
 func (t boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.next.RoundTrip(r)
-	first := r // a redirect may lead to any path
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
+	kind := r.Header.Get(headerKind) // a redirected request has it, too
+	sent := r.WithContext(r.Context())
+	sent.Header = r.Header.Clone()
+	sent.Header.Del(headerKind)
+	response, err := t.next.RoundTrip(sent)
+	if err != nil {
+		return response, err
 	}
-	if err == nil && !strings.Contains(first.URL.Path, "/blobs/") {
-		response.Body = &boundedBody{response.Body, MaxManifestBytes}
+	response.Request = r
+	switch kind {
+	case blobs:
+	case manifests:
+		response.Body = &boundedBody{response.Body, MaxManifestBytes, MaxManifestBytes}
+	default:
+		response.Body = &boundedBody{response.Body, maxTokenBytes, maxTokenBytes}
 	}
-	return response, err
+	return response, nil
 }
 
 // boundedBody fails past its limit.
 type boundedBody struct {
 	io.ReadCloser
-	remaining int64
+	remaining, limit int64
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.remaining -= int64(n); b.remaining < 0 {
-		return n, fmt.Errorf("%w: the answer has more than %d bytes", ErrTooLarge, MaxManifestBytes)
+		return n, fmt.Errorf("%w: the answer has more than %d bytes", ErrTooLarge, b.limit)
 	}
 	return n, err
+}
+
+// boundedErrors cuts the body of an error short: its status suffices.
+type boundedErrors struct{ next http.RoundTripper }
+
+func (t boundedErrors) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.next.RoundTrip(r)
+	if err == nil && response.StatusCode >= http.StatusBadRequest {
+		body := response.Body
+		response.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(body, maxErrorBytes), body}
+	}
+	return response, err
 }

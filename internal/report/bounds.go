@@ -42,7 +42,7 @@ func Bounded(r Report) Report {
 	for i := range r.Binaries {
 		r.Binaries[i].shorten()
 	}
-	gaps := worst(r.Gaps, MaxGaps-3, func(g Gap) int {
+	gaps := worst(r.Gaps, MaxGaps-4, func(g Gap) int {
 		if g.Other {
 			return 1
 		}

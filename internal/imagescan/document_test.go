@@ -1,17 +1,26 @@
 package imagescan
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/registry"
+	"github.com/capvet/capvet/internal/report"
 )
 
 // repeated returns n times a text, separated by commas.
@@ -109,6 +118,95 @@ func TestDocumentMemory(t *testing.T) {
 			if limit := int64(allocatedBytes + allocatedPerByte*min(len(document), 1<<20)); got > limit {
 				t.Errorf("%s: %d parts in %d bytes allocate %d, the limit is %d", tt.name, n, len(document), got, limit)
 			}
+		}
+	}
+}
+
+// memorySource holds one manifest, which is also its configuration.
+type memorySource []byte
+
+func (m memorySource) Manifest(ctx context.Context, _ string, reserve registry.Reserve) (registry.Manifest, error) {
+	raw, release, err := registry.ReadDocument(ctx, bytes.NewReader(m), -1, registry.MaxManifestBytes, reserve)
+	return registry.Manifest{Raw: raw, Release: release}, err
+}
+
+func (m memorySource) Blob(context.Context, v1.Hash) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(m)), nil
+}
+
+// TestLargeDocumentsShareTheMemory: a large manifest or configuration waits for its
+// part of the memory of scans, and returns it once decoded.
+func TestLargeDocumentsShareTheMemory(t *testing.T) {
+	large := []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)
+	digest, _, err := v1.SHA256(bytes.NewReader(large))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scanner := newScanner(t, nil, nil, nil)
+	docs := scanner.documentsOf(memorySource(large))
+	for name, read := range map[string]func(context.Context) error{
+		"manifest": func(ctx context.Context) error {
+			_, err := docs.manifest(ctx, "x", "")
+			return err
+		},
+		"configuration": func(ctx context.Context) error {
+			_, err := docs.configuration(ctx, descriptor{digest: digest, size: int64(len(large))})
+			return err
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			release, err := scanner.fileBudget.Acquire(withOwner(t.Context(), "other"), scanner.options.Limits.Memory/2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := read(ctx); classify(err) != report.FailureTimeout {
+				t.Errorf("%s, without memory: %v", name, err)
+			}
+			release()
+			if err := read(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if held, waiting := scanner.fileBudget.load(); held != 0 || waiting != 0 {
+				t.Errorf("%s: %d bytes held, %d wait", name, held, waiting)
+			}
+		})
+	}
+}
+
+// TestHostileDocuments: an image whose manifest or configuration is beyond a bound
+// is too large, before any layer is read.
+func TestHostileDocuments(t *testing.T) {
+	s := newServer(t)
+	layer := gzipped(archive("haproxy", "a"))
+	history := make([]v1.History, maxHistory+1)
+	for i := range history {
+		history[i].EmptyLayer = true
+	}
+	image := imageOf(t, "arm64", layer)
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.History = history
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	long := s.push(t, "long:config", image)
+	wide := s.push(t, "wide:manifest", raw{[]byte(`{"schemaVersion":2,"layers":[` + repeated(layers.DefaultLayers+1, "{}") + `]}`),
+		types.OCIManifestSchema1})
+	for ref, want := range map[string]string{long: "/history", wide: "/layers"} {
+		s.fail(func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, digest(t, layer)) {
+				t.Errorf("%s: the layer was read", ref)
+			}
+			return false
+		})
+		_, err := newScanner(t, s, nil, nil).Scan(t.Context(), Request{Reference: ref, Platform: "linux/arm64"})
+		if class(err) != report.FailureTooLarge || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the limit is") {
+			t.Errorf("%s: %v", ref, err)
 		}
 	}
 }

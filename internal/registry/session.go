@@ -153,7 +153,6 @@ func (s *Session) getFrom(ctx context.Context, c *endpointClient, r resource, he
 	}
 	maps.Copy(request.Header, c.header)
 	maps.Copy(request.Header, header)
-	request.Header.Set(headerKind, r.kind)
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -123,54 +124,35 @@ func (rules requestRules) on(next http.RoundTripper) http.RoundTripper {
 	return boundedAnswers{newBreaker(retrier{boundedErrors{paced{next, rules.pace}}})}
 }
 
-// Bounds of answers other than layers, in bytes.
-const (
-	// maxErrorBytes is the part of an error that is read.
-	maxErrorBytes = 64 << 10
-	// maxTokenBytes bounds answers about authentication: tokens have a few
-	// kilobytes.
-	maxTokenBytes = 1 << 20
-)
-
-// headerKind marks the requests for manifests and blobs by their kind of
-// resource, inside this package only. Their paths prove nothing: a registry chooses
-// the address of the server for its tokens.
-const headerKind = "Capvet-Resource"
+// maxErrorBytes is the part of an error that is read, in bytes.
+const maxErrorBytes = 64 << 10
 
 // boundedAnswers bounds every answer except blobs, whose readers have their own
-// limits.
+// limits. So has go-containerregistry for tokens, whose address a registry chooses.
 type boundedAnswers struct{ next http.RoundTripper }
 
 func (t boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
-	kind := r.Header.Get(headerKind) // a redirected request has it, too
-	sent := r.WithContext(r.Context())
-	sent.Header = r.Header.Clone()
-	sent.Header.Del(headerKind)
-	response, err := t.next.RoundTrip(sent)
-	if err != nil {
-		return response, err
+	response, err := t.next.RoundTrip(r)
+	first := r // a redirect may lead to any path
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
 	}
-	response.Request = r
-	switch kind {
-	case blobs:
-	case manifests:
-		response.Body = &boundedBody{response.Body, MaxManifestBytes, MaxManifestBytes}
-	default:
-		response.Body = &boundedBody{response.Body, maxTokenBytes, maxTokenBytes}
+	if err == nil && !strings.Contains(first.URL.Path, "/"+blobs+"/") {
+		response.Body = &boundedBody{response.Body, MaxManifestBytes}
 	}
-	return response, nil
+	return response, err
 }
 
 // boundedBody fails past its limit.
 type boundedBody struct {
 	io.ReadCloser
-	remaining, limit int64
+	remaining int64
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.remaining -= int64(n); b.remaining < 0 {
-		return n, fmt.Errorf("%w: the answer has more than %d bytes", ErrTooLarge, b.limit)
+		return n, fmt.Errorf("%w: the answer has more than %d bytes", ErrTooLarge, MaxManifestBytes)
 	}
 	return n, err
 }

@@ -29,23 +29,12 @@ type fileResult struct {
 	screened bool
 }
 
-// Approximate memory, in bytes, of a fileResult with its key and of an entry of its
-// users, without texts.
-const (
-	resultBytes = 1 << 10
-	userBytes   = 64
-)
+// resultBytes is the approximate memory of one fileResult, in bytes.
+const resultBytes = 4 << 10
 
 // Bytes returns the approximate memory of the summary, in bytes.
 func (s *Summary) Bytes() int64 {
-	total := s.layer.Bytes() + resultBytes
-	for at, result := range s.files {
-		total += resultBytes + int64(len(at.Path)) + result.binary.Bytes()
-		for name := range result.users {
-			total += userBytes + int64(len(name))
-		}
-	}
-	return total
+	return s.layer.Bytes() + resultBytes*int64(len(s.files)+1)
 }
 
 // Covers reports whether every file of the layer at one of the wanted paths was

@@ -56,7 +56,7 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 			}
 			c, err := newCheck(cmd, o)
 			if err != nil {
-				return exitError{exitFailed, err}
+				return asExit(err)
 			}
 			checked, err := c.all(cmd.Context())
 			if err != nil {
@@ -93,11 +93,12 @@ Exit codes: 0 no findings, 3 an object is rejected or legacy use was found,
 
 // check is one run of the command.
 type check struct {
-	input    checkInput
-	excluded []string // namespaces
-	scanner  *imagescan.Scanner
-	now      time.Time
-	read     sync.Map // of reading, by a hash of all fields of a judge.Wanted
+	input      checkInput
+	excluded   []string // namespaces
+	registries registryOptions
+	scanner    *imagescan.Scanner
+	now        time.Time
+	read       sync.Map // of reading, by a hash of all fields of a judge.Wanted
 }
 
 // reading is the result of reading one image.
@@ -120,7 +121,7 @@ func newCheck(cmd *cobra.Command, o checkOptions) (*check, error) {
 		return nil, err
 	}
 	scanner, err := o.registries.scanner(false)
-	return &check{input: input, excluded: o.excluded, scanner: scanner, now: time.Now()}, err
+	return &check{input: input, excluded: o.excluded, registries: o.registries, scanner: scanner, now: time.Now()}, err
 }
 
 // all judges the Pods and workloads, in the order of the files.
@@ -168,10 +169,10 @@ func (c *check) scan(ctx context.Context, wanted judge.Wanted) (report.Report, e
 	if known, ok := c.read.Load(key); ok {
 		return known.(reading).report, known.(reading).err
 	}
-	r, err := c.scanner.Scan(ctx, imagescan.Request{
+	r, err := c.registries.read(ctx, imagescan.Request{
 		Reference: wanted.Reference, Platform: wanted.Platform, Credentials: keychain{}, Hinted: !wanted.Scope.AllImages, Words: wanted.Words,
 		AllBinaries: wanted.Scope.AllBinaries,
-	})
+	}, c.scanner.Scan)
 	c.read.Store(key, reading{r, err})
 	return r, err
 }

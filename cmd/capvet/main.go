@@ -34,6 +34,14 @@ type exitError struct {
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d: %v", e.code, e.err) }
 
+// asExit returns an error with exitFailed, unless it has an exit code.
+func asExit(err error) error {
+	if _, ok := errors.AsType[exitError](err); ok {
+		return err
+	}
+	return exitError{exitFailed, err}
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

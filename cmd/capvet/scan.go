@@ -28,13 +28,13 @@ OCI image layout on disk (oci:DIR, or oci:DIR:NAME), or of a tarball (tarball:FI
 		RunE: func(cmd *cobra.Command, references []string) error {
 			scanner, err := registries.scanner(true)
 			if err != nil {
-				return exitError{exitFailed, err}
+				return asExit(err)
 			}
 			var reports []report.Report
 			failed := false
 			for _, reference := range references {
-				r, err := scanner.ScanAny(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform,
-					Credentials: keychain{}, Early: first, AllBinaries: binaries.value == binariesAll})
+				r, err := registries.read(cmd.Context(), imagescan.Request{Reference: reference, Platform: platform,
+					Credentials: keychain{}, Early: first, AllBinaries: binaries.value == binariesAll}, scanner.ScanAny)
 				if err != nil {
 					failed = true
 					fmt.Fprintln(cmd.ErrOrStderr(), "capvet:", err)

@@ -102,9 +102,9 @@ func registerRegistries(flags *flag.FlagSet, o *options) {
 		"`file` with a kubelet's CredentialProviderConfig: plugins that provide credentials for capvet's own identity in a cloud")
 	flags.StringVar(&o.providerPlugins, "image-credential-provider-bin-dir", "",
 		"`folder` with the plugins of --image-credential-provider-config")
-	flags.DurationVar(&o.registry.StallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send no data of a layer")
+	flags.DurationVar(&o.registry.StallTime, "stall-time", registry.DefaultStallTime, "how long a registry may send no data of an answer")
 	flags.Int64Var(&o.registry.StallBytes, "stall-bytes", registry.DefaultStallBytes,
-		"minimum `bytes` of a layer that a registry must send in each --stall-time")
+		"minimum `bytes` of an answer that a registry must send in each --stall-time")
 }
 
 func registerScans(flags *flag.FlagSet, o *options) {
@@ -136,8 +136,9 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 	flags.IntVar(&l.Waiting, "max-waiting-scans", imagescan.DefaultWaiting,
 		"requests in the queue for a scan; a further one evicts a request of the namespace with the most")
 	flags.Int64Var(&l.Memory, "max-scan-memory", imagescan.DefaultMemory,
-		"`bytes` that all scans together hold at a time: one half for files, the other for zstd windows")
+		"`bytes` that all scans together hold at a time: one half for files and large manifests, the other for zstd windows")
 	flags.IntVar(&l.Cache, "max-cached-reports", imagescan.DefaultCache, "cached reports")
+	flags.Int64Var(&l.ReportCache, "max-cached-report-bytes", imagescan.DefaultReportCache, "`bytes` of cached reports")
 	flags.IntVar(&l.Layers, "max-layers", layers.DefaultLayers, "layers of one image")
 	flags.IntVar(&l.LayersAtOnce, "max-layers-at-once", layers.DefaultLayersAtOnce(),
 		"layers of one image that are read at a time; the default is the number of cores")

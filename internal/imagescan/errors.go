@@ -22,13 +22,22 @@ type Error struct {
 // Error returns one line without secrets: go-containerregistry redacts the URLs
 // in its own errors.
 func (e *Error) Error() string {
-	text := []rune(strings.Join(strings.Fields(e.Err.Error()), " "))
-	return fmt.Sprintf("%s: %s", e.Reference, string(text[:min(len(text), maxErrorText)]))
+	return fmt.Sprintf("%s: %s", report.Shorten(e.Reference, registry.MaxReferenceBytes), e.text())
 }
 
-// maxErrorText bounds an error's text, in runes: it may quote a registry's
-// answer.
-const maxErrorText = 500
+// text returns one bounded line about the error's cause.
+func (e *Error) text() string {
+	text := e.Err.Error()
+	line := []rune(strings.Join(strings.Fields(text[:min(len(text), maxErrorBytes)]), " "))
+	return string(line[:min(len(line), maxErrorText)])
+}
+
+// Bounds of an error's text, in runes and in bytes before its spaces are joined:
+// it may quote a registry's answer.
+const (
+	maxErrorText  = 500
+	maxErrorBytes = 8 << 10
+)
 
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // hintKey identifies an image whose configuration was searched for hints.
@@ -25,30 +24,14 @@ func (s *Scanner) hinted(ctx context.Context, request Request, ref name.Referenc
 	if isHint(strings.TrimPrefix(request.Reference, registry+"/")) || slices.ContainsFunc(request.Words, isHint) {
 		return true, nil
 	}
-	k := hintKey{registry, image.digest.String()}
+	k := hintKey{registry, image.manifest.digest.String()}
 	if known, ok := s.hints.Get(k); ok {
 		return known, nil
 	}
 	if err := image.readConfig(ctx); err != nil {
 		return false, err
 	}
-	hinted := hintedBy(image.config, isHint)
+	hinted := image.config != nil && image.config.hinted
 	s.hints.Add(k, hinted)
 	return hinted, nil
-}
-
-// hintedBy searches an image's command, environment, labels and build history.
-func hintedBy(config *v1.ConfigFile, isHint func(string) bool) bool {
-	if config == nil {
-		return false
-	}
-	if slices.ContainsFunc(slices.Concat(config.Config.Entrypoint, config.Config.Cmd, config.Config.Env), isHint) {
-		return true
-	}
-	for key, value := range config.Config.Labels {
-		if isHint(key) || isHint(value) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(config.History, func(h v1.History) bool { return isHint(h.CreatedBy) || isHint(h.Comment) })
 }

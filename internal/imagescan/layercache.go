@@ -5,9 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/capvet/capvet/internal/layers"
 )
@@ -30,43 +27,12 @@ type readKey struct {
 	wanted     string // paths, separated by zero bytes
 }
 
-// layerCache is an LRU cache of layers' summaries, bounded in bytes.
-type layerCache struct {
-	mu    sync.Mutex
-	order *simplelru.LRU[layerKey, *layers.Summary]
-	bytes int64
-	limit int64
-}
-
 // maxCachedLayers bounds the number of summaries; in practice the bytes do.
 const maxCachedLayers = 1 << 20
 
-func newLayerCache(limit int64) *layerCache {
-	c := &layerCache{limit: limit}
-	// The only error is for a size that is not positive.
-	c.order, _ = simplelru.NewLRU(maxCachedLayers, func(_ layerKey, s *layers.Summary) { c.bytes -= s.Bytes() })
-	return c
-}
-
-func (c *layerCache) get(k layerKey) (*layers.Summary, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.order.Get(k)
-}
-
-// add replaces the summary of a layer. One larger than the whole cache is not
-// stored.
-func (c *layerCache) add(k layerKey, s *layers.Summary) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.order.Remove(k)
-	if s.Bytes() > c.limit {
-		return
-	}
-	c.order.Add(k, s)
-	for c.bytes += s.Bytes(); c.bytes > c.limit; {
-		c.order.RemoveOldest()
-	}
+// newLayerCache returns a cache of layers' summaries of at most limit bytes.
+func newLayerCache(limit int64) *byteCache[layerKey, *layers.Summary] {
+	return newByteCache(limit, maxCachedLayers, func(_ layerKey, s *layers.Summary) int64 { return s.Bytes() })
 }
 
 // cachedSummary returns a layer's summary for a scan: cached, of a reading in

@@ -24,7 +24,7 @@ func TestLayoutOfSeveral(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := func(name string, image v1.Image) mutate.IndexAddendum {
-		return mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Annotations: map[string]string{imageName: name}}}
+		return mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Annotations: map[string]string{annotationName: name}}}
 	}
 	dir := filepath.Join(t.TempDir(), "layout")
 	if _, err := layout.Write(dir, mutate.AppendManifests(empty.Index, named("one", one), named("two", two), named("other", other),

@@ -1,9 +1,7 @@
 package imagescan
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -13,116 +11,181 @@ import (
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/registry"
+	"github.com/capvet/capvet/internal/report"
 )
 
-// source holds an image's manifests and blobs: a *registry.Session or a layout
-// on disk.
-type source interface {
-	// Manifest returns the manifest or index with a digest, verified.
-	Manifest(ctx context.Context, digest v1.Hash) (registry.Manifest, error)
-	// Blob opens a blob. Its content is not verified. Reads end when ctx does.
-	Blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error)
+// manifest is a manifest or an index, reduced to the used fields.
+type manifest struct {
+	digest    v1.Hash
+	mediaType types.MediaType
+	config    descriptor
+	layers    []layer // of a manifest, the lowest first
+	entries   []entry // of an index
 }
 
-// maxConfigBytes is the largest image configuration, in bytes.
-const maxConfigBytes = 8 << 20
+// descriptor locates a blob.
+type descriptor struct {
+	mediaType types.MediaType
+	digest    v1.Hash
+	size      int64
+}
+
+// layer locates a layer.
+type layer struct {
+	digest  v1.Hash
+	size    int64
+	foreign bool // the registry does not hold it
+	toc     layers.TOC
+}
+
+// entry is a manifest that an index lists.
+type entry struct {
+	descriptor
+	platform *v1.Platform // nil if undeclared
+	// attestation means that the entry describes another one and is no image.
+	attestation bool
+	name        string // in an image layout
+}
+
+// Annotations of an entry.
+const (
+	// annotationName is an image's name in a layout (OCI image specification,
+	// "Pre-Defined Annotation Keys").
+	annotationName = "org.opencontainers.image.ref.name"
+	// annotationAttests marks an attestation (BuildKit,
+	// docs/attestations/attestation-storage.md).
+	annotationAttests = "vnd.docker.reference.type"
+)
+
+// parseManifest parses a manifest or an index with at most maxLayers layers.
+func parseManifest(m registry.Manifest, maxLayers int) (*manifest, error) {
+	parsed := &manifest{digest: m.Digest}
+	var mediaType string
+	var version int64
+	var isIndex, isImage bool
+	err := decode("manifest", m.Raw, func(d *document) []field {
+		return []field{
+			d.token("mediaType", &mediaType),
+			d.number("schemaVersion", &version),
+			{"config", func() error { return d.object(d.descriptor(&parsed.config)...) }},
+			{"layers", func() error {
+				isImage = true
+				return d.list(maxLayers, func() error { return d.layer(parsed) })
+			}},
+			{"manifests", func() error {
+				isIndex = true
+				return d.list(maxEntries, func() error { return d.entry(parsed) })
+			}},
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if isIndex && isImage {
+		return nil, fmt.Errorf("%w manifest: it is an index and an image at once", imagefs.ErrMalformed)
+	}
+	parsed.mediaType = mediaTypeOf(m.MediaType, types.MediaType(mediaType), version, isIndex, isImage)
+	return parsed, nil
+}
 
 // mediaTypeOf returns the type of a manifest. The type that its source declares
-// takes precedence over the manifest's own. A manifest that could be read both
-// as an index and as an image is malformed: other readers may choose the other
-// reading.
-func mediaTypeOf(m registry.Manifest) (types.MediaType, error) {
-	var content struct {
-		MediaType     types.MediaType `json:"mediaType"`
-		SchemaVersion int             `json:"schemaVersion"`
-		Manifests     json.RawMessage `json:"manifests"`
-		Layers        json.RawMessage `json:"layers"`
-	}
-	if err := json.Unmarshal(m.Raw, &content); err != nil {
-		return "", fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
-	}
-	if len(content.Manifests) > 0 && len(content.Layers) > 0 {
-		return "", fmt.Errorf("%w manifest: it is an index and an image at once", imagefs.ErrMalformed)
-	}
-	declared := m.MediaType
-	if !declared.IsIndex() && !declared.IsImage() && content.MediaType != "" {
-		declared = content.MediaType
+// takes precedence over the manifest's own.
+func mediaTypeOf(declared, own types.MediaType, version int64, isIndex, isImage bool) types.MediaType {
+	if !declared.IsIndex() && !declared.IsImage() && own != "" {
+		declared = own
 	}
 	switch {
-	case content.SchemaVersion == 1 && len(content.Layers) == 0 && len(content.Manifests) == 0:
-		return types.DockerManifestSchema1, nil
-	case declared.IsIndex(), declared.IsImage(), content.MediaType != "":
-		return declared, nil
-	case len(content.Manifests) > 0:
-		return types.OCIImageIndex, nil
-	case len(content.Layers) > 0:
-		return types.OCIManifestSchema1, nil
+	case version == 1 && !isImage && !isIndex:
+		return types.DockerManifestSchema1
+	case declared.IsIndex(), declared.IsImage(), own != "":
+		return declared
+	case isIndex:
+		return types.OCIImageIndex
+	case isImage:
+		return types.OCIManifestSchema1
 	}
-	return declared, nil
+	return declared
 }
 
-func parseManifest(m registry.Manifest) (*v1.Manifest, error) {
-	manifest, err := v1.ParseManifest(bytes.NewReader(m.Raw))
-	if err != nil {
-		return nil, fmt.Errorf("%w manifest: %w", imagefs.ErrMalformed, err)
+// descriptor returns the fields of a descriptor.
+func (d *document) descriptor(to *descriptor) []field {
+	return []field{
+		{"mediaType", func() error {
+			text, err := d.text(maxTokenBytes)
+			to.mediaType = types.MediaType(text)
+			return err
+		}},
+		d.digest("digest", &to.digest),
+		d.number("size", &to.size),
 	}
-	return manifest, nil
 }
 
-// readConfig reads and verifies an image's configuration.
-func readConfig(ctx context.Context, from source, manifest *v1.Manifest) (*v1.ConfigFile, error) {
-	d := manifest.Config
-	if d.Size < 0 || d.Size > maxConfigBytes {
-		return nil, fmt.Errorf("image configuration: %w: the blob has %d bytes, the limit is %d", imagefs.ErrTooLarge, d.Size, maxConfigBytes)
-	}
-	raw, err := readVerified(ctx, from, d.Digest, d.Size)
-	if err != nil {
-		return nil, fmt.Errorf("image configuration: %w", err)
-	}
-	config := &v1.ConfigFile{}
-	if err := json.Unmarshal(raw, config); err != nil {
-		return nil, fmt.Errorf("image configuration: %w: %w", imagefs.ErrMalformed, err)
-	}
-	return config, nil
+func (d *document) layer(to *manifest) error {
+	var at descriptor
+	annotations := map[string]string{}
+	err := d.object(append(d.descriptor(&at), d.pairs("annotations", maxWordBytes, func(key, value string) {
+		if layers.IsTOCAnnotation(key) {
+			annotations[key] = value
+		}
+	}))...)
+	to.layers = append(to.layers, layer{
+		digest: at.digest, size: at.size, foreign: !at.mediaType.IsDistributable(),
+		toc: layers.ParseTOC(v1.Descriptor{Size: at.size, Annotations: annotations}),
+	})
+	return err
 }
 
-// readVerified reads a blob of at most limit bytes and verifies its digest.
-func readVerified(ctx context.Context, from source, digest v1.Hash, limit int64) ([]byte, error) {
-	stored, err := from.Blob(ctx, digest)
-	if err != nil {
-		return nil, err
+func (d *document) entry(to *manifest) error {
+	var e entry
+	err := d.object(append(
+		d.descriptor(&e.descriptor),
+		field{"platform", func() error {
+			e.platform = &v1.Platform{}
+			return d.object(d.platform(e.platform)...)
+		}},
+		d.pairs("annotations", maxWordBytes, func(key, value string) {
+			switch key {
+			case annotationName:
+				e.name = report.Shorten(value, maxTokenBytes)
+			case annotationAttests:
+				e.attestation = value != ""
+			}
+		}),
+	)...)
+	to.entries = append(to.entries, e)
+	return err
+}
+
+// platform returns the fields of a platform.
+func (d *document) platform(to *v1.Platform) []field {
+	return []field{
+		d.token("os", &to.OS), d.token("architecture", &to.Architecture),
+		d.token("variant", &to.Variant), d.token("os.version", &to.OSVersion),
 	}
-	defer stored.Close()
-	content, err := io.ReadAll(io.LimitReader(stored, limit+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case int64(len(content)) > limit:
-		return nil, fmt.Errorf("%w: more than %d bytes came", imagefs.ErrTooLarge, limit)
-	}
-	if sum, _, err := v1.SHA256(bytes.NewReader(content)); err != nil || sum != digest {
-		return nil, fmt.Errorf("%w: its content has the digest %s", imagefs.ErrMalformed, sum)
-	}
-	return content, nil
+}
+
+// bytes returns the approximate memory of the manifest, in bytes.
+func (m *manifest) bytes() int64 {
+	const perManifest, perLayer = 512, 320 // with digests of 71 bytes
+	return perManifest + perLayer*int64(len(m.layers))
 }
 
 // blobsOf returns the layers of an image, the lowest first. A layer is read
 // through its table of contents unless all binaries are wanted: any file may be
 // one.
 func (s *Scanner) blobsOf(image resolution, allBinaries bool) []layers.Blob {
-	session, remote := image.source.(*registry.Session)
+	session, remote := image.from.source.(*registry.Session)
 	var blobs []layers.Blob
-	for _, d := range image.manifest.Layers {
-		open := func(ctx context.Context) (io.ReadCloser, error) { return image.source.Blob(ctx, d.Digest) }
-		b := layers.Blob{Digest: d.Digest, Size: d.Size, AllBinaries: allBinaries, Open: open}
-		if !d.MediaType.IsDistributable() {
+	for _, l := range image.manifest.layers {
+		open := func(ctx context.Context) (io.ReadCloser, error) { return image.from.source.Blob(ctx, l.digest) }
+		b := layers.Blob{Digest: l.digest, Size: l.size, AllBinaries: allBinaries, Open: open}
+		if l.foreign {
 			b.Gap = "a foreign layer, which the registry does not hold"
 		}
-		toc := layers.ParseTOC(d)
-		if s.options.TOC && remote && toc != (layers.TOC{}) && d.Size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
-			b.TOC = toc
+		if s.options.TOC && remote && l.toc != (layers.TOC{}) && l.size >= s.options.Limits.TOCFrom && b.Gap == "" && !allBinaries {
+			b.TOC = l.toc
 			b.Range = func(ctx context.Context, start, end int64) (io.ReadCloser, error) {
-				return session.BlobRange(ctx, d, start, end)
+				return session.BlobRange(ctx, v1.Descriptor{Digest: l.digest, Size: l.size}, start, end)
 			}
 		}
 		blobs = append(blobs, b)

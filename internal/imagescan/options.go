@@ -52,23 +52,25 @@ type Limits struct {
 	// Waiting is the most requests that wait for a scan to start. Beyond it, the
 	// last request of the namespace with the most waiting requests is rejected.
 	Waiting int
-	// Memory is the memory of all scans together, in bytes: one half for files,
-	// the other for zstd windows.
+	// Memory is the memory of all scans together, in bytes: one half for files and
+	// large manifests, the other for zstd windows.
 	Memory int64
-	// Cache is the number of cached reports.
-	Cache int
+	// Cache is the number of cached reports, ReportCache their size in bytes.
+	Cache       int
+	ReportCache int64
 	// LayerCache is the size of the cache of layers' summaries, in bytes.
 	LayerCache int64
 }
 
 // Defaults of Limits.
 const (
-	DefaultScanTime   = 5 * time.Minute
-	DefaultScans      = 8
-	DefaultWaiting    = 1024
-	DefaultMemory     = 256 << 20
-	DefaultCache      = 4096
-	DefaultLayerCache = 64 << 20
+	DefaultScanTime    = 5 * time.Minute
+	DefaultScans       = 8
+	DefaultWaiting     = 1024
+	DefaultMemory      = 256 << 20
+	DefaultCache       = 4096
+	DefaultReportCache = 32 << 20
+	DefaultLayerCache  = 64 << 20
 )
 
 // reservedShare is the divisor for the share of scans, and of memory for files,
@@ -82,6 +84,7 @@ func (l Limits) withDefaults() Limits {
 	imagefs.SetDefault(&l.Waiting, DefaultWaiting)
 	imagefs.SetDefault(&l.Memory, DefaultMemory)
 	imagefs.SetDefault(&l.Cache, DefaultCache)
+	imagefs.SetDefault(&l.ReportCache, DefaultReportCache)
 	imagefs.SetDefault(&l.LayerCache, DefaultLayerCache)
 	return l
 }

@@ -4,24 +4,29 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/capvet/capvet/internal/report"
 )
 
-// maxResolutions bounds the cached resolutions, and the cached failures.
-const maxResolutions = 4096
+// Bounds of the cached resolutions, and of the cached failures.
+const (
+	maxResolutions = 4096
+	// maxResolutionBytes suffices for as many resolutions of usual images.
+	maxResolutionBytes = 32 << 20
+	maxFailureBytes    = 8 << 20
+)
 
 // resolutionCache caches resolved references and failures for a short time, for
 // each set of credentials separately.
 type resolutionCache struct {
 	secret      [32]byte // keys the hashes of credentials
-	resolutions *expiringCache[resolution]
-	failures    *expiringCache[*Error]
+	resolutions *byteCache[resolutionKey, resolution]
+	failures    *byteCache[resolutionKey, *Error]
 }
 
 // resolutionKey is a reference and platform, with a hash of the credentials.
@@ -30,37 +35,18 @@ type resolutionKey struct {
 	credentials         [sha256.Size]byte
 }
 
-// expiringCache is an LRU cache whose values expire. A ttl of zero disables it.
-type expiringCache[V any] struct {
-	*lru.Cache[resolutionKey, expiring[V]]
-	ttl time.Duration
-	now func() time.Time
-}
-
-// expiring is a cached value with its time of expiry.
-type expiring[V any] struct {
-	value V
-	until time.Time
-}
-
-func newExpiringCache[V any](ttl time.Duration) *expiringCache[V] {
-	cache, _ := lru.New[resolutionKey, expiring[V]](maxResolutions) // fails only for a size that is not positive
-	return &expiringCache[V]{cache, ttl, time.Now}
-}
-
-func (c *expiringCache[V]) get(k resolutionKey) (V, bool) {
-	v, ok := c.Get(k)
-	return v.value, ok && c.now().Before(v.until)
-}
-
-func (c *expiringCache[V]) add(k resolutionKey, value V) {
-	if c.ttl > 0 {
-		c.Add(k, expiring[V]{value, c.now().Add(c.ttl)})
-	}
-}
+// bytes returns the approximate memory of the key, in bytes.
+func (k resolutionKey) bytes() int64 { return int64(len(k.reference)+len(k.platform)) + 256 }
 
 func newResolutionCache(resolutionTTL, failureTTL time.Duration) *resolutionCache {
-	c := &resolutionCache{resolutions: newExpiringCache[resolution](resolutionTTL), failures: newExpiringCache[*Error](failureTTL)}
+	c := &resolutionCache{
+		resolutions: newExpiringCache(resolutionTTL, maxResolutionBytes, maxResolutions,
+			func(k resolutionKey, r resolution) int64 { return k.bytes() + r.bytes() }),
+		failures: newExpiringCache(failureTTL, maxFailureBytes, maxResolutions,
+			func(k resolutionKey, err *Error) int64 {
+				return k.bytes() + int64(len(err.Reference)+len(err.Err.Error()))
+			}),
+	}
 	_, _ = rand.Read(c.secret[:]) // never fails
 	return c
 }
@@ -88,6 +74,7 @@ func (c *resolutionCache) key(reference, platform string, credentials []authn.Au
 // timeout depends on the request, and an internal error may not recur.
 func (c *resolutionCache) addFailure(k resolutionKey, err *Error) {
 	if err.Class != report.FailureTimeout && err.Class != report.FailureInternal {
-		c.failures.add(k, err)
+		// The error itself may hold a whole answer.
+		c.failures.add(k, &Error{err.Class, err.Reference, errors.New(err.text())})
 	}
 }

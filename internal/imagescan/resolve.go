@@ -1,7 +1,6 @@
 package imagescan
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/capvet/capvet/internal/imagefs"
+	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/registry"
 	"github.com/capvet/capvet/internal/report"
 )
@@ -27,12 +27,30 @@ const (
 
 // resolution is the image of a reference for a platform.
 type resolution struct {
-	source   source
-	digest   v1.Hash        // of the platform's manifest
-	manifest *v1.Manifest   // nil if the image has no variant for the platform
-	config   *v1.ConfigFile // nil if not read
+	from     documents
+	manifest *manifest      // nil if the image has no variant for the platform
+	config   *configuration // nil if not read
 	offers   []string       // the platforms of the image, as far as it declares them
 	gap      *report.Gap    // why the image cannot be read
+}
+
+// bytes returns the approximate memory of the resolution, in bytes.
+func (r resolution) bytes() int64 {
+	const perResolution = 4 << 10 // with the session
+	n := int64(perResolution)
+	if r.manifest != nil {
+		n += r.manifest.bytes()
+	}
+	if r.config != nil {
+		n += r.config.bytes()
+	}
+	for _, platform := range r.offers {
+		n += int64(len(platform)) + 16
+	}
+	if r.gap != nil {
+		n += int64(len(r.gap.Where) + len(r.gap.Detail))
+	}
+	return n
 }
 
 // found reports whether there is an image to read.
@@ -59,10 +77,19 @@ func incomplete(gap report.Gap) report.Report {
 	return r
 }
 
+// layersConfig returns the configuration that package layers reads; nil if there
+// is no configuration.
+func (r resolution) layersConfig() *layers.Config {
+	if r.config == nil {
+		return nil
+	}
+	return &r.config.Config
+}
+
 // readConfig reads the image's configuration, if any, on first use.
 func (r *resolution) readConfig(ctx context.Context) (err error) {
-	if r.config == nil && r.manifest.Config.MediaType.IsConfig() {
-		r.config, err = readConfig(ctx, r.source, r.manifest)
+	if r.config == nil && r.manifest.config.mediaType.IsConfig() {
+		r.config, err = r.from.configuration(ctx, r.manifest.config)
 	}
 	return err
 }
@@ -89,124 +116,115 @@ func (s *Scanner) resolve(ctx context.Context, ref name.Reference, platform v1.P
 }
 
 func (s *Scanner) resolveWith(ctx context.Context, ref name.Reference, platform v1.Platform, auth authn.Authenticator) (resolution, error) {
-	session := s.options.Registry.Open(ref.Context(), auth)
-	var top registry.Manifest
-	var err error
-	if digest, ok := ref.(name.Digest); !ok {
-		top, err = session.Resolve(ctx, ref.Identifier())
-	} else if hash, malformed := v1.NewHash(digest.DigestStr()); malformed != nil {
-		err = fmt.Errorf("%w: %w", registry.ErrReference, malformed)
-	} else {
-		top, err = session.Manifest(ctx, hash)
+	c := chooser{from: s.documentsOf(s.options.Registry.Open(ref.Context(), auth)), platform: platform}
+	identifier := ref.Identifier()
+	if digest, ok := ref.(name.Digest); ok {
+		if _, err := v1.NewHash(digest.DigestStr()); err != nil {
+			return resolution{}, fmt.Errorf("%w: %w", registry.ErrReference, err)
+		}
 	}
+	top, err := c.from.manifest(ctx, identifier, "")
 	if err != nil {
 		return resolution{}, err
 	}
-	c := chooser{from: session, platform: platform}
 	r, err := c.choose(ctx, top, 0)
-	r.source = session
+	r.from = c.from
 	return r, err
 }
 
 // chooser finds the image for a platform.
 type chooser struct {
-	from     source
+	from     documents
 	platform v1.Platform
 	read     int // manifests so far
 }
 
-func (c *chooser) choose(ctx context.Context, m registry.Manifest, depth int) (resolution, error) {
-	mediaType, err := mediaTypeOf(m)
-	switch {
-	case err != nil:
-		return resolution{}, err
-	case mediaType.IsIndex():
-		return c.index(ctx, m, depth)
-	case mediaType.IsImage():
+func (c *chooser) choose(ctx context.Context, m *manifest, depth int) (resolution, error) {
+	switch t := m.mediaType; {
+	case t.IsIndex():
+		if depth >= maxIndexDepth {
+			return resolution{}, fmt.Errorf("%w: more than %d indexes within each other", imagefs.ErrTooLarge, maxIndexDepth)
+		}
+		return c.entries(ctx, m.entries, depth)
+	case t.IsImage():
 		return c.image(ctx, m)
-	case mediaType == types.DockerManifestSchema1, mediaType == types.DockerManifestSchema1Signed:
+	case t == types.DockerManifestSchema1, t == types.DockerManifestSchema1Signed:
 		return notReadable(m, "a Docker schema 1 manifest, which current container runtimes do not pull: push the image again"), nil
-	case mediaType == "application/vnd.oci.artifact.manifest.v1+json":
+	case t == "application/vnd.oci.artifact.manifest.v1+json":
 		return notReadable(m, "an OCI artifact, which is no image"), nil
+	default:
+		return resolution{}, fmt.Errorf("%w image: %.80q is no image's media type", imagefs.ErrMalformed, t)
 	}
-	return resolution{}, fmt.Errorf("%w image: %q is no image's media type", imagefs.ErrMalformed, mediaType)
 }
 
-func notReadable(m registry.Manifest, detail string) resolution {
-	return resolution{gap: &report.Gap{Where: m.Digest.String(), Reason: "not-readable", Detail: detail}}
+func notReadable(m *manifest, detail string) resolution {
+	return resolution{gap: &report.Gap{Where: m.digest.String(), Reason: "not-readable", Detail: detail}}
 }
 
 // image checks that a single image is for the platform.
-func (c *chooser) image(ctx context.Context, m registry.Manifest) (resolution, error) {
-	manifest, err := parseManifest(m)
+func (c *chooser) image(ctx context.Context, m *manifest) (resolution, error) {
+	if t := m.config.mediaType; !t.IsConfig() {
+		return notReadable(m, fmt.Sprintf("an artifact of type %.80q, which is no image", t)), nil
+	}
+	config, err := c.from.configuration(ctx, m.config)
 	if err != nil {
 		return resolution{}, err
 	}
-	if t := manifest.Config.MediaType; !t.IsConfig() {
-		return notReadable(m, fmt.Sprintf("an artifact of type %q, which is no image", t)), nil
-	}
-	config, err := readConfig(ctx, c.from, manifest)
-	if err != nil {
-		return resolution{}, err
-	}
-	offered := v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
-	r := resolution{offers: []string{offered.String()}}
+	offered := config.platform
+	r := resolution{offers: c.offer(nil, offered)}
 	// A runtime runs an image without a platform on any node.
 	if offered.OS == "" && offered.Architecture == "" || satisfies(offered, c.platform) {
-		r.digest, r.manifest, r.config = m.Digest, manifest, config
+		r.manifest, r.config = m, config
 	}
 	return r, nil
 }
 
-// index picks the platform's manifest. It skips attestations and other entries
-// without a platform.
-func (c *chooser) index(ctx context.Context, m registry.Manifest, depth int) (resolution, error) {
-	if depth >= maxIndexDepth {
-		return resolution{}, fmt.Errorf("%w: more than %d indexes within each other", imagefs.ErrTooLarge, maxIndexDepth)
+// maxOffers bounds the platforms that a report on a missing one names.
+const maxOffers = 64
+
+// offer adds a platform to those of an image.
+func (c *chooser) offer(offers []string, platform v1.Platform) []string {
+	if len(offers) >= maxOffers {
+		return offers
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(m.Raw))
-	if err != nil {
-		return resolution{}, fmt.Errorf("%w image index: %w", imagefs.ErrMalformed, err)
-	}
-	return c.entries(ctx, index.Manifests, depth)
+	return append(offers, report.Shorten(platform.String(), maxPlaceBytes))
 }
 
-func (c *chooser) entries(ctx context.Context, entries []v1.Descriptor, depth int) (resolution, error) {
+// entries picks the platform's manifest of an index. It skips attestations and
+// other entries without a platform.
+func (c *chooser) entries(ctx context.Context, entries []entry, depth int) (resolution, error) {
 	var all resolution
-	for _, entry := range entries {
-		if entry.Platform != nil && entry.Platform.OS == "unknown" || entry.Annotations["vnd.docker.reference.type"] != "" ||
-			!entry.MediaType.IsIndex() && !entry.MediaType.IsImage() {
+	for _, e := range entries {
+		if e.platform != nil && e.platform.OS == "unknown" || e.attestation || !e.mediaType.IsIndex() && !e.mediaType.IsImage() {
 			continue
 		}
 		// An entry with a platform is read only if the platform fits.
-		if entry.MediaType.IsImage() && entry.Platform != nil && !satisfies(*entry.Platform, c.platform) {
-			all.offers = append(all.offers, entry.Platform.String())
+		if e.mediaType.IsImage() && e.platform != nil && !satisfies(*e.platform, c.platform) {
+			all.offers = c.offer(all.offers, *e.platform)
 			continue
 		}
-		r, err := c.entry(ctx, entry, depth)
+		r, err := c.entry(ctx, e, depth)
 		if err != nil || r.found() || r.gap != nil {
 			return r, err
 		}
-		all.offers = append(all.offers, r.offers...)
+		all.offers = append(all.offers, r.offers[:min(len(r.offers), maxOffers-len(all.offers))]...)
 	}
 	return all, nil
 }
 
 // entry reads one entry of an index.
-func (c *chooser) entry(ctx context.Context, entry v1.Descriptor, depth int) (resolution, error) {
+func (c *chooser) entry(ctx context.Context, e entry, depth int) (resolution, error) {
 	if c.read++; c.read > maxIndexEntries {
 		return resolution{}, fmt.Errorf("%w: more than %d manifests do not tell their platform", imagefs.ErrTooLarge, maxIndexEntries)
 	}
-	m, err := c.from.Manifest(ctx, entry.Digest)
+	m, err := c.from.manifest(ctx, e.digest.String(), e.mediaType)
 	if err != nil {
-		return resolution{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
+		return resolution{}, fmt.Errorf("manifest %s: %w", e.digest, err)
 	}
-	m.MediaType = entry.MediaType
-	if entry.MediaType.IsIndex() || entry.Platform == nil {
+	if e.mediaType.IsIndex() || e.platform == nil {
 		return c.choose(ctx, m, depth+1)
 	}
-	manifest, err := parseManifest(m)
-	return resolution{digest: m.Digest, manifest: manifest}, err
+	return resolution{manifest: m}, nil
 }
 
 // satisfies reports whether an image for one platform runs on another. arm64 and

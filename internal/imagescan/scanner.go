@@ -71,9 +71,9 @@ type Scanner struct {
 	resolutionCache *resolutionCache
 	resolutions     singleflightGroup[resolutionKey, resolution]
 	hints           *lru.Cache[hintKey, bool]
-	reports         *lru.Cache[reportKey, report.Report]
+	reports         *byteCache[reportKey, report.Report]
 	images          singleflightGroup[scanKey, report.Report]
-	layerCache      *layerCache
+	layerCache      *byteCache[layerKey, *layers.Summary]
 	reads           singleflightGroup[readKey, *layers.Summary]
 }
 
@@ -111,8 +111,11 @@ func New(o Options) (*Scanner, error) {
 		layerCache:      newLayerCache(o.Limits.LayerCache),
 	}
 	s.reader = &layers.Reader{Inspector: o.Inspector, Limits: o.Limits.Limits, FileBudget: s.fileBudget, WindowBudget: s.windowBudget}
-	s.reports, _ = lru.New[reportKey, report.Report](o.Limits.Cache) // fails only for a size that is not positive
-	s.hints, _ = lru.New[hintKey, bool](o.Limits.Cache)
+	s.reports = newByteCache(o.Limits.ReportCache, o.Limits.Cache,
+		func(k reportKey, r report.Report) int64 {
+			return int64(len(k.registry)+len(k.digest)+len(k.platform)) + r.Bytes()
+		})
+	s.hints, _ = lru.New[hintKey, bool](o.Limits.Cache) // fails only for a size that is not positive
 	return s, nil
 }
 
@@ -158,6 +161,7 @@ func (s *Scanner) scan(ctx context.Context, request Request) (report.Report, err
 	if request.Credentials != nil {
 		credentials = request.Credentials.For(ref.Context())
 	}
+	ctx = withOwner(ctx, request.Namespace)
 	resolve := func() (resolution, error) { return s.resolve(ctx, ref, platform, credentials) }
 	cache := s.resolutionCache
 	k, cacheable := cache.key(ref.Name(), request.Platform, credentials)
@@ -189,7 +193,7 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 		return resolved.emptyReport(request.Platform), nil
 	}
 	repository := ref.Context()
-	image := repository.Digest(resolved.digest.String()).String()
+	image := repository.Digest(resolved.manifest.digest.String()).String()
 	if request.Hinted {
 		hinted, err := s.hinted(ctx, request, ref, &resolved)
 		if err != nil {
@@ -203,7 +207,7 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 		}
 	}
 	k := scanKey{
-		reportKey{repository.RegistryStr(), resolved.digest.String(), request.Platform, request.AllBinaries},
+		reportKey{repository.RegistryStr(), resolved.manifest.digest.String(), request.Platform, request.AllBinaries},
 		repository.Name(), request.Early && s.options.StopEarly,
 	}
 	r, err := s.sharedScan(ctx, k, request, resolved)
@@ -217,7 +221,7 @@ func (s *Scanner) scanResolved(ctx context.Context, request Request, ref name.Re
 // sharedScan returns the report of k: cached, of a scan in progress, or of a new
 // scan.
 func (s *Scanner) sharedScan(ctx context.Context, k scanKey, request Request, image resolution) (report.Report, error) {
-	c, started := s.images.join(k, func() (report.Report, bool) { return s.reports.Get(k.reportKey) })
+	c, started := s.images.join(k, func() (report.Report, bool) { return s.reports.get(k.reportKey) })
 	s.scans.enqueue(&c.waiter, request.Namespace, 1) // each request queues the scan for its own namespace, too
 	if started {
 		go s.run(context.WithoutCancel(ctx), k, c, image)
@@ -239,7 +243,7 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 		}
 		s.images.finish(k, c, func(r report.Report) {
 			if !k.early || r.Complete {
-				s.reports.Add(k.reportKey, r)
+				s.reports.add(k.reportKey, r)
 			}
 		})
 		var failure report.FailureClass
@@ -259,18 +263,24 @@ func (s *Scanner) run(ctx context.Context, k scanKey, c *call[report.Report], im
 	if c.err = image.readConfig(ctx); c.err != nil {
 		return
 	}
-	c.value, c.err = s.reader.Read(ctx, layers.Image{
+	c.value, c.err = s.read(ctx, layers.Image{
 		Blobs:  s.blobsOf(image, k.allBinaries),
-		Config: image.config,
+		Config: image.layersConfig(),
 		Summarize: func(ctx context.Context, b layers.Blob, before *layers.Summary, wanted map[string]bool) (*layers.Summary, error) {
 			return s.cachedSummary(ctx, k, b, before, wanted)
 		},
 		Early: func(r report.Report) bool {
-			c.early = r
+			c.early = report.Bounded(r)
 			close(c.published)
 			return k.early
 		},
 	})
+}
+
+// read reads an image's layers, and bounds the report.
+func (s *Scanner) read(ctx context.Context, image layers.Image) (report.Report, error) {
+	r, err := s.reader.Read(ctx, image)
+	return report.Bounded(r), err
 }
 
 // Load returns the numbers of running scans and of requests waiting for one.

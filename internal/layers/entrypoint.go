@@ -1,11 +1,10 @@
 package layers
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
@@ -24,14 +23,24 @@ const (
 	maxCommandBytes = 4 << 10
 )
 
+// Config is the part of an image's configuration that decides which programs the
+// image runs, and how.
+type Config struct {
+	// User is USER, WorkingDir is WORKDIR, and Path the variable PATH of ENV; empty
+	// if unset.
+	User, WorkingDir, Path string
+	// Entrypoint and Command are ENTRYPOINT and CMD.
+	Entrypoint, Command []string
+}
+
 // configurationOf returns the user, entry point and command of an image.
-func configurationOf(config *v1.ConfigFile) *report.Configuration {
+func configurationOf(config *Config) *report.Configuration {
 	if config == nil {
 		return nil
 	}
-	user := config.Config.User
+	user := config.User
 	return &report.Configuration{
-		User: user[:min(len(user), maxUserBytes)], Entrypoint: truncate(config.Config.Entrypoint), Command: truncate(config.Config.Cmd),
+		User: user[:min(len(user), maxUserBytes)], Entrypoint: truncate(config.Entrypoint), Command: truncate(config.Command),
 	}
 }
 
@@ -49,21 +58,16 @@ func truncate(words []string) []string {
 // startedPaths returns the paths that an image may run: the words of its
 // ENTRYPOINT and CMD that can name an executable. The words after a wrapper such
 // as tini or a script count, too.
-func startedPaths(config *v1.ConfigFile) []string {
+func startedPaths(config *Config) []string {
 	if config == nil {
 		return nil
 	}
-	search := defaultPath
-	for _, variable := range config.Config.Env {
-		if value, ok := strings.CutPrefix(variable, "PATH="); ok {
-			search = value
-		}
-	}
+	search := cmp.Or(config.Path, defaultPath)
 	directories := strings.SplitN(search, ":", maxSearched+1)
 	directories = directories[:min(len(directories), maxSearched)]
 	var paths []string
 	followed := 0
-	for _, word := range slices.Concat(config.Config.Entrypoint, config.Config.Cmd) {
+	for _, word := range slices.Concat(config.Entrypoint, config.Command) {
 		if word == "" || word[0] == '-' || strings.ContainsAny(word, " \t\n=") || len(word) > imagefs.DefaultNameBytes {
 			continue
 		}
@@ -74,7 +78,7 @@ func startedPaths(config *v1.ConfigFile) []string {
 		case path.IsAbs(word):
 			paths = append(paths, imagefs.Clean(word))
 		case strings.Contains(word, "/"):
-			paths = append(paths, imagefs.Clean(path.Join(config.Config.WorkingDir, word)))
+			paths = append(paths, imagefs.Clean(path.Join(config.WorkingDir, word)))
 		default:
 			for _, directory := range directories {
 				if path.IsAbs(directory) {

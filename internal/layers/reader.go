@@ -77,7 +77,7 @@ type Image struct {
 	// Blobs are the layers, the lowest first.
 	Blobs []Blob
 	// Config is the image's configuration; nil if it has none.
-	Config *v1.ConfigFile
+	Config *Config
 	// Summarize returns a layer's summary; nil means Reader.Summarize. A cache
 	// wraps it.
 	Summarize func(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error)

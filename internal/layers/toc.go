@@ -49,6 +49,11 @@ type TOC struct {
 	offset, packed, unpacked int64
 }
 
+// IsTOCAnnotation reports whether ParseTOC reads an annotation.
+func IsTOCAnnotation(key string) bool {
+	return key == annotationEStargz || key == annotationZstdChecksum || key == annotationZstdPosition
+}
+
 // ParseTOC parses the annotations of a layer. A layer with annotations of both
 // formats has no table: other readers may choose the other one.
 func ParseTOC(d v1.Descriptor) TOC {

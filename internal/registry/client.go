@@ -1,6 +1,6 @@
 // Package registry reads manifests and blobs from container registries over
 // the OCI distribution protocol: sessions with tokens, containerd's hosts.toml
-// mirrors, TLS, retries, a circuit breaker per host, and downloads that resume.
+// mirrors, TLS, retries, circuit breakers, and downloads that resume.
 //
 // It does not interpret manifests or layers, and it verifies digests of
 // manifests only: the reader of a blob verifies the blob. References and
@@ -35,10 +35,10 @@ type Options struct {
 	Access Access
 	// UserAgent is sent with every request.
 	UserAgent string
-	// StallTime bounds the time in which a registry may send no byte of a blob.
-	// Zero means DefaultStallTime.
+	// StallTime bounds the time in which a registry may send no byte of an
+	// answer, whatever it is. Zero means DefaultStallTime.
 	StallTime time.Duration
-	// StallBytes is the least number of bytes of a blob in each StallTime: a
+	// StallBytes is the least number of bytes of an answer in each StallTime: a
 	// slow drip would hold a scan until its time is up. Zero means
 	// DefaultStallBytes.
 	StallBytes int64
@@ -49,6 +49,11 @@ const (
 	DefaultStallTime  = 30 * time.Second
 	DefaultStallBytes = 256 << 10 // about 9 kB a second
 )
+
+// MaxReferenceBytes is the longest image reference, in bytes. Names of at most 255
+// (distribution/reference), a host of at most 253 (RFC 1035), a tag of at most
+// 128 and a digest fit.
+const MaxReferenceBytes = 1024
 
 // Client opens sessions with registries. It is safe for concurrent use.
 type Client struct {
@@ -73,9 +78,10 @@ func NewClient(o Options) (*Client, error) {
 	if o.StallBytes <= 0 {
 		o.StallBytes = DefaultStallBytes
 	}
-	c := &Client{options: o, transport: withRequestRules(o.Transport)}
+	rules := requestRules{pace{o.StallBytes, o.StallTime}}
+	c := &Client{options: o, transport: rules.on(o.Transport)}
 	if o.HostsDir != "" {
-		c.hosts, err = loadHosts(o.HostsDir, o.TransportOptions, o.OnReloadError)
+		c.hosts, err = loadHosts(o.HostsDir, endpointOptions{o.TransportOptions, rules}, o.OnReloadError)
 	}
 	return c, err
 }
@@ -83,6 +89,9 @@ func NewClient(o Options) (*Client, error) {
 // ParseReference parses an image reference. The error wraps ErrReference for a
 // malformed one and ErrBlocked for a registry that Options.Access denies.
 func (c *Client) ParseReference(reference string) (name.Reference, error) {
+	if len(reference) > MaxReferenceBytes {
+		return nil, fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrReference, len(reference), MaxReferenceBytes)
+	}
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReference, err)
@@ -98,7 +107,7 @@ func (c *Client) ParseReference(reference string) (name.Reference, error) {
 
 // Open returns a session with a repository. It sends no request yet.
 func (c *Client) Open(repository name.Repository, auth authn.Authenticator) *Session {
-	s := &Session{repository: repository, pace: pace{c.options.StallBytes, c.options.StallTime}}
+	s := &Session{repository: repository}
 	plain := allowsPlain(c.options.PlainHTTP, repository.RegistryStr())
 	for _, e := range c.hosts.endpoints(repository.Registry, c.transport, plain) {
 		client := &endpointClient{endpoint: e, userAgent: c.options.UserAgent, auth: auth, connecting: semaphore.NewWeighted(1)}

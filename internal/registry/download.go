@@ -7,22 +7,12 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // maxResumes bounds the resumptions of one download.
 const maxResumes = 3
-
-// errStalled reports a download that stood still, or nearly.
-var errStalled = errors.New("the registry sends too slowly")
-
-// pace is the minimum speed of a download.
-type pace struct {
-	bytes int64         // at least
-	every time.Duration // measured over
-}
 
 // download reads a blob and resumes it after a broken connection. Its content is
 // not verified: the pieces of two answers need not fit together, which only the
@@ -32,11 +22,6 @@ type download struct {
 	request func(offset int64) (*http.Response, error)
 	offset  int64
 	resumes int
-	// Only time spent waiting for the registry counts towards the pace: a slow
-	// reader is not the registry's fault.
-	pace    pace
-	waiting time.Duration
-	arrived int64 // bytes, in waiting
 	// unwatch stops the close at the end of ctx.
 	unwatch func() bool
 
@@ -45,20 +30,23 @@ type download struct {
 	closed bool
 }
 
-// download starts a download with the first answer to request.
-func (s *Session) download(ctx context.Context, request func(offset int64) (*http.Response, error)) (io.ReadCloser, error) {
+// startDownload starts a download with the first answer to request.
+func startDownload(ctx context.Context, request func(offset int64) (*http.Response, error)) (io.ReadCloser, error) {
 	response, err := request(0) //nolint:bodyclose // the download closes it
 	if err != nil {
 		return nil, err
 	}
-	d := &download{ctx: ctx, request: request, body: response.Body, pace: s.pace}
+	d := &download{ctx: ctx, request: request, body: response.Body}
 	d.unwatch = context.AfterFunc(ctx, d.close)
 	return d, nil
 }
 
 func (d *download) Read(p []byte) (int, error) {
 	for {
-		n, err := d.readOnce(p)
+		d.mu.Lock()
+		body := d.body
+		d.mu.Unlock()
+		n, err := body.Read(p)
 		d.offset += int64(n)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -74,34 +62,6 @@ func (d *download) Read(p []byte) (int, error) {
 			return 0, errors.Join(err, again)
 		}
 	}
-}
-
-// readOnce reads from the current answer and enforces the pace.
-func (d *download) readOnce(p []byte) (int, error) {
-	d.mu.Lock()
-	body := d.body
-	d.mu.Unlock()
-	stalled := make(chan struct{})
-	start := time.Now()
-	timer := time.AfterFunc(d.pace.every, func() {
-		_ = body.Close()
-		close(stalled)
-	})
-	n, err := body.Read(p)
-	if !timer.Stop() {
-		<-stalled
-		if n == 0 {
-			return 0, fmt.Errorf("%w: nothing in %s", errStalled, d.pace.every)
-		}
-	}
-	d.arrived += int64(n)
-	if d.waiting += time.Since(start); d.waiting >= d.pace.every && err == nil {
-		if d.arrived < d.pace.bytes {
-			return 0, fmt.Errorf("%w: %d bytes in %s", errStalled, d.arrived, d.pace.every)
-		}
-		d.waiting, d.arrived = 0, 0
-	}
-	return n, err
 }
 
 // resume requests the missing bytes. A server without support for ranges sends

@@ -29,7 +29,7 @@ import (
 // serves it to every Pod, on the nodes as well as here.
 type hosts struct {
 	dir           string
-	options       TransportOptions
+	options       endpointOptions
 	onReloadError func(error)
 	now           func() time.Time
 
@@ -58,6 +58,12 @@ type endpoint struct {
 	files []string
 }
 
+// endpointOptions configure the requests to endpoints.
+type endpointOptions struct {
+	TransportOptions
+	rules requestRules
+}
+
 // anyRegistry is the folder for registries without their own.
 const anyRegistry = "_default"
 
@@ -76,14 +82,14 @@ type hostFields struct {
 
 // loadHosts reads the configuration of every registry in a directory. Mirrors
 // are reached with the given options, extended by the TLS settings of each file.
-func loadHosts(dir string, options TransportOptions, onReloadError func(error)) (*hosts, error) {
+func loadHosts(dir string, options endpointOptions, onReloadError func(error)) (*hosts, error) {
 	h := &hosts{dir: dir, options: options, onReloadError: onReloadError, now: time.Now, checked: time.Now()}
 	return h, h.reload()
 }
 
 // readHosts reads the configuration, and returns the version of each file from
 // before it was read.
-func readHosts(dir string, options TransportOptions) (map[string][]endpoint, map[string]fileVersion, error) {
+func readHosts(dir string, options endpointOptions) (map[string][]endpoint, map[string]fileVersion, error) {
 	files := map[string]fileVersion{dir: versionOf(dir)}
 	folders, err := os.ReadDir(dir)
 	if err != nil {
@@ -131,7 +137,7 @@ func registryOf(folder string) string {
 
 // parseHosts parses one hosts.toml: the mirrors in the order of the file, then
 // the registry itself.
-func parseHosts(content []byte, registry, dir string, options TransportOptions) ([]endpoint, error) {
+func parseHosts(content []byte, registry, dir string, options endpointOptions) ([]endpoint, error) {
 	var file struct {
 		hostFields
 		Server string                `toml:"server"`
@@ -173,7 +179,7 @@ func parseHosts(content []byte, registry, dir string, options TransportOptions) 
 	return append(endpoints, e), nil
 }
 
-func newEndpoint(address string, fields hostFields, dir string, options TransportOptions) (endpoint, error) {
+func newEndpoint(address string, fields hostFields, dir string, options endpointOptions) (endpoint, error) {
 	if !strings.Contains(address, "://") {
 		address = "https://" + address
 	}
@@ -212,7 +218,7 @@ func newEndpoint(address string, fields hostFields, dir string, options Transpor
 	if options.TLS, e.files, err = fields.tls(options.TLS, dir); err != nil {
 		return endpoint{}, err
 	}
-	e.transport = withRequestRules(NewTransport(options))
+	e.transport = options.rules.on(NewTransport(options.TransportOptions))
 	return e, nil
 }
 

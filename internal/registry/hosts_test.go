@@ -22,6 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
+var testRules = requestRules{pace{DefaultStallBytes, DefaultStallTime}}
+
 // anywhere are options that permit connections to loopback.
 var anywhere = TransportOptions{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
@@ -31,7 +33,7 @@ func hostsOf(t *testing.T, folder, content string) (*hosts, error) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, folder, "hosts.toml"), content)
 	write(t, filepath.Join(dir, "README"), "not a folder")
-	return loadHosts(dir, anywhere, nil)
+	return loadHosts(dir, endpointOptions{TransportOptions: anywhere, rules: testRules}, nil)
 }
 
 func write(t *testing.T, file, content string) {
@@ -103,7 +105,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%q: %v", broken, err)
 		}
 	}
-	if _, err := loadHosts(filepath.Join(t.TempDir(), "none"), anywhere, nil); err == nil {
+	if _, err := loadHosts(filepath.Join(t.TempDir(), "none"), endpointOptions{TransportOptions: anywhere}, nil); err == nil {
 		t.Error("a folder that is not there is taken")
 	}
 }
@@ -125,7 +127,7 @@ func TestClientCertificate(t *testing.T) {
 	write(t, filepath.Join(folder, "client.pem"), certificate)
 	write(t, filepath.Join(folder, "key.pem"), key)
 	write(t, filepath.Join(folder, "hosts.toml"), fmt.Sprintf("[host.%q]\nca=\"ca.pem\"\nclient=[[\"client.pem\",\"key.pem\"]]\n", server.URL))
-	hosts, err := loadHosts(dir, anywhere, nil)
+	hosts, err := loadHosts(dir, endpointOptions{TransportOptions: anywhere, rules: testRules}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +175,7 @@ func TestHostsReload(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "example.com", "hosts.toml")
 	write(t, file, `[host."https://first"]`)
-	hosts, err := loadHosts(dir, anywhere, nil)
+	hosts, err := loadHosts(dir, endpointOptions{TransportOptions: anywhere, rules: testRules}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

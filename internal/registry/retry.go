@@ -45,8 +45,11 @@ func (t retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 			return response, err
 		}
 		if response != nil {
-			_, _ = io.CopyN(io.Discard, response.Body, drainBytes)
+			_, err = io.CopyN(io.Discard, response.Body, drainBytes)
 			_ = response.Body.Close()
+			if errors.Is(err, errStalled) {
+				return nil, err
+			}
 		}
 		select {
 		case <-time.After(pause):

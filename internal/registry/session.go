@@ -25,12 +25,13 @@ import (
 type Session struct {
 	repository name.Repository
 	clients    []*endpointClient // in order of preference
-	pace       pace              // of blobs
 }
 
 // Manifest is a manifest or an index. Raw has the digest Digest.
 type Manifest struct {
-	Raw       []byte
+	Raw []byte
+	// Release returns the memory that was reserved for Raw.
+	Release   func()
 	Digest    v1.Hash
 	MediaType types.MediaType // as its source declares it; empty if undeclared
 }
@@ -99,6 +100,12 @@ type resource struct {
 	identifier string // tag or digest
 }
 
+// Kinds of resources.
+const (
+	manifests = "manifests"
+	blobs     = "blobs"
+)
+
 // byTag reports whether the resource is addressed by tag. Every digest contains
 // a colon, no tag does.
 func (r resource) byTag() bool { return !strings.Contains(r.identifier, ":") }
@@ -157,42 +164,39 @@ func (s *Session) getFrom(ctx context.Context, c *endpointClient, r resource, he
 	return response, nil
 }
 
-// Resolve returns the manifest under a tag or digest.
-func (s *Session) Resolve(ctx context.Context, identifier string) (Manifest, error) {
-	response, err := s.get(ctx, resource{"manifests", identifier}, http.Header{"Accept": {manifestTypes}})
+// Manifest returns the manifest or index under a tag or digest. The content under
+// a digest is verified.
+func (s *Session) Manifest(ctx context.Context, identifier string, reserve Reserve) (Manifest, error) {
+	asked := resource{manifests, identifier}
+	response, err := s.get(ctx, asked, http.Header{"Accept": {manifestTypes}})
 	if err != nil {
 		return Manifest{}, err
 	}
 	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body) // boundedBody limits it
+	raw, release, err := ReadDocument(ctx, response.Body, response.ContentLength, MaxManifestBytes, reserve)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && err != nil:
 		return Manifest{}, ctx.Err()
 	case err != nil:
 		return Manifest{}, fmt.Errorf("manifest: %w", err)
 	}
 	digest, _, _ := v1.SHA256(bytes.NewReader(raw)) // fails only for a reader that does
-	mediaType, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
-	return Manifest{raw, digest, types.MediaType(strings.TrimSpace(mediaType))}, nil
-}
-
-// Manifest returns the manifest or index with a digest, verified.
-func (s *Session) Manifest(ctx context.Context, digest v1.Hash) (Manifest, error) {
-	m, err := s.Resolve(ctx, digest.String())
-	if err == nil && m.Digest != digest {
-		return Manifest{}, fmt.Errorf("%w: the manifest %s has the digest %s", ErrMalformed, digest, m.Digest)
+	if !asked.byTag() && digest.String() != identifier {
+		release()
+		return Manifest{}, fmt.Errorf("%w: the manifest %s has the digest %s", ErrMalformed, identifier, digest)
 	}
-	return m, err
+	mediaType, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+	return Manifest{raw, release, digest, types.MediaType(strings.TrimSpace(mediaType))}, nil
 }
 
 // Blob opens a blob. Its content is not verified. Reads end when ctx does.
 func (s *Session) Blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error) {
-	return s.download(ctx, func(offset int64) (*http.Response, error) {
+	return startDownload(ctx, func(offset int64) (*http.Response, error) {
 		var header http.Header
 		if offset > 0 {
 			header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}}
 		}
-		return s.get(ctx, resource{"blobs", digest.String()}, header)
+		return s.get(ctx, resource{blobs, digest.String()}, header)
 	})
 }
 
@@ -203,9 +207,9 @@ func (s *Session) BlobRange(ctx context.Context, d v1.Descriptor, start, end int
 	if start < 0 || start >= end || end > d.Size {
 		return nil, fmt.Errorf("%w: the bytes %d to %d of %d", ErrMalformed, start, end, d.Size)
 	}
-	body, err := s.download(ctx, func(offset int64) (*http.Response, error) {
+	body, err := startDownload(ctx, func(offset int64) (*http.Response, error) {
 		want := fmt.Sprintf("%d-%d", start+offset, end-1)
-		response, err := s.get(ctx, resource{"blobs", d.Digest.String()}, http.Header{"Range": {"bytes=" + want}})
+		response, err := s.get(ctx, resource{blobs, d.Digest.String()}, http.Header{"Range": {"bytes=" + want}})
 		if err != nil {
 			return nil, err
 		}

@@ -115,14 +115,20 @@ func allowsPlain(plain []string, host string) bool {
 	return err == nil && slices.Contains(plain, bare)
 }
 
-// withRequestRules adds bounded answers, circuit breakers and retries to a
-// transport.
-func withRequestRules(next http.RoundTripper) http.RoundTripper {
-	return boundedAnswers{newBreaker(retrier{next})}
+// requestRules are the rules of every request to a registry: bounded answers at a
+// minimum pace, circuit breakers and retries.
+type requestRules struct{ pace pace }
+
+// on adds the rules to a transport.
+func (rules requestRules) on(next http.RoundTripper) http.RoundTripper {
+	return boundedAnswers{newBreaker(retrier{boundedErrors{paced{next, rules.pace}}})}
 }
 
+// maxErrorBytes is the part of an error that is read, in bytes.
+const maxErrorBytes = 64 << 10
+
 // boundedAnswers bounds every answer except blobs, whose readers have their own
-// limits.
+// limits. So has go-containerregistry for tokens, whose address a registry chooses.
 type boundedAnswers struct{ next http.RoundTripper }
 
 func (t boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -131,7 +137,7 @@ func (t boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	for first.Response != nil && first.Response.Request != nil {
 		first = first.Response.Request
 	}
-	if err == nil && !strings.Contains(first.URL.Path, "/blobs/") {
+	if err == nil && !strings.Contains(first.URL.Path, "/"+blobs+"/") {
 		response.Body = &boundedBody{response.Body, MaxManifestBytes}
 	}
 	return response, err
@@ -149,4 +155,19 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		return n, fmt.Errorf("%w: the answer has more than %d bytes", ErrTooLarge, MaxManifestBytes)
 	}
 	return n, err
+}
+
+// boundedErrors cuts the body of an error short: its status suffices.
+type boundedErrors struct{ next http.RoundTripper }
+
+func (t boundedErrors) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.next.RoundTrip(r)
+	if err == nil && response.StatusCode >= http.StatusBadRequest {
+		body := response.Body
+		response.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(body, maxErrorBytes), body}
+	}
+	return response, err
 }

@@ -27,7 +27,7 @@ func (d *drip) Read(p []byte) (int, error) {
 
 func (d *drip) Close() error { return nil }
 
-// TestPace: a dripping download fails; a slow one does not, nor one with a slow
+// TestPace: a dripping answer fails; a slow one does not, nor one with a slow
 // reader.
 func TestPace(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -44,7 +44,7 @@ func TestPace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &download{ctx: t.Context(), body: &tt.body, pace: pace{100, 10 * time.Second}}
+				d := &pacedBody{ReadCloser: &tt.body, pace: pace{100, 10 * time.Second}}
 				_, err := io.Copy(io.Discard, slowly{d, tt.pause})
 				if errors.Is(err, errStalled) != tt.want || !tt.want && err != nil {
 					t.Errorf("got %v", err)

@@ -2,7 +2,6 @@ package imagefs
 
 import (
 	"fmt"
-	"hash/maphash"
 	"path"
 )
 
@@ -19,7 +18,6 @@ type builder struct {
 	linkBytes int64
 
 	parts []*part
-	seed  maphash.Seed
 	// linked are the targets of the top part's hard links, by hash of the path.
 	linked map[uint64]bool
 	// last is the directory of the last entry: the next is mostly there too.
@@ -27,14 +25,14 @@ type builder struct {
 }
 
 func newBuilder(limits Limits, wanted func(path string) bool) *builder {
-	b := &builder{limits: limits.WithDefaults(), wanted: wanted, seed: maphash.MakeSeed()}
+	b := &builder{limits: limits.WithDefaults(), wanted: wanted}
 	b.begin()
 	return b
 }
 
 // begin starts a new top part.
 func (b *builder) begin() {
-	b.parts = append(b.parts, newPart(b.seed))
+	b.parts = append(b.parts, newPart())
 	b.linked, b.last = map[uint64]bool{}, ""
 }
 
@@ -98,14 +96,16 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	if e.Kind == HardLink {
 		e.Link = Clean(e.Link)
 	}
-	h := b.top().hash(name)
+	h := hashOf(name)
 	before, known := b.top().kinds[h]
 	if e.Kind != Directory && b.top().directories[h] || known && (e.Kind == Directory) != (before == Directory) || b.linked[h] {
 		b.begin()
 	}
-	b.enter(path.Dir(name))
+	if err := b.enter(path.Dir(name)); err != nil {
+		return err
+	}
 	if e.Kind == HardLink {
-		b.linked[b.top().hash(e.Link)] = true
+		b.linked[hashOf(e.Link)] = true
 	}
 	b.top().add(name, e, wanted)
 	if len(b.parts) > maxParts {
@@ -114,18 +114,22 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	return nil
 }
 
-// enter records that a directory has content; the layer need not list it. An
+// enter records that a directory has content; the layer need not list it. Each
+// new one counts as an entry: one long path may imply thousands. An
 // entry of another kind in its place gives way, except a symbolic link, which is
 // written through.
-func (b *builder) enter(directory string) {
+func (b *builder) enter(directory string) error {
 	if directory == b.last {
-		return
+		return nil
 	}
 	b.last = directory
-	for at := directory; at != "/"; at = path.Dir(at) {
-		h := b.top().hash(at)
+	for at := directory; at != "/"; at = parent(at) {
+		h := hashOf(at)
 		if b.top().directories[h] {
-			return
+			return nil
+		}
+		if err := b.count(); err != nil {
+			return err
 		}
 		if in, kind := b.latest(h); kind != 0 && kind != Directory && kind != Symlink {
 			if in == len(b.parts)-1 {
@@ -133,11 +137,11 @@ func (b *builder) enter(directory string) {
 			}
 			b.top().add(at, Entry{Kind: Directory}, false)
 			b.last = ""
-			b.enter(directory)
-			return
+			return b.enter(directory)
 		}
 		b.top().directories[h] = true
 	}
+	return nil
 }
 
 // latest returns the highest part with an entry at a path, and its kind; kind 0

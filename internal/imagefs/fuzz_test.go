@@ -47,7 +47,7 @@ func FuzzTree(f *testing.F) {
 			}
 			layers, files = append(layers, l), append(files, read)
 		}
-		tree := NewTree(layers)
+		tree := NewTree(layers, NewSteps(DefaultSteps))
 		for _, name := range append(tree.Named(func(string) bool { return true }), name) {
 			got, ok := tree.Lookup(name)
 			if !ok {

@@ -27,7 +27,8 @@ var (
 // Limits bound the cost of reading one layer. The zero value of a field means
 // its default.
 type Limits struct {
-	// Entries is the most entries of one layer.
+	// Entries is the most entries of one layer. Each of its directories with
+	// content counts as another one.
 	Entries int
 	// NameBytes is the longest path of an entry, in bytes.
 	NameBytes int

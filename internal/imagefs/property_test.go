@@ -20,7 +20,7 @@ func fuzzOne(t *testing.T, packed []byte) {
 		defer r.Close()
 		var l *Layer
 		if l, err = readLayer(r, limits, isHAProxy, discard); err == nil {
-			tree := NewTree([]*Layer{l, l})
+			tree := NewTree([]*Layer{l, l}, NewSteps(DefaultSteps))
 			for _, name := range tree.Named(func(string) bool { return true }) {
 				if f, ok := tree.Lookup(name); ok && (f.Layer > 1 || !path.IsAbs(f.Path)) {
 					t.Errorf("%q: %+v", name, f)
@@ -188,7 +188,7 @@ func TestLikeAnUnpacker(t *testing.T) {
 		for _, name := range paths {
 			want := onDisk(root, name)
 			got := ""
-			if f, ok := NewTree(layers).Lookup("/" + name); ok {
+			if f, ok := NewTree(layers, NewSteps(DefaultSteps)).Lookup("/" + name); ok {
 				got = contents[f.Layer][f.Source]
 				found++
 			}

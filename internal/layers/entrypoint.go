@@ -77,7 +77,7 @@ func startedPaths(config *v1.ConfigFile) []string {
 			paths = append(paths, imagefs.Clean(path.Join(config.Config.WorkingDir, word)))
 		default:
 			for _, directory := range directories {
-				if path.IsAbs(directory) {
+				if path.IsAbs(directory) && len(directory)+len(word) < imagefs.DefaultNameBytes { // the kernel's limit, too
 					paths = append(paths, path.Join(directory, word))
 				}
 			}

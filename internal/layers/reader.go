@@ -86,6 +86,10 @@ type Image struct {
 	Early func(report.Report) bool
 }
 
+// unresolved is the detail of the gap of an image whose paths take more than
+// imagefs.DefaultSteps.
+const unresolved = "its links and layers take too many steps to resolve, so that files may be missing; use fewer links"
+
 // errEnough ends a reading whose early answer suffices.
 var errEnough = errors.New("an early answer suffices")
 
@@ -103,8 +107,9 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 	s := stack{image.Blobs, make([]*Summary, n)}
 	p := &passes{
 		reader: r, image: image, stack: s, configuration: configurationOf(image.Config),
-		pending: make([]bool, n), wanted: make([]map[string]bool, n),
+		pending: make([]bool, n), wanted: make([]map[string]bool, n), earlySteps: imagefs.NewSteps(imagefs.DefaultSteps),
 	}
+	steps := imagefs.NewSteps(imagefs.DefaultSteps)
 	for i, b := range image.Blobs {
 		if limit := r.Limits.LayerBytes; b.Size > limit {
 			return report.Report{}, fmt.Errorf("%w: layer %s has %d bytes, the limit is %d", imagefs.ErrTooLarge, b.Digest, b.Size, limit)
@@ -131,7 +136,8 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 		if err != nil {
 			return report.Report{}, err
 		}
-		files, omitted, err := s.candidates(ctx, r.Inspector.IsCandidate, started)
+		tree := s.tree(steps)
+		files, omitted, err := s.candidates(ctx, tree, r.Inspector.IsCandidate, started)
 		if err != nil {
 			return report.Report{}, err
 		}
@@ -140,9 +146,13 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 			p.pending[i] = p.wanted[i] != nil
 		}
 		if !slices.Contains(p.pending, true) {
-			s.addTo(&result, files, omitted, r.Inspector)
-			result.Settings = s.settings(started)
-			result.Configuration = s.withUID(p.configuration)
+			s.addTo(&result, tree, files, omitted, r.Inspector)
+			result.Settings = s.settings(tree, started)
+			result.Configuration = s.withUID(tree, p.configuration)
+			if steps.Exceeded() {
+				result.Complete = false
+				result.Gaps = append(result.Gaps, report.Gap{Where: "/", Reason: gapTooLarge, Detail: unresolved})
+			}
 			return result, nil
 		}
 	}
@@ -158,6 +168,7 @@ type passes struct {
 	pending       []bool            // the layers of the next pass
 	wanted        []map[string]bool // paths to analyse, by layer
 	answer        report.Report     // of Early
+	earlySteps    *imagefs.Steps    // for Early, which a spent budget only ends
 }
 
 // proven passes on a legacy verdict of the layers from lowest upwards, all of
@@ -168,7 +179,7 @@ func (p *passes) proven(ctx context.Context, lowest int) error {
 		return nil
 	}
 	top := stack{p.stack.blobs[lowest:], p.stack.summaries[lowest:]}
-	answer, ok := top.proven(ctx, p.reader.Inspector.IsCandidate)
+	answer, ok := top.proven(ctx, p.reader.Inspector.IsCandidate, p.earlySteps)
 	if !ok {
 		return nil
 	}

@@ -29,6 +29,9 @@ type fileResult struct {
 	screened bool
 }
 
+// legacy reports whether the file was analysed and makes a legacy call.
+func (r fileResult) legacy() bool { return r.err == nil && r.binary.Capset.ABI.Legacy() }
+
 // resultBytes is the approximate memory of one fileResult, in bytes.
 const resultBytes = 4 << 10
 

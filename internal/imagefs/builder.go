@@ -16,6 +16,7 @@ type builder struct {
 	entries   int
 	files     int
 	linkBytes int64
+	bytes     int64 // the memory of all paths and links, at most
 
 	parts []*part
 	// linked are the targets of the top part's hard links, by hash of the path.
@@ -42,6 +43,14 @@ func (b *builder) top() *part { return b.parts[len(b.parts)-1] }
 func (b *builder) count() error {
 	if b.entries++; b.entries > b.limits.Entries {
 		return fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, b.limits.Entries)
+	}
+	return b.remember(hashMemory)
+}
+
+// remember counts memory against its limit.
+func (b *builder) remember(bytes int) error {
+	if b.bytes += int64(bytes); b.bytes > b.limits.Memory {
+		return fmt.Errorf("%w: the layer's paths and links take more than %d bytes of memory", ErrTooLarge, b.limits.Memory)
 	}
 	return nil
 }
@@ -72,6 +81,9 @@ func (b *builder) entry(written, link string, kind Kind) (Source, disposition, e
 		if b.linkBytes += int64(len(name) + len(link)); b.linkBytes > b.limits.LinkBytes {
 			return Source{}, 0, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, b.limits.LinkBytes)
 		}
+		if err := b.remember(nameMemory + len(name) + len(link)); err != nil {
+			return Source{}, 0, err
+		}
 	}
 	d := skip
 	if kind != Directory && kind != Other && b.wanted != nil && b.wanted(name) {
@@ -84,6 +96,9 @@ func (b *builder) entry(written, link string, kind Kind) (Source, disposition, e
 		// Repeated entries of one path all count.
 		if b.files++; b.files > b.limits.Files {
 			return Source{}, 0, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, b.limits.Files)
+		}
+		if err := b.remember(nameMemory + len(name)); err != nil {
+			return Source{}, 0, err
 		}
 	}
 	return Source{len(b.parts) - 1, name}, d, nil

@@ -48,7 +48,7 @@ func FuzzTree(f *testing.F) {
 			layers, files = append(layers, l), append(files, read)
 		}
 		tree := NewTree(layers, NewSteps(DefaultSteps))
-		for _, name := range append(tree.Named(func(string) bool { return true }), name) {
+		for _, name := range append(named(tree), name) {
 			got, ok := tree.Lookup(name)
 			if !ok {
 				continue

@@ -98,17 +98,20 @@ func (l *Layer) HasFile(name string) bool {
 	return slices.ContainsFunc(l.parts, func(p *part) bool { return p.kinds[h] == Regular })
 }
 
+// Approximate memory, in bytes: of a part, and of an element of its maps by hash
+// and by name, with its share of empty slots.
+const partMemory, hashMemory, nameMemory = 1 << 10, 28, 96
+
 // Bytes returns the approximate memory of the layer, in bytes.
 func (l *Layer) Bytes() int64 {
-	const perHash, perName = 24, 96 // of a map element, with its share of empty slots
 	n := int64(0)
 	for _, p := range l.parts {
-		n += int64(perHash * (len(p.kinds) + len(p.removed) + len(p.opaque) + len(p.directories)))
+		n += partMemory + int64(hashMemory*(len(p.kinds)+len(p.removed)+len(p.opaque)+len(p.directories)))
 		for name, e := range p.links {
-			n += int64(perName + len(name) + len(e.Link))
+			n += int64(nameMemory + len(name) + len(e.Link))
 		}
 		for name := range p.wanted {
-			n += int64(perName + len(name))
+			n += int64(nameMemory + len(name))
 		}
 	}
 	return n

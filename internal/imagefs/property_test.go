@@ -13,6 +13,12 @@ import (
 	"testing"
 )
 
+// named returns the paths of all selected files and links.
+func named(tree Tree) []string {
+	files, links := tree.Named(func(string) bool { return true })
+	return append(files, links...)
+}
+
 func fuzzOne(t *testing.T, packed []byte) {
 	limits := Limits{Entries: 1000, UnpackedBytes: 1 << 20}
 	r, err := Unpack(bytes.NewReader(packed), limits, nil)
@@ -21,7 +27,7 @@ func fuzzOne(t *testing.T, packed []byte) {
 		var l *Layer
 		if l, err = readLayer(r, limits, isHAProxy, discard); err == nil {
 			tree := NewTree([]*Layer{l, l}, NewSteps(DefaultSteps))
-			for _, name := range tree.Named(func(string) bool { return true }) {
+			for _, name := range named(tree) {
 				if f, ok := tree.Lookup(name); ok && (f.Layer > 1 || !path.IsAbs(f.Path)) {
 					t.Errorf("%q: %+v", name, f)
 				}

@@ -301,22 +301,22 @@ func (t Tree) HardLinks() map[string][]string {
 	return links
 }
 
-// Named returns the paths of selected files, then those of selected links, whose
+// Named returns the paths of selected files, and those of selected links, whose
 // last element matches, each in order. They need not be visible.
-func (t Tree) Named(match func(base string) bool) []string {
-	files, links := map[string]bool{}, map[string]bool{}
+func (t Tree) Named(match func(base string) bool) (files, links []string) {
+	isFile, isLink := map[string]bool{}, map[string]bool{}
 	for _, p := range t.parts {
 		for name := range p.wanted {
 			if !match(path.Base(name)) {
 				continue
 			}
 			if _, ok := p.links[name]; ok {
-				links[name] = true
+				isLink[name] = true
 			} else {
-				files[name] = true
+				isFile[name] = true
 			}
 		}
 	}
-	maps.DeleteFunc(links, func(name string, _ bool) bool { return files[name] })
-	return append(slices.Sorted(maps.Keys(files)), slices.Sorted(maps.Keys(links))...)
+	maps.DeleteFunc(isLink, func(name string, _ bool) bool { return isFile[name] })
+	return slices.Sorted(maps.Keys(isFile)), slices.Sorted(maps.Keys(isLink))
 }

@@ -604,12 +604,20 @@ func TestLargeFileThroughDisk(t *testing.T) {
 	noise := make([]byte, spoolBytes+1)
 	_, _ = rand.Read(noise)
 	ref := s.push(t, "large:x", imageOf(t, "arm64", archive("haproxy", string(noise))))
-	r, err := scan(t, newScanner(t, s, &fake{}, nil), ref)
+	inMemory := func(o *setup) { o.Limits.ResultBytes = 2 * spoolBytes } // the fake's result holds the file
+	r, err := scan(t, newScanner(t, s, &fake{}, inMemory), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Binaries) != 1 || r.Binaries[0].BuildID != string(noise) {
 		t.Error("the file was not analysed as it is")
+	}
+	// Policies may admit an image that is not found, or a registry that fails.
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	_, err = scan(t, newScanner(t, s, &fake{}, inMemory), ref)
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Class != report.FailureInternal || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("without a folder for temporary files: %v", err)
 	}
 }
 

@@ -82,9 +82,23 @@ func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes ima
 		result.binary, passes, result.err = s.reader.screen(f, at.Path)
 		result.elf = passes || result.err != nil
 		result.binary.FileCapabilities = attributes.Capabilities
+		if result.elf && !s.analyses.fits(result) {
+			*result = fileResult{screened: true}
+			s.analyses.full.Store(true)
+		}
 		return nil
 	})
 	return nil
+}
+
+// omission waits for the analyses, and returns why some executables were not
+// screened; empty if all were.
+func (s *screening) omission() string {
+	s.analyses.wait()
+	if s.skipped == "" && s.analyses.full.Load() {
+		return fmt.Sprintf("the results on the layer's executables and libraries take more than %d bytes of memory", s.reader.Limits.ResultBytes)
+	}
+	return s.skipped
 }
 
 func (r *Reader) screen(f *spooledFile, name string) (_ report.Binary, passes bool, err error) {

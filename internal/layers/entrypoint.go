@@ -74,10 +74,12 @@ func startedPaths(config *v1.ConfigFile) []string {
 		case path.IsAbs(word):
 			paths = append(paths, imagefs.Clean(word))
 		case strings.Contains(word, "/"):
-			paths = append(paths, imagefs.Clean(path.Join(config.Config.WorkingDir, word)))
+			if d := config.Config.WorkingDir; fits(d, word) {
+				paths = append(paths, imagefs.Clean(path.Join(d, word)))
+			}
 		default:
 			for _, directory := range directories {
-				if path.IsAbs(directory) && len(directory)+len(word) < imagefs.DefaultNameBytes { // the kernel's limit, too
+				if path.IsAbs(directory) && fits(directory, word) {
 					paths = append(paths, path.Join(directory, word))
 				}
 			}
@@ -85,3 +87,6 @@ func startedPaths(config *v1.ConfigFile) []string {
 	}
 	return paths
 }
+
+// fits reports whether the kernel accepts a path: it refuses longer ones.
+func fits(directory, word string) bool { return len(directory)+len(word) < imagefs.DefaultNameBytes-1 }

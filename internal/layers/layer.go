@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -17,8 +18,8 @@ import (
 // summary of an earlier reading; nil if there was none.
 func (r *Reader) Summarize(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error) {
 	if b.Range != nil && (before == nil || before.throughTOC) {
-		if s, err := r.readThroughTOC(ctx, b, before, wanted); err == nil {
-			return s, nil
+		if s, err := r.readThroughTOC(ctx, b, before, wanted); err == nil || errors.Is(err, ErrSpool) {
+			return s, err
 		}
 	}
 	if before != nil && before.throughTOC {
@@ -92,7 +93,8 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.Digest.Hex || b.Digest.Algorithm != "sha256" {
 		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
 	}
-	return &Summary{layer: layer, files: a.results(), stored: verified.n, skipped: screening.skipped}, nil
+	s := &Summary{layer: layer, files: a.results(), stored: verified.n, unpacked: archive.position, skipped: screening.omission()}
+	return s.measured(), nil
 }
 
 // reserveWindow returns a function that reserves the memory of a zstd window.

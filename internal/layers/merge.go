@@ -50,17 +50,23 @@ type candidate struct {
 func (s stack) candidates(ctx context.Context, tree imagefs.Tree, isCandidate func(string) bool, started []string) (files []candidate,
 	omitted int, err error) {
 	byPath := map[string]candidate{}
-	for _, name := range tree.Named(isCandidate) {
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
-		}
-		if f, ok := tree.Lookup(name); ok {
-			byPath[f.Path] = candidate{File: f, named: true}
-		}
-	}
-	for _, name := range started {
-		if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
-			byPath[f.Path] = candidate{File: f, started: true}
+	named, links := tree.Named(isCandidate)
+	for _, group := range []struct {
+		names []string
+		found candidate
+	}{
+		{named, candidate{named: true}},
+		{started, candidate{started: true}},
+		{links, candidate{named: true}}, // last: hostile links may use up the budget of steps
+	} {
+		for _, name := range group.names {
+			if err := ctx.Err(); err != nil {
+				return nil, 0, err
+			}
+			if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
+				group.found.File = f
+				byPath[f.Path] = group.found
+			}
 		}
 	}
 	if len(byPath) > maxBinaries {

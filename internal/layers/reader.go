@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -52,6 +53,8 @@ type Reader struct {
 	// FileBudget is the memory for files being analysed, WindowBudget that for
 	// zstd windows. They are separate: the holder of a window waits for files.
 	FileBudget, WindowBudget Budget
+
+	createTemp func() (*os.File, error) // nil means os.CreateTemp; a test's
 }
 
 // Blob is a layer as it is stored.
@@ -246,11 +249,31 @@ func (p *passes) read(ctx context.Context) error {
 			top--
 		}
 		if top < before {
-			if failed = p.proven(ctx, top); failed != nil {
+			if failed = p.proven(ctx, top); failed == nil {
+				failed = p.bounded(top)
+			}
+			if failed != nil {
 				cancel()
 			}
 		}
 	}
+}
+
+// bounded checks the limits on all layers together, for those from lowest upwards.
+func (p *passes) bounded(lowest int) error {
+	var memory, stored, unpacked int64
+	limits := p.reader.Limits
+	for i := len(p.stack.summaries) - 1; i >= lowest; i-- {
+		s := p.stack.summaries[i]
+		memory, stored, unpacked = memory+s.bytes, stored+s.stored, unpacked+s.unpacked
+		if unpacked > ratioFrom && unpacked/limits.Layer.Ratio > stored {
+			return fmt.Errorf("%w: the image's layers unpack to more than %d times their size", imagefs.ErrTooLarge, limits.Layer.Ratio)
+		}
+	}
+	if memory > limits.ResultBytes {
+		return fmt.Errorf("%w: the results of the image's layers take more than %d bytes of memory", imagefs.ErrTooLarge, limits.ResultBytes)
+	}
+	return nil
 }
 
 // summary returns the summary of a layer with its wanted files.
@@ -259,7 +282,7 @@ func (p *passes) summary(ctx context.Context, i int) (s *Summary, err error) {
 	b := p.stack.blobs[i]
 	if b.Gap != "" {
 		layer, err := imagefs.ReadLayer(bytes.NewReader(nil), imagefs.Limits{}, imagefs.Selection{})
-		return &Summary{layer: layer}, err
+		return (&Summary{layer: layer}).measured(), err
 	}
 	s, err = p.image.Summarize(ctx, b, p.stack.summaries[i], p.wanted[i])
 	if err == nil && b.Size >= 0 && s.stored != b.Size {

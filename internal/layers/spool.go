@@ -3,6 +3,7 @@ package layers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,15 +40,46 @@ func (r *Reader) spool(ctx context.Context, name string, size int64, content io.
 		f.ReaderAt = bytes.NewReader(buffer)
 		return f, nil
 	}
-	file, err := os.CreateTemp("", "capvet-")
-	if err != nil {
-		return nil, fmt.Errorf("a temporary file for %s: %w", name, err)
+	create := r.createTemp
+	if create == nil {
+		create = func() (*os.File, error) { return os.CreateTemp("", "capvet-") }
 	}
+	file, err := create()
+	if err != nil {
+		return nil, spoolError(name, err)
+	}
+	// Without a name the file goes with the process, even if that is killed. Some
+	// systems keep the name of an open file.
+	unlinked := os.Remove(file.Name()) == nil
 	f.ReaderAt, f.release = file, func() {
 		_ = file.Close()
-		_ = os.Remove(file.Name())
+		if !unlinked {
+			_ = os.Remove(file.Name())
+		}
 		release()
 	}
-	_, err = io.Copy(file, content)
+	_, err = io.Copy(spoolWriter{file, name}, content)
 	return f, err
+}
+
+// ErrSpool reports a failure of the disk that temporary files are on.
+var ErrSpool = errors.New("no temporary file")
+
+func spoolError(name string, err error) error {
+	return fmt.Errorf("%w for %s in the folder %s: %w; give the folder space, or set TMPDIR to one that capvet can write to",
+		ErrSpool, name, os.TempDir(), err)
+}
+
+// spoolWriter tells the errors of the disk from those of the layer.
+type spoolWriter struct {
+	file *os.File
+	name string // of the file in the layer
+}
+
+func (w spoolWriter) Write(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	if err != nil {
+		err = spoolError(w.name, err)
+	}
+	return n, err
 }

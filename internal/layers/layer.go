@@ -51,18 +51,23 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	// Three concurrent steps: download and hash, decompress, walk. Each is closed
 	// after the step that it may wait for.
 	verified := &verifier{r: stored, hash: sha256.New(), limit: r.Limits.LayerBytes}
-	packed := newReadahead(verified)
+	packed := newReadahead(verified, &r.chunks)
 	steps := []io.Closer{stored, packed}
 	defer func() {
 		for _, step := range steps {
 			_ = step.Close()
+		}
+		for _, step := range steps { // a step reads the one before until its own end
+			if ahead, ok := step.(*readahead); ok {
+				ahead.recycle()
+			}
 		}
 	}()
 	unpacked, err := imagefs.Unpack(packed, r.Limits.Layer, r.reserveWindow(ctx))
 	if err != nil {
 		return nil, err
 	}
-	archive := newReadahead(unpacked)
+	archive := newReadahead(unpacked, &r.chunks)
 	steps = append(steps, archive, unpacked)
 
 	a := r.newAnalyses(before, b.AllBinaries)

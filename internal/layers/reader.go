@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -44,7 +45,8 @@ type Budget interface {
 	Acquire(ctx context.Context, n int64) (release func(), err error)
 }
 
-// Reader reads images. It is safe for concurrent use.
+// Reader reads images. It is safe for concurrent use. Its readings share buffers:
+// many at once would otherwise leave much garbage.
 type Reader struct {
 	// Inspector analyses files.
 	Inspector Inspector
@@ -53,6 +55,9 @@ type Reader struct {
 	// FileBudget is the memory for files being analysed, WindowBudget that for
 	// zstd windows. They are separate: the holder of a window waits for files.
 	FileBudget, WindowBudget Budget
+
+	chunks sync.Pool // of readahead
+	files  sync.Pool // of spool: *[]byte
 
 	createTemp func() (*os.File, error) // nil means os.CreateTemp; a test's
 }

@@ -20,6 +20,23 @@ type spooledFile struct {
 	release func() // frees the copy and its memory budget
 }
 
+// sharedFrom is the size, in bytes, from which the memory of one file is used
+// again for another.
+const sharedFrom = 1 << 20
+
+// buffer returns memory for a file of size bytes, of at most twice its size.
+func (r *Reader) buffer(size int64) []byte {
+	if size >= sharedFrom {
+		if b, ok := r.files.Get().(*[]byte); ok && int64(cap(*b)) >= size && int64(cap(*b)) <= 2*size {
+			return (*b)[:size]
+		}
+	}
+	if size >= sharedFrom { // the next file has about the same size
+		return make([]byte, size, size+size/16)
+	}
+	return make([]byte, size)
+}
+
 // spool copies a file out of its layer.
 func (r *Reader) spool(ctx context.Context, name string, size int64, content io.Reader) (_ *spooledFile, err error) {
 	release, err := r.FileBudget.Acquire(ctx, min(size, spoolBytes))
@@ -33,7 +50,13 @@ func (r *Reader) spool(ctx context.Context, name string, size int64, content io.
 		}
 	}()
 	if size <= spoolBytes {
-		buffer := make([]byte, size) // a bytes.Buffer would grow to twice that
+		buffer := r.buffer(size)
+		f.release = func() {
+			if size >= sharedFrom {
+				r.files.Put(&buffer)
+			}
+			release()
+		}
 		if _, err := io.ReadFull(content, buffer); err != nil {
 			return nil, err
 		}

@@ -35,12 +35,18 @@ func (n *node) path() string {
 	if n.parent == nil {
 		return "/"
 	}
-	var elements []string
-	for ; n.parent != nil; n = n.parent {
-		elements = append(elements, n.element)
+	size := 0
+	for at := n; at.parent != nil; at = at.parent {
+		size += 1 + len(at.element)
 	}
-	slices.Reverse(elements)
-	return "/" + strings.Join(elements, "/")
+	text := make([]byte, size)
+	for at := n; at.parent != nil; at = at.parent {
+		size -= len(at.element)
+		copy(text[size:], at.element)
+		size--
+		text[size] = '/'
+	}
+	return string(text)
 }
 
 // located is an entry and its part. The zero value is no entry.

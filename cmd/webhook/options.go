@@ -151,7 +151,9 @@ func registerLimits(flags *flag.FlagSet, l *imagescan.Limits) {
 		"`bytes` of the table of contents of one layer, packed or not; a layer with a larger one is read in full")
 	flags.Int64Var(&l.TOCFrom, "toc-from", layers.DefaultTOCFrom,
 		"`bytes` of the smallest packed layer that is read through its table of contents")
-	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer")
+	flags.IntVar(&l.Layer.Entries, "max-entries", imagefs.DefaultEntries, "entries of one layer, and directories with content")
+	flags.Int64Var(&l.ResultBytes, "max-result-bytes", layers.DefaultResultBytes,
+		"`bytes` of memory of the results of one image's layers: paths, links and analyses")
 	flags.Int64Var(&l.FileBytes, "max-file-bytes", layers.DefaultFileBytes, "`bytes` of one executable")
 	flags.IntVar(&l.Executables, "max-executables", layers.DefaultExecutables,
 		"executables and libraries of one layer that are read for a policy with binaries: All")

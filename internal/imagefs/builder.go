@@ -2,7 +2,6 @@ package imagefs
 
 import (
 	"fmt"
-	"hash/maphash"
 	"path"
 )
 
@@ -17,9 +16,9 @@ type builder struct {
 	entries   int
 	files     int
 	linkBytes int64
+	bytes     int64 // the memory of all paths and links, at most
 
 	parts []*part
-	seed  maphash.Seed
 	// linked are the targets of the top part's hard links, by hash of the path.
 	linked map[uint64]bool
 	// last is the directory of the last entry: the next is mostly there too.
@@ -27,14 +26,14 @@ type builder struct {
 }
 
 func newBuilder(limits Limits, wanted func(path string) bool) *builder {
-	b := &builder{limits: limits.WithDefaults(), wanted: wanted, seed: maphash.MakeSeed()}
+	b := &builder{limits: limits.WithDefaults(), wanted: wanted}
 	b.begin()
 	return b
 }
 
 // begin starts a new top part.
 func (b *builder) begin() {
-	b.parts = append(b.parts, newPart(b.seed))
+	b.parts = append(b.parts, newPart())
 	b.linked, b.last = map[uint64]bool{}, ""
 }
 
@@ -44,6 +43,14 @@ func (b *builder) top() *part { return b.parts[len(b.parts)-1] }
 func (b *builder) count() error {
 	if b.entries++; b.entries > b.limits.Entries {
 		return fmt.Errorf("%w: the layer has more than %d entries", ErrTooLarge, b.limits.Entries)
+	}
+	return b.remember(hashMemory)
+}
+
+// remember counts memory against its limit.
+func (b *builder) remember(bytes int) error {
+	if b.bytes += int64(bytes); b.bytes > b.limits.Memory {
+		return fmt.Errorf("%w: the layer's paths and links take more than %d bytes of memory", ErrTooLarge, b.limits.Memory)
 	}
 	return nil
 }
@@ -74,6 +81,9 @@ func (b *builder) entry(written, link string, kind Kind) (Source, disposition, e
 		if b.linkBytes += int64(len(name) + len(link)); b.linkBytes > b.limits.LinkBytes {
 			return Source{}, 0, fmt.Errorf("%w: the layer's links have more than %d bytes", ErrTooLarge, b.limits.LinkBytes)
 		}
+		if err := b.remember(nameMemory + len(name) + len(link)); err != nil {
+			return Source{}, 0, err
+		}
 	}
 	d := skip
 	if kind != Directory && kind != Other && b.wanted != nil && b.wanted(name) {
@@ -87,6 +97,9 @@ func (b *builder) entry(written, link string, kind Kind) (Source, disposition, e
 		if b.files++; b.files > b.limits.Files {
 			return Source{}, 0, fmt.Errorf("%w: the layer has more than %d files of interest", ErrTooLarge, b.limits.Files)
 		}
+		if err := b.remember(nameMemory + len(name)); err != nil {
+			return Source{}, 0, err
+		}
 	}
 	return Source{len(b.parts) - 1, name}, d, nil
 }
@@ -98,14 +111,16 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	if e.Kind == HardLink {
 		e.Link = Clean(e.Link)
 	}
-	h := b.top().hash(name)
+	h := hashOf(name)
 	before, known := b.top().kinds[h]
 	if e.Kind != Directory && b.top().directories[h] || known && (e.Kind == Directory) != (before == Directory) || b.linked[h] {
 		b.begin()
 	}
-	b.enter(path.Dir(name))
+	if err := b.enter(path.Dir(name)); err != nil {
+		return err
+	}
 	if e.Kind == HardLink {
-		b.linked[b.top().hash(e.Link)] = true
+		b.linked[hashOf(e.Link)] = true
 	}
 	b.top().add(name, e, wanted)
 	if len(b.parts) > maxParts {
@@ -114,18 +129,22 @@ func (b *builder) add(name string, e Entry, wanted bool) error {
 	return nil
 }
 
-// enter records that a directory has content; the layer need not list it. An
+// enter records that a directory has content; the layer need not list it. Each
+// new one counts as an entry: one long path may imply thousands. An
 // entry of another kind in its place gives way, except a symbolic link, which is
 // written through.
-func (b *builder) enter(directory string) {
+func (b *builder) enter(directory string) error {
 	if directory == b.last {
-		return
+		return nil
 	}
 	b.last = directory
-	for at := directory; at != "/"; at = path.Dir(at) {
-		h := b.top().hash(at)
+	for at := directory; at != "/"; at = parent(at) {
+		h := hashOf(at)
 		if b.top().directories[h] {
-			return
+			return nil
+		}
+		if err := b.count(); err != nil {
+			return err
 		}
 		if in, kind := b.latest(h); kind != 0 && kind != Directory && kind != Symlink {
 			if in == len(b.parts)-1 {
@@ -133,11 +152,11 @@ func (b *builder) enter(directory string) {
 			}
 			b.top().add(at, Entry{Kind: Directory}, false)
 			b.last = ""
-			b.enter(directory)
-			return
+			return b.enter(directory)
 		}
 		b.top().directories[h] = true
 	}
+	return nil
 }
 
 // latest returns the highest part with an entry at a path, and its kind; kind 0

@@ -47,8 +47,8 @@ func FuzzTree(f *testing.F) {
 			}
 			layers, files = append(layers, l), append(files, read)
 		}
-		tree := NewTree(layers)
-		for _, name := range append(tree.Named(func(string) bool { return true }), name) {
+		tree := NewTree(layers, NewSteps(DefaultSteps))
+		for _, name := range append(named(tree), name) {
 			got, ok := tree.Lookup(name)
 			if !ok {
 				continue

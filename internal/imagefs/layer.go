@@ -3,6 +3,7 @@ package imagefs
 import (
 	"hash/maphash"
 	"path"
+	"slices"
 )
 
 // Kind is the type of an entry.
@@ -45,10 +46,9 @@ type Layer struct {
 // part is a run of a layer's entries.
 type part struct {
 	links  map[string]Entry // symbolic and hard
-	wanted map[string]bool  // the selected regular files
+	wanted map[string]bool  // the selected regular files and links
 
 	// Sets of paths, by hash: a layer may have a million.
-	seed    maphash.Seed
 	kinds   map[uint64]Kind // of every entry
 	removed map[uint64]bool // by a whiteout
 	opaque  map[uint64]bool // directories whose lower content is removed
@@ -57,10 +57,10 @@ type part struct {
 	directories map[uint64]bool
 }
 
-func newPart(seed maphash.Seed) *part {
+func newPart() *part {
 	return &part{
 		links: map[string]Entry{}, wanted: map[string]bool{},
-		seed: seed, kinds: map[uint64]Kind{}, removed: map[uint64]bool{}, opaque: map[uint64]bool{},
+		kinds: map[uint64]Kind{}, removed: map[uint64]bool{}, opaque: map[uint64]bool{},
 		directories: map[uint64]bool{},
 	}
 }
@@ -71,44 +71,47 @@ func (p *part) add(name string, e Entry, wanted bool) {
 	delete(p.wanted, name)
 	if e.Kind == HardLink || e.Kind == Symlink {
 		p.links[name] = e
-	} else if e.Kind == Regular && wanted {
+	}
+	if wanted {
 		p.wanted[name] = true
 	}
-	p.kinds[p.hash(name)] = e.Kind
+	p.kinds[hashOf(name)] = e.Kind
 }
 
-func (p *part) hash(name string) uint64 { return maphash.String(p.seed, name) }
+// hashSeed is unknown outside the process: no image can aim at a collision.
+var hashSeed = maphash.MakeSeed()
 
-// entry returns the part's own entry at a path.
-func (p *part) entry(name string) (Entry, bool) {
-	if e, ok := p.links[name]; ok {
-		return e, true
+func hashOf(name string) uint64 { return maphash.String(hashSeed, name) }
+
+// entry returns the part's own entry at a path of hash h.
+func (p *part) entry(name string, h uint64) (Entry, bool) {
+	kind, ok := p.kinds[h]
+	if kind == Symlink || kind == HardLink {
+		return p.links[name], true
 	}
-	kind, ok := p.kinds[p.hash(name)]
 	return Entry{Kind: kind}, ok
 }
 
 // HasFile reports whether the layer contains a regular file at a path.
 func (l *Layer) HasFile(name string) bool {
-	for _, p := range l.parts {
-		if e, ok := p.entry(name); ok && e.Kind == Regular {
-			return true
-		}
-	}
-	return false
+	h := hashOf(name)
+	return slices.ContainsFunc(l.parts, func(p *part) bool { return p.kinds[h] == Regular })
 }
+
+// Approximate memory, in bytes: of a part, and of an element of its maps by hash
+// and by name, with its share of empty slots.
+const partMemory, hashMemory, nameMemory = 1 << 10, 28, 96
 
 // Bytes returns the approximate memory of the layer, in bytes.
 func (l *Layer) Bytes() int64 {
-	const perHash, perName = 24, 96 // of a map element, with its share of empty slots
 	n := int64(0)
 	for _, p := range l.parts {
-		n += int64(perHash * (len(p.kinds) + len(p.removed) + len(p.opaque) + len(p.directories)))
+		n += partMemory + int64(hashMemory*(len(p.kinds)+len(p.removed)+len(p.opaque)+len(p.directories)))
 		for name, e := range p.links {
-			n += int64(perName + len(name) + len(e.Link))
+			n += int64(nameMemory + len(name) + len(e.Link))
 		}
 		for name := range p.wanted {
-			n += int64(perName + len(name))
+			n += int64(nameMemory + len(name))
 		}
 	}
 	return n

@@ -27,7 +27,8 @@ var (
 // Limits bound the cost of reading one layer. The zero value of a field means
 // its default.
 type Limits struct {
-	// Entries is the most entries of one layer.
+	// Entries is the most entries of one layer. Each of its directories with
+	// content counts as another one.
 	Entries int
 	// NameBytes is the longest path of an entry, in bytes.
 	NameBytes int
@@ -36,6 +37,8 @@ type Limits struct {
 	// LinkBytes is the most bytes of the names and targets of one layer's links,
 	// which stay in memory.
 	LinkBytes int64
+	// Memory is the most memory of one layer's paths and links, in bytes.
+	Memory int64
 	// UnpackedBytes is the largest uncompressed layer, in bytes.
 	UnpackedBytes int64
 	// WindowBytes is the largest window of a zstd layer, in bytes, which stays in
@@ -52,6 +55,7 @@ const (
 	DefaultNameBytes     = 4096 // PATH_MAX of Linux
 	DefaultFiles         = 64
 	DefaultLinkBytes     = 64 << 20
+	DefaultMemory        = 32 << 20 // of about a million entries
 	DefaultUnpackedBytes = 16 << 30
 	DefaultWindowBytes   = 64 << 20 // zstd's own levels up to 19 take 8 MiB, the Go encoder's best 32 MiB
 	DefaultRatio         = 200
@@ -67,6 +71,7 @@ func (l Limits) WithDefaults() Limits {
 	SetDefault(&l.NameBytes, DefaultNameBytes)
 	SetDefault(&l.Files, DefaultFiles)
 	SetDefault(&l.LinkBytes, DefaultLinkBytes)
+	SetDefault(&l.Memory, DefaultMemory)
 	SetDefault(&l.UnpackedBytes, DefaultUnpackedBytes)
 	SetDefault(&l.WindowBytes, DefaultWindowBytes)
 	SetDefault(&l.Ratio, DefaultRatio)

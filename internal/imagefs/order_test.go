@@ -116,7 +116,7 @@ func TestInOrderLikeAnUnpacker(t *testing.T) {
 		}
 		for _, name := range names {
 			want, got := onDisk(root, name), ""
-			if f, ok := NewTree(layers).Lookup("/" + name); ok {
+			if f, ok := NewTree(layers, NewSteps(DefaultSteps)).Lookup("/" + name); ok {
 				got = contents[f.Layer][f.Source]
 				found++
 			}

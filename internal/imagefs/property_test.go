@@ -13,6 +13,12 @@ import (
 	"testing"
 )
 
+// named returns the paths of all selected files and links.
+func named(tree Tree) []string {
+	files, links := tree.Named(func(string) bool { return true })
+	return append(files, links...)
+}
+
 func fuzzOne(t *testing.T, packed []byte) {
 	limits := Limits{Entries: 1000, UnpackedBytes: 1 << 20}
 	r, err := Unpack(bytes.NewReader(packed), limits, nil)
@@ -20,8 +26,8 @@ func fuzzOne(t *testing.T, packed []byte) {
 		defer r.Close()
 		var l *Layer
 		if l, err = readLayer(r, limits, isHAProxy, discard); err == nil {
-			tree := NewTree([]*Layer{l, l})
-			for _, name := range tree.Named(func(string) bool { return true }) {
+			tree := NewTree([]*Layer{l, l}, NewSteps(DefaultSteps))
+			for _, name := range named(tree) {
 				if f, ok := tree.Lookup(name); ok && (f.Layer > 1 || !path.IsAbs(f.Path)) {
 					t.Errorf("%q: %+v", name, f)
 				}
@@ -188,7 +194,7 @@ func TestLikeAnUnpacker(t *testing.T) {
 		for _, name := range paths {
 			want := onDisk(root, name)
 			got := ""
-			if f, ok := NewTree(layers).Lookup("/" + name); ok {
+			if f, ok := NewTree(layers, NewSteps(DefaultSteps)).Lookup("/" + name); ok {
 				got = contents[f.Layer][f.Source]
 				found++
 			}

@@ -178,7 +178,7 @@ func (t *tocReader) add(e tocEntry) error {
 	if !ok {
 		return fmt.Errorf("%w table of contents: %s is of the type %q, which does not exist", ErrMalformed, name, e.Type)
 	}
-	if _, before := t.latest(t.top().hash(name)); before != 0 && (before != Directory || kind != Directory) {
+	if _, before := t.latest(hashOf(name)); before != 0 && (before != Directory || kind != Directory) {
 		return fmt.Errorf("%w table of contents: %s comes twice", ErrMalformed, name)
 	}
 	at, d, err := t.entry(e.Name, e.LinkName, kind)

@@ -71,7 +71,7 @@ func TestLookup(t *testing.T) {
 				layers, contents = append(layers, l), append(contents, c)
 			}
 			got := ""
-			if f, ok := NewTree(layers).Lookup(tt.path); ok {
+			if f, ok := NewTree(layers, NewSteps(DefaultSteps)).Lookup(tt.path); ok {
 				got = f.Path + "=" + contents[f.Layer][f.Source]
 			}
 			if got != tt.want {

@@ -61,7 +61,7 @@ func newError(reference string, err error) *Error {
 // registries, HTTP statuses included.
 func classify(err error) report.FailureClass {
 	switch {
-	case errors.Is(err, layers.ErrPanic):
+	case errors.Is(err, layers.ErrPanic), errors.Is(err, layers.ErrSpool): // before any class of the disk's own error
 		return report.FailureInternal
 	case errors.Is(err, errNoSuchImage), errors.Is(err, fs.ErrNotExist):
 		return report.FailureNotFound

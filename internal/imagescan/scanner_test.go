@@ -618,6 +618,13 @@ func TestLargeFileThroughDisk(t *testing.T) {
 	if !analysed {
 		t.Error("the file was not analysed as it is")
 	}
+	// Policies may admit an image that is not found, or a registry that fails.
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	_, err := scan(t, newScanner(t, s, nil, nil), ref)
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Class != report.FailureInternal || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("without a folder for temporary files: %v", err)
+	}
 }
 
 // manyExecutables returns layers within the limits of each layer that together hold

@@ -82,9 +82,23 @@ func (s *screening) visit(ctx context.Context, at imagefs.Source, attributes ima
 		result.binary, passes, result.err = s.reader.screen(f, at.Path)
 		result.elf = passes || result.err != nil
 		result.binary.FileCapabilities = attributes.Capabilities
+		if result.elf && !s.analyses.fits(result) {
+			*result = fileResult{screened: true}
+			s.analyses.full.Store(true)
+		}
 		return nil
 	})
 	return nil
+}
+
+// omission waits for the analyses, and returns why some executables were not
+// screened; empty if all were.
+func (s *screening) omission() string {
+	s.analyses.wait()
+	if s.skipped == "" && s.analyses.full.Load() {
+		return fmt.Sprintf("the results on the layer's executables and libraries take more than %d bytes of memory", s.reader.Limits.ResultBytes)
+	}
+	return s.skipped
 }
 
 func (r *Reader) screen(f *spooledFile, name string) (_ report.Binary, passes bool, err error) {
@@ -116,9 +130,10 @@ func (s stack) screened(ctx context.Context, tree imagefs.Tree, named map[string
 		return nil, nil
 	}
 	var found []candidate
-	lookUp := func() error {
-		for _, name := range slices.Sorted(maps.Keys(paths)) {
-			if err := ctx.Err(); err != nil { // hostile links make each look-up slow
+	lookUp := func(names []string) error {
+		slices.Sort(names)
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 			f, ok := tree.Lookup(name)
@@ -129,20 +144,24 @@ func (s stack) screened(ctx context.Context, tree imagefs.Tree, named map[string
 		}
 		return nil
 	}
-	if err := lookUp(); err != nil {
+	own := slices.Collect(maps.Keys(paths))
+	if err := lookUp(own); err != nil {
 		return nil, err
 	}
 	if len(remaining) > 0 { // hidden under their own paths, perhaps visible under hard links
 		links := tree.HardLinks()
-		for range maxLinkChain {
-			for target, names := range links {
-				for _, name := range names {
-					paths[name] = paths[name] || paths[target]
+		var others []string
+		for next := own; len(next) > 0; { // each path once
+			target := next[len(next)-1]
+			next = next[:len(next)-1]
+			for _, name := range links[target] {
+				if !paths[name] {
+					paths[name] = true
+					next, others = append(next, name), append(others, name)
 				}
 			}
 		}
-		maps.DeleteFunc(paths, func(_ string, leads bool) bool { return !leads })
-		if err := lookUp(); err != nil {
+		if err := lookUp(others); err != nil {
 			return nil, err
 		}
 	}
@@ -163,6 +182,3 @@ func (s stack) screened(ctx context.Context, tree imagefs.Tree, named map[string
 	})
 	return found, nil
 }
-
-// maxLinkChain bounds the chains of hard links that are followed.
-const maxLinkChain = 4

@@ -1,8 +1,10 @@
 package layers
 
 import (
+	"fmt"
 	"maps"
 	"path"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +23,8 @@ type analyses struct {
 	known       map[imagefs.Source]fileResult
 	fresh       map[imagefs.Source]*fileResult
 	group       errgroup.Group
+	bytes       atomic.Int64 // of all results
+	full        atomic.Bool  // a screened result had no room
 }
 
 // newAnalyses starts with the results of an earlier reading, if any: the layer is
@@ -29,6 +33,7 @@ func (r *Reader) newAnalyses(before *Summary, allBinaries bool) *analyses {
 	a := &analyses{reader: r, allBinaries: allBinaries, known: map[imagefs.Source]fileResult{}, fresh: map[imagefs.Source]*fileResult{}}
 	if before != nil {
 		maps.Copy(a.known, before.files)
+		a.bytes.Store(before.bytes)
 	}
 	a.group.SetLimit(concurrentAnalyses)
 	return a
@@ -60,9 +65,23 @@ func (a *analyses) add(at imagefs.Source, attributes imagefs.Attributes, spool f
 		*result = r.analyze(f, at.Path)
 		result.screened = screened
 		result.binary.FileCapabilities = attributes.Capabilities
+		if limit := r.Limits.ResultBytes; !a.fits(result) {
+			*result = fileResult{elf: true, screened: screened,
+				err: fmt.Errorf("%w: the results of its layer take more than %d bytes of memory", imagefs.ErrTooLarge, limit)}
+		}
 		return nil
 	})
 	return nil
+}
+
+// fits reports whether there is room for another result.
+func (a *analyses) fits(result *fileResult) bool {
+	n := result.bytes()
+	fits := a.bytes.Add(n) <= a.reader.Limits.ResultBytes
+	if !fits {
+		a.bytes.Add(-n)
+	}
+	return fits
 }
 
 // wait waits for the analyses. A failed one is a result too.

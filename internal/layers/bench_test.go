@@ -101,7 +101,7 @@ type unbounded struct{}
 
 func (unbounded) Acquire(context.Context, int64) (func(), error) { return func() {}, nil }
 
-func blobOf(b *testing.B, stored []byte) layers.Blob {
+func blobOf(b testing.TB, stored []byte) layers.Blob {
 	b.Helper()
 	digest, size, err := v1.SHA256(bytes.NewReader(stored))
 	if err != nil {

@@ -78,10 +78,12 @@ func startedPaths(config *Config) []string {
 		case path.IsAbs(word):
 			paths = append(paths, imagefs.Clean(word))
 		case strings.Contains(word, "/"):
-			paths = append(paths, imagefs.Clean(path.Join(config.WorkingDir, word)))
+			if d := config.WorkingDir; fits(d, word) {
+				paths = append(paths, imagefs.Clean(path.Join(d, word)))
+			}
 		default:
 			for _, directory := range directories {
-				if path.IsAbs(directory) {
+				if path.IsAbs(directory) && fits(directory, word) {
 					paths = append(paths, path.Join(directory, word))
 				}
 			}
@@ -89,3 +91,6 @@ func startedPaths(config *Config) []string {
 	}
 	return paths
 }
+
+// fits reports whether the kernel accepts a path: it refuses longer ones.
+func fits(directory, word string) bool { return len(directory)+len(word) < imagefs.DefaultNameBytes-1 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -17,8 +18,8 @@ import (
 // summary of an earlier reading; nil if there was none.
 func (r *Reader) Summarize(ctx context.Context, b Blob, before *Summary, wanted map[string]bool) (*Summary, error) {
 	if b.Range != nil && (before == nil || before.throughTOC) {
-		if s, err := r.readThroughTOC(ctx, b, before, wanted); err == nil {
-			return s, nil
+		if s, err := r.readThroughTOC(ctx, b, before, wanted); err == nil || errors.Is(err, ErrSpool) {
+			return s, err
 		}
 	}
 	if before != nil && before.throughTOC {
@@ -50,18 +51,23 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	// Three concurrent steps: download and hash, decompress, walk. Each is closed
 	// after the step that it may wait for.
 	verified := &verifier{r: stored, hash: sha256.New(), limit: r.Limits.LayerBytes}
-	packed := newReadahead(verified)
+	packed := newReadahead(verified, &r.chunks)
 	steps := []io.Closer{stored, packed}
 	defer func() {
 		for _, step := range steps {
 			_ = step.Close()
+		}
+		for _, step := range steps { // a step reads the one before until its own end
+			if ahead, ok := step.(*readahead); ok {
+				ahead.recycle()
+			}
 		}
 	}()
 	unpacked, err := imagefs.Unpack(packed, r.Limits.Layer, r.reserveWindow(ctx))
 	if err != nil {
 		return nil, err
 	}
-	archive := newReadahead(unpacked)
+	archive := newReadahead(unpacked, &r.chunks)
 	steps = append(steps, archive, unpacked)
 
 	a := r.newAnalyses(before, b.AllBinaries)
@@ -92,7 +98,8 @@ func (r *Reader) readInFull(ctx context.Context, b Blob, before *Summary, wanted
 	if sum := hex.EncodeToString(verified.hash.Sum(nil)); sum != b.Digest.Hex || b.Digest.Algorithm != "sha256" {
 		return nil, fmt.Errorf("%w: its content has the digest sha256:%s", imagefs.ErrMalformed, sum)
 	}
-	return &Summary{layer: layer, files: a.results(), stored: verified.n, skipped: screening.skipped}, nil
+	s := &Summary{layer: layer, files: a.results(), stored: verified.n, unpacked: archive.position, skipped: screening.omission()}
+	return s.measured(), nil
 }
 
 // reserveWindow returns a function that reserves the memory of a zstd window.

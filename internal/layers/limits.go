@@ -23,6 +23,9 @@ type Limits struct {
 	// TOCFrom is the smallest compressed layer, in bytes, that is read through
 	// its table of contents.
 	TOCFrom int64
+	// ResultBytes is the most memory, in bytes, of the results of all layers of an
+	// image: paths, links and analyses. It is the default of Layer.Memory.
+	ResultBytes int64
 	// FileBytes is the largest file that is analysed, in bytes.
 	FileBytes int64
 	// Executables is the most executables and libraries of one layer that are
@@ -38,18 +41,27 @@ const (
 	DefaultLayerBytes = 8 << 30
 	DefaultTOCBytes   = 64 << 20 // about 200,000 files
 	DefaultTOCFrom    = 4 << 20  // below it, reading in full is about as fast
-	DefaultFileBytes  = 256 << 20
+	// About a million files. Several images may be in memory.
+	DefaultResultBytes = 32 << 20
+	DefaultFileBytes   = 256 << 20
 	// Images of whole distributions have some thousand executables, of a few
 	// hundred megabytes.
 	DefaultExecutables     = 16384
 	DefaultExecutableBytes = 4 << 30
 )
 
+// ratioFrom is the uncompressed size of an image, in bytes, from which Layer.Ratio
+// applies to all of its layers together: 256 layers may each stay below
+// imagefs.RatioFrom.
+const ratioFrom = 4 * imagefs.RatioFrom
+
 // DefaultLayersAtOnce returns the number of cores: decompression dominates.
 func DefaultLayersAtOnce() int { return runtime.GOMAXPROCS(0) }
 
 // WithDefaults returns l with its defaults filled in.
 func (l Limits) WithDefaults() Limits {
+	imagefs.SetDefault(&l.ResultBytes, DefaultResultBytes)
+	imagefs.SetDefault(&l.Layer.Memory, l.ResultBytes)
 	l.Layer = l.Layer.WithDefaults()
 	imagefs.SetDefault(&l.Layers, DefaultLayers)
 	imagefs.SetDefault(&l.LayersAtOnce, DefaultLayersAtOnce())

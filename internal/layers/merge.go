@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -24,12 +25,12 @@ type stack struct {
 }
 
 // tree returns the merged file system. imagefs.Tree applies the whiteouts.
-func (s stack) tree() imagefs.Tree {
+func (s stack) tree(steps *imagefs.Steps) imagefs.Tree {
 	layers := make([]*imagefs.Layer, len(s.summaries))
 	for i, summary := range s.summaries {
 		layers[i] = summary.layer
 	}
-	return imagefs.NewTree(layers)
+	return imagefs.NewTree(layers, steps)
 }
 
 // result returns the analysis of a file; the zero value if it was not analysed.
@@ -46,21 +47,26 @@ type candidate struct {
 // candidates returns the visible files under candidates' names, at the started
 // paths, and selected by screening, each once, sorted by path. omitted counts
 // the screened files beyond maxBinaries.
-func (s stack) candidates(ctx context.Context, isCandidate func(string) bool, started []string) (files []candidate, omitted int,
-	err error) {
-	tree := s.tree()
+func (s stack) candidates(ctx context.Context, tree imagefs.Tree, isCandidate func(string) bool, started []string) (files []candidate,
+	omitted int, err error) {
 	byPath := map[string]candidate{}
-	for _, name := range tree.Named(isCandidate) {
-		if err := ctx.Err(); err != nil { // hostile links make each look-up slow
-			return nil, 0, err
-		}
-		if f, ok := tree.Lookup(name); ok {
-			byPath[f.Path] = candidate{File: f, named: true}
-		}
-	}
-	for _, name := range started {
-		if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
-			byPath[f.Path] = candidate{File: f, started: true}
+	named, links := tree.Named(isCandidate)
+	for _, group := range []struct {
+		names []string
+		found candidate
+	}{
+		{named, candidate{named: true}},
+		{started, candidate{started: true}},
+		{links, candidate{named: true}}, // last: hostile links may use up the budget of steps
+	} {
+		for _, name := range group.names {
+			if err := ctx.Err(); err != nil {
+				return nil, 0, err
+			}
+			if f, ok := tree.Lookup(name); ok && !byPath[f.Path].named {
+				group.found.File = f
+				byPath[f.Path] = group.found
+			}
 		}
 	}
 	if len(byPath) > maxBinaries {
@@ -101,8 +107,7 @@ func (s stack) missing(files []candidate) []map[string]bool {
 // addTo adds the results for files, all of them analysed, and a gap for omitted
 // ones. A started file is left out unless it is an ELF file that is a known
 // product or makes a legacy call.
-func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector Inspector) {
-	tree := s.tree()
+func (s stack) addTo(r *report.Report, tree imagefs.Tree, files []candidate, omitted int, inspector Inspector) {
 	addGap := func(where, reason, detail string, other bool) {
 		r.Complete = false
 		r.Gaps = append(r.Gaps, report.Gap{Where: where, Reason: reason, Detail: detail, Other: other})
@@ -146,8 +151,7 @@ func (s stack) addTo(r *report.Report, files []candidate, omitted int, inspector
 }
 
 // settings returns the settings of the configuration files at the given paths.
-func (s stack) settings(paths []string) []report.Settings {
-	tree := s.tree()
+func (s stack) settings(tree imagefs.Tree, paths []string) []report.Settings {
 	var all []report.Settings
 	for _, name := range paths {
 		f, ok := tree.Lookup(name)
@@ -168,29 +172,34 @@ func (s stack) settings(paths []string) []report.Settings {
 
 // proven returns a report on the legacy verdicts that no lower layer can change;
 // false if there are none.
-func (s stack) proven(ctx context.Context, isCandidate func(string) bool) (report.Report, bool) {
-	tree := s.tree()
+func (s stack) proven(ctx context.Context, isCandidate func(string) bool, steps *imagefs.Steps) (report.Report, bool) {
+	var names []string // of the files that would prove a verdict under their own paths
+	for _, summary := range s.summaries {
+		for at, result := range summary.files {
+			if result.legacy() && isCandidate(path.Base(at.Path)) {
+				names = append(names, at.Path)
+			}
+		}
+	}
+	if len(names) == 0 || steps.Exceeded() {
+		return report.Report{}, false
+	}
+	slices.Sort(names)
+	tree := s.tree(steps)
 	var files []candidate
-	seen := map[string]bool{}
-	for _, name := range tree.Named(isCandidate) {
+	for _, name := range slices.Compact(names) {
 		if ctx.Err() != nil {
 			return report.Report{}, false
 		}
-		f, ok := tree.Proven(name)
-		if !ok || seen[f.Path] {
-			continue
-		}
-		seen[f.Path] = true
-		if result := s.result(f); result.err == nil && result.binary.Capset.ABI.Legacy() {
+		if f, ok := tree.Proven(name); ok && s.result(f).legacy() {
 			files = append(files, candidate{File: f, named: true})
 		}
 	}
 	if len(files) == 0 || len(files) > maxBinaries {
 		return report.Report{}, false
 	}
-	sortByPath(files)
 	r := report.New()
-	s.addTo(&r, files, 0, Inspector{})
+	s.addTo(&r, tree, files, 0, Inspector{})
 	r.Complete = false
 	detail := "the layers below this one were not read yet: what was found is final, but there may be more"
 	r.Gaps = append(r.Gaps, report.Gap{Where: s.blobs[0].Digest.String(), Reason: "early", Detail: detail})

@@ -18,20 +18,22 @@ type readahead struct {
 	stop       chan struct{}
 	once       sync.Once
 	ended      chan struct{}
+	chunks     *sync.Pool // of *[readaheadBytes]byte
 }
 
 const (
 	// readaheadChunks is the number of chunks of one reader.
 	readaheadChunks = 4
 	// readaheadBytes is the size of a chunk, in bytes.
-	readaheadBytes = 128 << 10
+	readaheadBytes = 64 << 10
 )
 
-// newReadahead starts reading. The caller must call Close, which waits for a
-// pending Read of the source: interrupt that Read first.
-func newReadahead(source io.Reader) *readahead {
+// newReadahead starts reading into chunks of the pool. The caller must call Close,
+// which waits for a pending Read of the source: interrupt that Read first.
+func newReadahead(source io.Reader, chunks *sync.Pool) *readahead {
 	r := &readahead{
-		full: make(chan []byte, readaheadChunks), free: make(chan []byte, readaheadChunks),
+		chunks: chunks,
+		full:   make(chan []byte, readaheadChunks), free: make(chan []byte, readaheadChunks),
 		stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	for range readaheadChunks {
@@ -54,7 +56,7 @@ func (r *readahead) run(source io.Reader) {
 			return
 		}
 		if chunk == nil {
-			chunk = make([]byte, readaheadBytes)
+			chunk = r.chunk()
 		}
 		n, err := fill(source, chunk[:cap(chunk)])
 		if n > 0 {
@@ -68,6 +70,13 @@ func (r *readahead) run(source io.Reader) {
 			return
 		}
 	}
+}
+
+func (r *readahead) chunk() []byte {
+	if chunk, ok := r.chunks.Get().(*[readaheadBytes]byte); ok {
+		return chunk[:]
+	}
+	return make([]byte, readaheadBytes)
 }
 
 // fill reads until the chunk is half full: a source of small pieces should not
@@ -134,4 +143,21 @@ func (r *readahead) Close() error {
 	r.once.Do(func() { close(r.stop) })
 	<-r.ended
 	return nil
+}
+
+// recycle returns the chunks to their pool. It follows Close and the last Read.
+func (r *readahead) recycle() {
+	put := func(chunk []byte) {
+		if chunk != nil {
+			r.chunks.Put((*[readaheadBytes]byte)(chunk[:readaheadBytes]))
+		}
+	}
+	put(r.current)
+	r.current, r.rest = nil, nil
+	for chunk := range r.full { // closed
+		put(chunk)
+	}
+	for len(r.free) > 0 {
+		put(<-r.free)
+	}
 }

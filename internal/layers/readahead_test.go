@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/iotest"
 )
@@ -26,7 +27,7 @@ func TestReadahead(t *testing.T) {
 		{"a panic", io.MultiReader(bytes.NewReader(data), panics{}), data[:5*readaheadBytes], ErrPanic},
 		{"an error at once", iotest.ErrReader(io.ErrUnexpectedEOF), nil, io.ErrUnexpectedEOF},
 	} {
-		a := newReadahead(tt.source)
+		a := newReadahead(tt.source, &sync.Pool{})
 		got, err := io.ReadAll(a)
 		if !bytes.Equal(got, tt.want) || !errors.Is(err, tt.err) {
 			t.Errorf("%s: %d bytes, %v", tt.name, len(got), err)
@@ -56,7 +57,7 @@ func TestReadaheadSkips(t *testing.T) {
 		{"past the end", bytes.NewReader(data), 1 << 40, int64(len(data)), nil},
 		{"into an error", io.MultiReader(bytes.NewReader(data), iotest.ErrReader(failing)), 1 << 40, int64(len(data)), failing},
 	} {
-		a := newReadahead(tt.source)
+		a := newReadahead(tt.source, &sync.Pool{})
 		if _, err := io.ReadFull(a, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestReadaheadSkips(t *testing.T) {
 // error other than io.EOF.
 func TestReadaheadClosed(t *testing.T) {
 	source := &endless{}
-	a := newReadahead(source)
+	a := newReadahead(source, &sync.Pool{})
 	if _, err := io.ReadFull(a, make([]byte, 10*readaheadBytes)); err != nil {
 		t.Fatal(err)
 	}

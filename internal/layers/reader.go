@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -43,7 +45,8 @@ type Budget interface {
 	Acquire(ctx context.Context, n int64) (release func(), err error)
 }
 
-// Reader reads images. It is safe for concurrent use.
+// Reader reads images. It is safe for concurrent use. Its readings share buffers:
+// many at once would otherwise leave much garbage.
 type Reader struct {
 	// Inspector analyses files.
 	Inspector Inspector
@@ -52,6 +55,11 @@ type Reader struct {
 	// FileBudget is the memory for files being analysed, WindowBudget that for
 	// zstd windows. They are separate: the holder of a window waits for files.
 	FileBudget, WindowBudget Budget
+
+	chunks sync.Pool // of readahead
+	files  sync.Pool // of spool: *[]byte
+
+	createTemp func() (*os.File, error) // nil means os.CreateTemp; a test's
 }
 
 // Blob is a layer as it is stored.
@@ -86,6 +94,10 @@ type Image struct {
 	Early func(report.Report) bool
 }
 
+// unresolved is the detail of the gap of an image whose paths take more than
+// imagefs.DefaultSteps.
+const unresolved = "its links and layers take too many steps to resolve, so that files may be missing; use fewer links"
+
 // errEnough ends a reading whose early answer suffices.
 var errEnough = errors.New("an early answer suffices")
 
@@ -103,8 +115,9 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 	s := stack{image.Blobs, make([]*Summary, n)}
 	p := &passes{
 		reader: r, image: image, stack: s, configuration: configurationOf(image.Config),
-		pending: make([]bool, n), wanted: make([]map[string]bool, n),
+		pending: make([]bool, n), wanted: make([]map[string]bool, n), earlySteps: imagefs.NewSteps(imagefs.DefaultSteps),
 	}
+	steps := imagefs.NewSteps(imagefs.DefaultSteps)
 	for i, b := range image.Blobs {
 		if limit := r.Limits.LayerBytes; b.Size > limit {
 			return report.Report{}, fmt.Errorf("%w: layer %s has %d bytes, the limit is %d", imagefs.ErrTooLarge, b.Digest, b.Size, limit)
@@ -131,7 +144,8 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 		if err != nil {
 			return report.Report{}, err
 		}
-		files, omitted, err := s.candidates(ctx, r.Inspector.IsCandidate, started)
+		tree := s.tree(steps)
+		files, omitted, err := s.candidates(ctx, tree, r.Inspector.IsCandidate, started)
 		if err != nil {
 			return report.Report{}, err
 		}
@@ -140,9 +154,13 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 			p.pending[i] = p.wanted[i] != nil
 		}
 		if !slices.Contains(p.pending, true) {
-			s.addTo(&result, files, omitted, r.Inspector)
-			result.Settings = s.settings(started)
-			result.Configuration = s.withUID(p.configuration)
+			s.addTo(&result, tree, files, omitted, r.Inspector)
+			result.Settings = s.settings(tree, started)
+			result.Configuration = s.withUID(tree, p.configuration)
+			if steps.Exceeded() {
+				result.Complete = false
+				result.Gaps = append(result.Gaps, report.Gap{Where: "/", Reason: gapTooLarge, Detail: unresolved})
+			}
 			return result, nil
 		}
 	}
@@ -158,6 +176,7 @@ type passes struct {
 	pending       []bool            // the layers of the next pass
 	wanted        []map[string]bool // paths to analyse, by layer
 	answer        report.Report     // of Early
+	earlySteps    *imagefs.Steps    // for Early, which a spent budget only ends
 }
 
 // proven passes on a legacy verdict of the layers from lowest upwards, all of
@@ -168,7 +187,7 @@ func (p *passes) proven(ctx context.Context, lowest int) error {
 		return nil
 	}
 	top := stack{p.stack.blobs[lowest:], p.stack.summaries[lowest:]}
-	answer, ok := top.proven(ctx, p.reader.Inspector.IsCandidate)
+	answer, ok := top.proven(ctx, p.reader.Inspector.IsCandidate, p.earlySteps)
 	if !ok {
 		return nil
 	}
@@ -235,11 +254,31 @@ func (p *passes) read(ctx context.Context) error {
 			top--
 		}
 		if top < before {
-			if failed = p.proven(ctx, top); failed != nil {
+			if failed = p.proven(ctx, top); failed == nil {
+				failed = p.bounded(top)
+			}
+			if failed != nil {
 				cancel()
 			}
 		}
 	}
+}
+
+// bounded checks the limits on all layers together, for those from lowest upwards.
+func (p *passes) bounded(lowest int) error {
+	var memory, stored, unpacked int64
+	limits := p.reader.Limits
+	for i := len(p.stack.summaries) - 1; i >= lowest; i-- {
+		s := p.stack.summaries[i]
+		memory, stored, unpacked = memory+s.bytes, stored+s.stored, unpacked+s.unpacked
+		if unpacked > ratioFrom && unpacked/limits.Layer.Ratio > stored {
+			return fmt.Errorf("%w: the image's layers unpack to more than %d times their size", imagefs.ErrTooLarge, limits.Layer.Ratio)
+		}
+	}
+	if memory > limits.ResultBytes {
+		return fmt.Errorf("%w: the results of the image's layers take more than %d bytes of memory", imagefs.ErrTooLarge, limits.ResultBytes)
+	}
+	return nil
 }
 
 // summary returns the summary of a layer with its wanted files.
@@ -248,7 +287,7 @@ func (p *passes) summary(ctx context.Context, i int) (s *Summary, err error) {
 	b := p.stack.blobs[i]
 	if b.Gap != "" {
 		layer, err := imagefs.ReadLayer(bytes.NewReader(nil), imagefs.Limits{}, imagefs.Selection{})
-		return &Summary{layer: layer}, err
+		return (&Summary{layer: layer}).measured(), err
 	}
 	s, err = p.image.Summarize(ctx, b, p.stack.summaries[i], p.wanted[i])
 	if err == nil && b.Size >= 0 && s.stored != b.Size {

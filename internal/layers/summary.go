@@ -8,13 +8,16 @@ import (
 // Summary is one layer's contribution to any image. It is immutable: images that
 // share the layer share it.
 type Summary struct {
-	layer   *imagefs.Layer
-	files   map[imagefs.Source]fileResult // the analysed files
-	stored  int64                         // the layer's size as stored, in bytes
-	skipped string                        // why some executables were not screened; empty if all were
+	layer  *imagefs.Layer
+	files  map[imagefs.Source]fileResult // the analysed files
+	stored int64                         // the layer's size as stored, in bytes
+	// unpacked is the uncompressed size, in bytes; 0 if not all of it was read.
+	unpacked int64
+	skipped  string // why some executables were not screened; empty if all were
 	// throughTOC means that the layer was read through its table of contents.
 	// stored is then the manifest's size, unverified.
 	throughTOC bool
+	bytes      int64
 }
 
 // fileResult is the result of analysing one file.
@@ -29,12 +32,53 @@ type fileResult struct {
 	screened bool
 }
 
-// resultBytes is the approximate memory of one fileResult, in bytes.
-const resultBytes = 4 << 10
+// legacy reports whether the file was analysed and makes a legacy call.
+func (r fileResult) legacy() bool { return r.err == nil && r.binary.Capset.ABI.Legacy() }
+
+// Approximate memory, in bytes, apart from texts: of a summary, of one fileResult
+// with its place in the map, and of one element of a map or slice of a result.
+const summaryMemory, resultMemory, elementMemory = 512, 1 << 10, 112
+
+// bytes returns the approximate memory of the result, in bytes.
+func (r fileResult) bytes() int64 {
+	n := resultMemory + textBytes(r.binary)
+	for name := range r.users {
+		n += elementMemory + len(name)
+	}
+	if r.err != nil {
+		n += len(r.err.Error())
+	}
+	return int64(n)
+}
+
+// textBytes returns the length of a binary's texts, with the elements of its lists.
+func textBytes(b report.Binary) int {
+	n := len(b.Path) + len(b.SHA256) + len(b.Layer) + len(b.FileCapabilities) + len(b.BuildID) + len(b.Advice) + len(b.Capset.Reason)
+	if b.Product != nil {
+		n += elementMemory + len(b.Product.Version)
+	}
+	if b.Trigger != nil {
+		n += elementMemory + len(b.Trigger.Why)
+	}
+	for _, c := range b.Capset.Calls {
+		n += elementMemory + len(c.Function) + len(c.Address) + len(c.Header)
+	}
+	for _, l := range b.Capset.Libraries {
+		n += elementMemory + len(l.Name) + len(l.Path)
+	}
+	return n
+}
 
 // Bytes returns the approximate memory of the summary, in bytes.
-func (s *Summary) Bytes() int64 {
-	return s.layer.Bytes() + resultBytes*int64(len(s.files)+1)
+func (s *Summary) Bytes() int64 { return s.bytes }
+
+// measured sets the memory of a complete summary.
+func (s *Summary) measured() *Summary {
+	s.bytes = summaryMemory + s.layer.Bytes() + int64(len(s.skipped))
+	for at, result := range s.files {
+		s.bytes += result.bytes() + int64(len(at.Path))
+	}
+	return s
 }
 
 // Covers reports whether every file of the layer at one of the wanted paths was

@@ -103,7 +103,8 @@ func (r *Reader) readThroughTOC(ctx context.Context, b Blob, before *Summary, wa
 			return nil, err
 		}
 	}
-	return &Summary{layer: layer, files: a.results(), stored: b.Size, throughTOC: true}, nil
+	s := &Summary{layer: layer, files: a.results(), stored: b.Size, throughTOC: true}
+	return s.measured(), nil
 }
 
 // spoolRange fetches one file of the layer and copies it.

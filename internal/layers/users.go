@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/report"
 )
 
@@ -52,9 +53,9 @@ func userName(c *report.Configuration) string {
 }
 
 // withUID adds the UID of a user name from the image's own passwd(5).
-func (s stack) withUID(c *report.Configuration) *report.Configuration {
+func (s stack) withUID(tree imagefs.Tree, c *report.Configuration) *report.Configuration {
 	name := userName(c)
-	f, ok := s.tree().Lookup(passwdFile)
+	f, ok := tree.Lookup(passwdFile)
 	if name == "" || !ok {
 		return c
 	}

@@ -70,7 +70,7 @@ func stack(t *testing.T, dir string, layers [][]Entry) (files []string, held map
 		}
 		read, contents = append(read, layer), append(contents, content)
 	}
-	tree := imagefs.NewTree(read)
+	tree := imagefs.NewTree(read, imagefs.NewSteps(imagefs.DefaultSteps))
 	held = map[string]string{}
 	for _, name := range Paths() {
 		if f, ok := tree.Lookup(name); ok {

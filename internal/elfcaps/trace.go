@@ -1,7 +1,6 @@
 package elfcaps
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/absint"
@@ -42,7 +41,7 @@ func (a *analysis) trace() {
 	if !a.Functions.Indexed() {
 		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
-	early := slices.Sorted(maps.Keys(a.SinksAt))
+	early := a.newTargets()
 	if len(early) == 0 {
 		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: rounds of callers follow
 	}
@@ -186,10 +185,14 @@ func (a *analysis) note(hits codescan.Findings) {
 }
 
 // newTargets returns the sorted addresses of sinks whose callers have not been searched for.
-func (a *analysis) newTargets() []uint64 {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.SinksAt)), func(t uint64) bool {
-		return !slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return !k.CallersSought })
-	})
+func (a *analysis) newTargets() (targets []uint64) {
+	for t, sinks := range a.SinksAt {
+		if slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.CallersSought }) {
+			targets = append(targets, t)
+		}
+	}
+	slices.Sort(targets)
+	return targets
 }
 
 // round finds the callers of the targets and interprets them.

@@ -27,7 +27,7 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	case f.Machine == nil:
 		out.Reason = fmt.Sprintf("code for %s is not read", f.Facts().Machine)
 	case f.Packed():
-		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
+		out.Reason = "packed, so that its code is not to be seen: UPX unpacks its own files with upx -d"
 	}
 	if out.Reason != "" {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
@@ -150,9 +150,11 @@ func (a *analysis) reason(out *report.Capset) {
 	if a.overflow == "" && a.Exhausted() {
 		a.overflow = "more work than the limits allow"
 	}
-	if a.overflow != "" {
-		out.ABI = report.WorseABI(out.ABI, report.ABIUnknown)
+	if a.overflow = cmp.Or(a.overflow, a.File.Left()); a.overflow != "" {
 		out.Reason = a.overflow
+		if out.ABI = report.WorseABI(out.ABI, report.ABIUnknown); out.ABI == report.ABIUnknown {
+			out.Basis = report.BasisNone
+		}
 		return
 	}
 	for _, c := range out.Calls {

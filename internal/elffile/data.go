@@ -21,10 +21,14 @@ func (f *File) dataRanges() (ranges []dataRange) {
 			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
 		}
 	}
-	// Ranges may overlap. Their total size is at most that of the file.
-	left := f.h.size
-	for i := range ranges {
-		ranges[i].size = min(ranges[i].size, left)
+	// Ranges may overlap in the file. Their total size is at most that of the file, and of pages
+	// that two segments share.
+	left := f.h.size + uint64(2*pageSize*len(ranges))
+	for i, r := range ranges {
+		if r.size > left {
+			f.leave("the segments or sections map the file more than once")
+		}
+		ranges[i].size = min(r.size, left)
 		left -= ranges[i].size
 	}
 	return ranges
@@ -48,6 +52,9 @@ func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
 
 // Search is SearchData with file offsets. It reads at most MaxSearch bytes.
 func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []byte) bool) {
+	if size > MaxSearch {
+		f.leave("of %d bytes at offset %#x %d were searched", size, off, MaxSearch)
+	}
 	size = min(size, MaxSearch)
 	buf := make([]byte, min(size, chunkSize))
 	for done := uint64(0); done < size; {
@@ -86,6 +93,7 @@ func (f *File) find(s Segment, want []byte, limit int) (found []uint64) {
 				found = append(found, addr)
 			}
 			if len(found) >= limit {
+				f.leave("the data holds a table's magic number more than %d times", limit)
 				return false
 			}
 			i += j + 1

@@ -3,6 +3,7 @@ package elffile
 import (
 	"debug/elf"
 	"encoding/binary"
+	"math"
 )
 
 const (
@@ -119,7 +120,11 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 		ok   bool
 	}
 	known := map[uint32]resolved{}
-	unhashed, _ := f.Word(d.tags[elf.DT_GNU_HASH]+4, 4)
+	hashed := Span{0, math.MaxUint64}
+	if hash := d.tags[elf.DT_GNU_HASH]; hash != 0 {
+		hashed.Start, _ = f.Word(hash+4, 4)
+		hashed.End = gnuHashCount(f.memory, hash, f.Limits)
+	}
 	lookup := func(index uint32) resolved {
 		v, seen := known[index]
 		if seen {
@@ -129,7 +134,7 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 			v = resolved{addr: s.addr, ok: s.defined}
 			// The loader looks a global symbol up by its name, whatever its entry here holds. It
 			// finds it in this file only through the hash table.
-			if name := d.symbols.name(f.memory, s); (!s.defined || !s.local && (uint64(index) < unhashed || !f.Executable(s.addr))) && imported(name) {
+			if name := d.symbols.name(f.memory, s); (!s.defined || !s.local && (!hashed.Holds(uint64(index)) || !f.Executable(s.addr))) && imported(name) {
 				v.name = name
 			}
 		} else if !ok {

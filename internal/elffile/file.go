@@ -49,11 +49,15 @@ func Open(r io.ReaderAt, size int64, limits Limits, imported func(name string) b
 	var unstripped bool
 	f.symtab, unstripped = staticSymbols(h, limits)
 	f.readFacts(!unstripped)
-	f.Code, f.CodeComplete = f.codeRanges()
 	for _, s := range h.sections {
 		if strings.HasPrefix(s.Name, ".plt") {
 			f.PLT = append(f.PLT, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
 		}
+	}
+	f.Code, f.CodeComplete = f.codeRanges()
+	if f.Machine != nil && f.HasSections() && f.sectionsLie() {
+		h.sections, f.PLT = nil, nil
+		f.Code, f.CodeComplete = f.codeRanges()
 	}
 	return f, nil
 }

@@ -2,7 +2,10 @@ package elffile
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
+	"encoding/binary"
+	"slices"
 )
 
 // checkHeaders compares the program headers that the dynamic loader reads, in memory, with those
@@ -31,6 +34,64 @@ func (f *File) checkHeaders() {
 			f.leave("the program headers are at %#x, not at %#x as they say", at, s.Vaddr)
 		}
 	}
+}
+
+const (
+	maxUncovered = 64 // bytes between two sections
+	maxSampled   = 64 // functions
+)
+
+// sectionsLie reports whether the section headers, which no loader reads, hide code: bytes of an
+// executable segment that are in no section, functions outside of the executable ones, or PLT
+// entries outside of those that are named so.
+func (f *File) sectionsLie() bool {
+	inCode := func(addr uint64) bool {
+		return slices.ContainsFunc(f.Code, func(s Span) bool { return s.Holds(addr) })
+	}
+	for slot := range f.GOT.Imports {
+		v, _ := f.Word(slot, 8) // before its symbol is bound, a slot leads to the PLT
+		if v != 0 && !f.GOT.EagerlyBound[slot] && f.Executable(v) && !slices.ContainsFunc(f.PLT, func(s Span) bool { return s.Holds(v) }) {
+			return true
+		}
+	}
+	if u := newEHFrame(f, false); u.count > 0 {
+		for i := 0; i < u.count; i += 1 + u.count/maxSampled {
+			if start := u.start(i); f.Executable(start) && !inCode(start) {
+				return true
+			}
+		}
+	}
+	for i := range f.h.segments {
+		if s := &f.h.segments[i]; s.Type == elf.PT_LOAD && s.Executable && f.uncovered(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// uncovered reports whether a segment has bytes other than zeros that are in no section and not in
+// the headers.
+func (f *File) uncovered(s *Segment) bool {
+	covered := []Span{{0, uint64(binary.Size(elf.Header64{}))}, {f.h.phoff, f.h.phoff + uint64(len(f.h.table))}} // file offsets
+	for _, c := range f.h.sections {
+		if c.Type != elf.SHT_NOBITS {
+			covered = append(covered, Span{c.Offset, c.Offset + c.Size})
+		}
+	}
+	end := s.Off + s.Filesz
+	covered = append(covered, Span{end, end})
+	slices.SortFunc(covered, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
+	at, found := s.Off, false
+	for _, c := range covered {
+		if to := min(c.Start, end); to > at && to-at > maxUncovered {
+			f.Search(at, to-at, 0, func(_ uint64, b []byte) bool {
+				found = found || slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+				return !found
+			})
+		}
+		at = max(at, c.End)
+	}
+	return found
 }
 
 const (

@@ -17,10 +17,20 @@ func (f *File) dataRanges() (ranges []dataRange) {
 		}
 	}
 	if len(ranges) == 0 {
-		for _, s := range f.loads {
-			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
-		}
+		return f.loadedRanges()
 	}
+	return f.bounded(ranges)
+}
+
+func (f *File) loadedRanges() (ranges []dataRange) {
+	for _, s := range f.loads {
+		ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
+	}
+	return f.bounded(ranges)
+}
+
+// bounded cuts ranges that have more bytes than the file.
+func (f *File) bounded(ranges []dataRange) []dataRange {
 	// Ranges may overlap in the file. Their total size is at most that of the file, and of pages
 	// that two segments share.
 	left := f.h.size + uint64(2*pageSize*len(ranges))
@@ -38,8 +48,17 @@ func (f *File) dataRanges() (ranges []dataRange) {
 // chunk repeats the last overlap bytes of the previous chunk of its range. addr is
 // the virtual address of b, which is valid during the call only.
 func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
+	f.searchAll(f.dataRanges(), overlap, visit)
+}
+
+// SearchLoaded is SearchData over all segments, code and headers among them.
+func (f *File) SearchLoaded(overlap int, visit func(addr uint64, b []byte) bool) {
+	f.searchAll(f.loadedRanges(), overlap, visit)
+}
+
+func (f *File) searchAll(ranges []dataRange, overlap int, visit func(addr uint64, b []byte) bool) {
 	more := true
-	for _, r := range f.dataRanges() {
+	for _, r := range ranges {
 		if !more {
 			return
 		}

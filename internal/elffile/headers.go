@@ -46,6 +46,8 @@ type headers struct {
 	// phoff is the file offset of table, the program headers as the file has them.
 	phoff uint64
 	table []byte
+	// shoff and shsize are the place of the section headers in the file.
+	shoff, shsize uint64
 }
 
 // fits reports whether n bytes at off lie within limit. It cannot overflow.
@@ -169,6 +171,7 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 			Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
 		}
 	})
+	h.shoff, h.shsize = off, uint64(len(table))
 	h.sections = make([]elf.SectionHeader, num)
 	for i, e := range entries {
 		s := elf.SectionHeader{

@@ -3,6 +3,7 @@ package elffile
 import (
 	"debug/elf"
 	"math"
+	"slices"
 )
 
 // memory is the memory image of the file (PT_LOAD), read through a cache of blocks.
@@ -31,6 +32,10 @@ func newMemory(h *headers) *memory {
 func (m *memory) load(s Segment) {
 	s = m.wholePages(s)
 	end := s.Vaddr + s.Memsz
+	if !slices.ContainsFunc(m.loads, func(p Segment) bool { return p.Vaddr < end && s.Vaddr < p.Vaddr+p.Memsz }) {
+		m.loads = append(m.loads, s)
+		return
+	}
 	var kept []Segment
 	for _, p := range m.loads {
 		if before := p.part(0, s.Vaddr-min(s.Vaddr, p.Vaddr)); before.Memsz > 0 {

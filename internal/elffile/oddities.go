@@ -72,14 +72,15 @@ func (f *File) sectionsLie() bool {
 // uncovered reports whether a segment has bytes other than zeros that are in no section and not in
 // the headers.
 func (f *File) uncovered(s *Segment) bool {
-	covered := []Span{{0, uint64(binary.Size(elf.Header64{}))}, {f.h.phoff, f.h.phoff + uint64(len(f.h.table))}} // file offsets
+	end := s.Off + s.Filesz
+	covered := append(make([]Span, 0, len(f.h.sections)+4), // file offsets
+		Span{0, uint64(binary.Size(elf.Header64{}))}, Span{f.h.phoff, f.h.phoff + uint64(len(f.h.table))},
+		Span{f.h.shoff, f.h.shoff + f.h.shsize}, Span{end, end})
 	for _, c := range f.h.sections {
 		if c.Type != elf.SHT_NOBITS {
 			covered = append(covered, Span{c.Offset, c.Offset + c.Size})
 		}
 	}
-	end := s.Off + s.Filesz
-	covered = append(covered, Span{end, end})
 	slices.SortFunc(covered, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
 	at, found := s.Off, false
 	for _, c := range covered {

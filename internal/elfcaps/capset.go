@@ -37,12 +37,16 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.Explain = explain
 	a.trace()
 	a.conclude()
-	slices.SortStableFunc(a.found, func(x, y finding) int {
-		return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
-	})
+	slices.SortStableFunc(a.found, byAddress)
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
+	for _, x := range a.found {
+		out.ABI = report.WorseABI(out.ABI, x.abi)
+	}
+	if total := len(a.found); a.keepWorst() {
+		out.CallsTotal = total
+	}
 	var addrs []uint64 // of the calls, and of their headers in data
 	for _, x := range a.found {
 		addrs = append(addrs, x.PC)
@@ -52,15 +56,52 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	}
 	names := a.File.NamesOf(addrs)
 	for _, x := range a.found {
-		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: cmp.Or(names[x.PC], a.Functions.GoName(x.PC)), Address: fmt.Sprintf("%#x", x.PC),
+			Syscall: x.syscall, ABI: x.abi, Function: short(cmp.Or(names[x.PC], a.Functions.GoName(x.PC))), Address: fmt.Sprintf("%#x", x.PC),
 			Via: x.Sink.Via, Header: a.describe(x.Header, names),
 		})
 	}
 	a.reason(&out)
 	return out, a
 }
+
+const (
+	// maxReported is the number of reported calls of each system call.
+	maxReported = 128
+	// maxReportedName is the length of a reported symbol, in bytes.
+	maxReportedName = 256
+)
+
+// keepWorst drops all but the worst calls of each system call, and reports whether there were more.
+func (a *analysis) keepWorst() bool {
+	total := len(a.found)
+	if total <= maxReported {
+		return false
+	}
+	slices.SortStableFunc(a.found, func(x, y finding) int {
+		switch {
+		case x.abi == y.abi:
+			return 0
+		case report.WorseABI(x.abi, y.abi) == x.abi:
+			return -1
+		}
+		return 1
+	})
+	number := map[string]int{}
+	a.found = slices.DeleteFunc(a.found, func(x finding) bool {
+		number[x.syscall]++
+		return number[x.syscall] > maxReported
+	})
+	slices.SortStableFunc(a.found, byAddress)
+	return len(a.found) < total
+}
+
+func byAddress(x, y finding) int {
+	return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
+}
+
+// short returns the beginning of a name.
+func short(name string) string { return name[:min(len(name), maxReportedName)] }
 
 // conclude completes the verdicts of single calls from facts about the whole file.
 func (a *analysis) conclude() {
@@ -147,11 +188,7 @@ func (a *analysis) reportUncalled() {
 
 // reason sets the reason of the verdict, and a verdict that no single call determines.
 func (a *analysis) reason(out *report.Capset) {
-	if a.overflow == "" && a.Exhausted() {
-		a.overflow = "more work than the limits allow"
-	}
-	if a.overflow = cmp.Or(a.overflow, a.File.Left()); a.overflow != "" {
-		out.Reason = a.overflow
+	if out.Reason = cmp.Or(a.overflow, a.left()); out.Reason != "" {
 		if out.ABI = report.WorseABI(out.ABI, report.ABIUnknown); out.ABI == report.ABIUnknown {
 			out.Basis = report.BasisNone
 		}
@@ -190,6 +227,19 @@ func (a *analysis) reason(out *report.Capset) {
 			}
 		}
 	}
+}
+
+// left returns the limit that was met in another package, or "".
+func (a *analysis) left() string {
+	switch {
+	case a.Exhausted():
+		return "more work than the limits allow"
+	case a.p.Overflow:
+		return "too many places that may enter the kernel"
+	case a.Cut != "":
+		return a.Cut
+	}
+	return a.File.Left()
 }
 
 // looksUp returns a capability call's name that dlsym may look up in the data, and its address.

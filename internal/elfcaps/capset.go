@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -64,44 +65,6 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.reason(&out)
 	return out, a
 }
-
-const (
-	// maxReported is the number of reported calls of each system call.
-	maxReported = 128
-	// maxReportedName is the length of a reported symbol, in bytes.
-	maxReportedName = 256
-)
-
-// keepWorst drops all but the worst calls of each system call, and reports whether there were more.
-func (a *analysis) keepWorst() bool {
-	total := len(a.found)
-	if total <= maxReported {
-		return false
-	}
-	slices.SortStableFunc(a.found, func(x, y finding) int {
-		switch {
-		case x.abi == y.abi:
-			return 0
-		case report.WorseABI(x.abi, y.abi) == x.abi:
-			return -1
-		}
-		return 1
-	})
-	number := map[string]int{}
-	a.found = slices.DeleteFunc(a.found, func(x finding) bool {
-		number[x.syscall]++
-		return number[x.syscall] > maxReported
-	})
-	slices.SortStableFunc(a.found, byAddress)
-	return len(a.found) < total
-}
-
-func byAddress(x, y finding) int {
-	return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
-}
-
-// short returns the beginning of a name.
-func short(name string) string { return name[:min(len(name), maxReportedName)] }
 
 // conclude completes the verdicts of single calls from facts about the whole file.
 func (a *analysis) conclude() {
@@ -300,9 +263,9 @@ func (a *analysis) unsettled(alone bool) string {
 	return ""
 }
 
-// LibraryOf returns "libcap" or "libcap-ng" if name (DT_NEEDED, or the base of a
-// path) is that of a library of capability calls, else "".
+// LibraryOf returns "libcap" or "libcap-ng" if name (DT_NEEDED, or a path) is that of a library of capability calls, else "".
 func LibraryOf(name string) string {
+	name = path.Base(name)
 	switch {
 	case strings.HasPrefix(name, "libcap.so."), strings.HasPrefix(name, "libpsx.so."):
 		return "libcap"

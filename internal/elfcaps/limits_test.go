@@ -74,7 +74,9 @@ func (e *edit) attach(b []byte) uint64 {
 	const addr = 1 << 24
 	i := slices.IndexFunc(e.segments, func(p elf.Prog64) bool { return p.Type == uint32(elf.PT_NOTE) })
 	n := uint64(len(b))
-	e.segments[i] = elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: uint64(len(e.data)), Vaddr: addr, Filesz: n, Memsz: n}
+	e.segments[i] = elf.Prog64{
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: uint64(len(e.data)), Vaddr: addr, Filesz: n, Memsz: n,
+	}
 	e.data = append(e.data, b...)
 	return addr
 }

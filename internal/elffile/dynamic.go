@@ -134,7 +134,8 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 			v = resolved{addr: s.addr, ok: s.defined}
 			// The loader looks a global symbol up by its name, whatever its entry here holds. It
 			// finds it in this file only through the hash table.
-			if name := d.symbols.name(f.memory, s); (!s.defined || !s.local && (!hashed.Holds(uint64(index)) || !f.Executable(s.addr))) && imported(name) {
+			elsewhere := !s.defined || !s.local && (!hashed.Holds(uint64(index)) || !f.Executable(s.addr))
+			if name := d.symbols.name(f.memory, s); elsewhere && imported(name) {
 				v.name = name
 			}
 		} else if !ok {

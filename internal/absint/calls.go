@@ -77,6 +77,9 @@ func (r *Run) call(s *state, callee Value, pc uint64, pushed int64) {
 // record adds the call of sink k at pc to Seen, and models the store of the kernel.
 func (r *Run) record(s *state, k *Sink, pc uint64, entrySP Value) {
 	a := r.a
+	if s.full || a.Values.full {
+		a.cut("the function at %#x stores or computes more values than the limit", r.span.Start)
+	}
 	g := CallSite{PC: pc, Sink: k, Span: r.span, Entry: r.entry, Arguments: Arguments{
 		Number: a.eval(s, k.Number, entrySP), Header: a.eval(s, k.Header, entrySP),
 		Data: a.eval(s, k.Data, entrySP), Version: a.eval(s, k.Version, entrySP),

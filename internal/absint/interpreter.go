@@ -1,6 +1,8 @@
 package absint
 
 import (
+	"fmt"
+
 	"github.com/capvet/capvet/internal/elffile"
 	"github.com/capvet/capvet/internal/isa"
 )
@@ -30,6 +32,14 @@ type Interpreter struct {
 	// StoresLegacy reports whether any code stores a legacy header version.
 	StoresLegacy bool
 	steps        int // that are left
+	// Cut is a limit of one function that was met: its calls may have other arguments. Else "".
+	Cut string
+}
+
+func (a *Interpreter) cut(format string, args ...any) {
+	if a.Cut == "" {
+		a.Cut = fmt.Sprintf(format, args...)
+	}
 }
 
 // Code resolves addresses outside of the function that is interpreted.

@@ -141,6 +141,7 @@ func (a *Interpreter) noteGlobal(addr, v Value, by Trail) {
 	if have, ok := a.Globals[addr]; ok {
 		v, by = a.Values.Join(have.Value, v), a.Values.JoinTrails(have.By, by)
 	} else if len(a.Globals) >= maxGlobals {
+		a.cut("code stores versions or pointers at more than %d places", maxGlobals)
 		return
 	}
 	a.Globals[addr] = Global{v, by}

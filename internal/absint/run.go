@@ -11,7 +11,7 @@ import (
 
 // Limits of one function.
 const (
-	maxVisits      = 24 // of one block; its state is final then
+	maxVisits      = 128 // of one block; its state is final then
 	maxCopy        = 256
 	maxLiteral     = 4096 // bytes of one fill or copy
 	maxCells       = 512  // of one state
@@ -129,7 +129,7 @@ func (r *Run) leaders() (after []uint64) {
 		end := blockEnd{pc: pc, target: in.Target, next: next}
 		switch in.Flow {
 		case isa.FlowJump, isa.FlowBranch:
-			if r.span.Holds(in.Target) && len(r.blocks) < maxBlocksOfOne {
+			if r.span.Holds(in.Target) && r.room() {
 				r.blocks[in.Target] = &basicBlock{}
 				o.starts = append(o.starts, in.Target)
 			}
@@ -182,7 +182,7 @@ func (r *Run) enqueue(addr uint64, s *state) {
 	}
 	b := r.blocks[addr]
 	if b == nil {
-		if len(r.blocks) >= maxBlocksOfOne {
+		if !r.room() {
 			return
 		}
 		b = &basicBlock{}
@@ -195,12 +195,23 @@ func (r *Run) enqueue(addr uint64, s *state) {
 		// Two stack depths at one address: this path continues behind a call
 		// that does not return.
 		return
-	} else if b.visits >= maxVisits || !b.in.join(r.a.Values, s, r.a.Initial) {
+	} else if !b.in.join(r.a.Values, s, r.a.Initial) {
+		return
+	} else if b.visits >= maxVisits {
+		r.a.cut("the block at %#x of the function at %#x was interpreted more than %d times", addr, r.span.Start, maxVisits)
 		return
 	}
 	if i, queued := slices.BinarySearch(r.worklist, addr); !queued {
 		r.worklist = slices.Insert(r.worklist, i, addr)
 	}
+}
+
+// room reports whether another basic block fits the limit.
+func (r *Run) room() bool {
+	if len(r.blocks) >= maxBlocksOfOne {
+		r.a.cut("the function at %#x has more than %d basic blocks", r.span.Start, maxBlocksOfOne)
+	}
+	return len(r.blocks) < maxBlocksOfOne
 }
 
 // runWorklist interprets blocks until the worklist is empty.

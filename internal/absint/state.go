@@ -29,10 +29,11 @@ type state struct {
 	cells []cell
 	// trails are those of the registers, nil if they are not recorded.
 	trails *[isa.NumRegs]Trail
+	full   bool // a cell was dropped
 }
 
 func (s *state) clone() *state {
-	c := &state{regs: s.regs, cells: slices.Clone(s.cells)}
+	c := &state{regs: s.regs, cells: slices.Clone(s.cells), full: s.full}
 	if s.trails != nil {
 		t := *s.trails
 		c.trails = &t
@@ -84,9 +85,11 @@ func (s *state) store(addr Value, width uint8, v Value, by Trail) {
 			put = append(put, c.part(c.width-n, n))
 		}
 	}
-	if len(s.cells)-(j-i)+len(put) <= maxCells {
-		s.cells = slices.Replace(s.cells, i, j, put...)
+	if len(s.cells)-(j-i)+len(put) > maxCells {
+		s.full = true
+		return
 	}
+	s.cells = slices.Replace(s.cells, i, j, put...)
 }
 
 // piece returns n bytes of a cell from offset from.
@@ -204,6 +207,7 @@ func (s *state) join(n *Values, o *state, initial func(Value, uint8) Value) bool
 		}
 		kept = append(kept, c)
 	}
+	s.full = s.full || len(kept) > maxCells
 	s.cells = kept[:min(len(kept), maxCells)]
 	return changed
 }

@@ -89,6 +89,8 @@ type Values struct {
 	steps    []TrailStep
 	made     []Value
 	trailIDs map[TrailStep]Trail
+	// full reports whether a value was dropped for want of room.
+	full bool
 }
 
 // symbol returns the symbol of an origin.
@@ -96,6 +98,7 @@ func (n *Values) symbol(o Origin) Value {
 	id, ok := n.ids[o]
 	if !ok {
 		if len(n.origins) >= maxInterned {
+			n.full = true
 			return top
 		}
 		id = uint32(len(n.origins))
@@ -151,6 +154,7 @@ func (n *Values) Join(a, b Value) Value {
 	id, ok := n.setIDs[key]
 	if !ok {
 		if len(n.sets) >= maxInterned {
+			n.full = true
 			return top
 		}
 		id = uint32(len(n.sets))

@@ -33,7 +33,7 @@ func TestBranchIndex(t *testing.T) {
 					q.Want(first.Branches.base + uint64(e.target>>1))
 				}
 			}
-			q.Fragments = f.Code[:1]
+			q.Fragments(f.Code[:1:1])
 			q.Points = []uint64{f.Code[0].Start + 16, f.Code[len(f.Code)-1].End}
 			want, got := p.Scan(q, f.Code), first.Branches.replay(q)
 			p.finish(q, &got)

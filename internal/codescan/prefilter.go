@@ -11,6 +11,9 @@ import (
 // true for one of the sites, or a site is an indirect call or jump. constant returns
 // the value of a register that the site's basic block sets to a constant.
 func (p *Program) Prefilter(g Group, reachesSink func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
+	if g.Span.End-g.Span.Start > uint64(p.file.Limits.FunctionBytes) {
+		return p.prefilterLong(g, reachesSink)
+	}
 	code := p.file.FunctionCode(g.Span)
 	var in isa.Insn
 	leaders := map[uint64]bool{}
@@ -46,6 +49,24 @@ func (p *Program) Prefilter(g Group, reachesSink func(in *isa.Insn, constant fun
 		}
 		return !reaches
 	})
+	return reaches || p.file.Exhausted()
+}
+
+// prefilterLong is Prefilter for a function over the limit, in pieces and without constants.
+func (p *Program) prefilterLong(g Group, reachesSink func(in *isa.Insn, constant func(isa.Reg) (uint64, bool)) bool) bool {
+	var in isa.Insn
+	reaches := false
+	size := uint64(p.file.Limits.FunctionBytes)
+	for at := g.Span.Start; at < g.Span.End && !reaches; at += min(size, g.Span.End-at) {
+		piece := elffile.Span{Start: at, End: at + min(size, g.Span.End-at)}
+		p.Sweep(piece, p.file.FunctionCode(piece), &in, func(pc uint64) bool {
+			if _, ok := slices.BinarySearch(g.Sites, pc); ok {
+				indirect := in.Flow == isa.FlowCallIndirect || in.Flow == isa.FlowJumpIndirect
+				reaches = indirect || reachesSink(&in, func(isa.Reg) (uint64, bool) { return 0, false })
+			}
+			return !reaches
+		})
+	}
 	return reaches || p.file.Exhausted()
 }
 

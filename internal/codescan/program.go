@@ -20,6 +20,8 @@ type Program struct {
 	local       map[uint64]uint64 // results of LocalTarget
 	buf         []byte
 	limit       int
+	// Overflow reports whether the results of any pass reached the limit.
+	Overflow bool
 }
 
 // NewProgram returns the code of a file of a supported machine. limit bounds the results of a pass.
@@ -67,6 +69,7 @@ func (p *Program) Branches(q *Query) Findings {
 // finish adds the results that depend on more than one chunk.
 func (p *Program) finish(q *Query, out *Findings) {
 	newScanner(p, q).finish(q, out)
+	p.Overflow = p.Overflow || out.full(q)
 	for i := 1; i < len(out.starts); i++ {
 		out.starts[i] = max(out.starts[i], out.starts[i-1])
 	}

@@ -1,14 +1,12 @@
 package codescan
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 
 	"github.com/capvet/capvet/internal/elffile"
 )
-
-// maxFragments is the number of Query.Fragments that one pass checks.
-const maxFragments = 64
 
 // Query selects the results of a pass over the code.
 type Query struct {
@@ -22,8 +20,8 @@ type Query struct {
 	Slots map[uint64]uint64
 	// AddressTaken selects instructions that compute one of the addresses.
 	AddressTaken map[uint64]bool
-	// Fragments selects jumps from outside into the middle of a range.
-	Fragments []elffile.Span
+	// fragments are those of Fragments, sorted.
+	fragments []elffile.Span
 	// Points are sorted addresses. For each, the pass finds the highest call target
 	// at or below it.
 	Points []uint64
@@ -44,9 +42,15 @@ func (q *Query) Want(target uint64) {
 	q.filter.add(target)
 }
 
+// Fragments selects jumps from outside into the middle of one of the ranges.
+func (q *Query) Fragments(ranges []elffile.Span) {
+	slices.SortFunc(ranges, func(a, b elffile.Span) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End)) })
+	q.fragments = slices.Compact(ranges)
+}
+
 // branches reports whether the query needs calls and jumps.
 func (q *Query) branches() bool {
-	return len(q.targets)+len(q.Fragments)+len(q.Points) > 0 || q.CallTargets != nil || q.Branches != nil
+	return len(q.targets)+len(q.fragments)+len(q.Points) > 0 || q.CallTargets != nil || q.Branches != nil
 }
 
 // Hit is an instruction and the address that it refers to.
@@ -66,14 +70,12 @@ type Findings struct {
 	Calls           []Hit
 	Jumps           []Hit
 	starts          []uint64 // the call targets of Query.Points
-	// Overflow reports whether the results reached the limit.
-	Overflow bool
 }
 
+// full reports whether the results reached the limit.
 func (f *Findings) full(q *Query) bool {
 	n := len(f.Entries) + len(f.Slots) + len(f.PLT) + len(f.Calls) + len(f.Jumps) + len(f.HeaderConstants) + len(f.AddressTaken)
-	f.Overflow = n >= q.limit
-	return f.Overflow
+	return n >= q.limit
 }
 
 // addressTaken records an instruction that computes an address.
@@ -92,8 +94,10 @@ func (f *Findings) branch(q *Query, pc, target uint64, call bool) {
 		f.Calls = append(f.Calls, Hit{PC: pc, Target: target})
 	}
 	if !call {
-		for _, s := range q.Fragments[:min(len(q.Fragments), maxFragments)] {
-			if target > s.Start && target < s.End && !s.Holds(pc) {
+		if len(q.fragments) > 0 {
+			// The last one that starts below the target: functions do not overlap.
+			i, _ := slices.BinarySearchFunc(q.fragments, target, func(s elffile.Span, at uint64) int { return cmp.Compare(s.Start, at) })
+			if s := q.fragments[max(i-1, 0)]; target > s.Start && target < s.End && !s.Holds(pc) {
 				f.Jumps = append(f.Jumps, Hit{PC: pc, Target: target})
 			}
 		}

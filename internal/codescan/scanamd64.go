@@ -21,7 +21,7 @@ func newScannerAMD64(p *Program, q *Query) *scannerAMD64 {
 	if q.branches() {
 		s.opcodes = append(s.opcodes, 0xe8, 0xe9)
 	}
-	if len(q.targets)+len(q.Fragments) > 0 || q.Entries {
+	if len(q.targets)+len(q.fragments) > 0 || q.Entries {
 		s.opcodes = append(s.opcodes, 0x0f)
 	}
 	if len(q.AddressTaken) > 0 {

@@ -60,7 +60,7 @@ func newScannerARM64(p *Program, q *Query) *scannerARM64 {
 		class(classCall, 0x94, 0x95, 0x96, 0x97)
 		class(classJump, 0x14, 0x15, 0x16, 0x17)
 	}
-	if len(q.targets)+len(q.Fragments) > 0 || q.Branches != nil {
+	if len(q.targets)+len(q.fragments) > 0 || q.Branches != nil {
 		class(classCond, 0x54, 0x34, 0x35, 0xb4, 0xb5)
 		class(classTest, 0x36, 0x37, 0xb6, 0xb7)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -27,7 +28,7 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	case f.Machine == nil:
 		out.Reason = fmt.Sprintf("code for %s is not read", f.Facts().Machine)
 	case f.Packed():
-		out.Reason = "packed with UPX, so that its code is not to be seen: unpack it with upx -d"
+		out.Reason = "packed, so that its code is not to be seen: UPX unpacks its own files with upx -d"
 	}
 	if out.Reason != "" {
 		out.ABI, out.Basis = report.ABIUnknown, report.BasisNone
@@ -37,12 +38,16 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	a.Explain = explain
 	a.trace()
 	a.conclude()
-	slices.SortStableFunc(a.found, func(x, y finding) int {
-		return cmp.Or(cmp.Compare(x.PC, y.PC), cmp.Compare(x.syscall, y.syscall), cmp.Compare(x.abi, y.abi))
-	})
+	slices.SortStableFunc(a.found, byAddress)
 	a.found = slices.CompactFunc(a.found, func(x, y finding) bool {
 		return x.PC == y.PC && x.syscall == y.syscall && x.abi == y.abi
 	})
+	for _, x := range a.found {
+		out.ABI = report.WorseABI(out.ABI, x.abi)
+	}
+	if total := len(a.found); a.keepWorst() {
+		out.CallsTotal = total
+	}
 	var addrs []uint64 // of the calls, and of their headers in data
 	for _, x := range a.found {
 		addrs = append(addrs, x.PC)
@@ -52,9 +57,8 @@ func (f *File) judge(explain bool) (report.Capset, *analysis) {
 	}
 	names := a.File.NamesOf(addrs)
 	for _, x := range a.found {
-		out.ABI = report.WorseABI(out.ABI, x.abi)
 		out.Calls = append(out.Calls, report.Call{
-			Syscall: x.syscall, ABI: x.abi, Function: cmp.Or(names[x.PC], a.Functions.GoName(x.PC)), Address: fmt.Sprintf("%#x", x.PC),
+			Syscall: x.syscall, ABI: x.abi, Function: short(cmp.Or(names[x.PC], a.Functions.GoName(x.PC))), Address: fmt.Sprintf("%#x", x.PC),
 			Via: x.Sink.Via, Header: a.describe(x.Header, names),
 		})
 	}
@@ -147,12 +151,10 @@ func (a *analysis) reportUncalled() {
 
 // reason sets the reason of the verdict, and a verdict that no single call determines.
 func (a *analysis) reason(out *report.Capset) {
-	if a.overflow == "" && a.Exhausted() {
-		a.overflow = "more work than the limits allow"
-	}
-	if a.overflow != "" {
-		out.ABI = report.WorseABI(out.ABI, report.ABIUnknown)
-		out.Reason = a.overflow
+	if out.Reason = cmp.Or(a.overflow, a.left()); out.Reason != "" {
+		if out.ABI = report.WorseABI(out.ABI, report.ABIUnknown); out.ABI == report.ABIUnknown {
+			out.Basis = report.BasisNone
+		}
 		return
 	}
 	for _, c := range out.Calls {
@@ -188,6 +190,19 @@ func (a *analysis) reason(out *report.Capset) {
 			}
 		}
 	}
+}
+
+// left returns the limit that was met in another package, or "".
+func (a *analysis) left() string {
+	switch {
+	case a.Exhausted():
+		return "more work than the limits allow"
+	case a.p.Overflow:
+		return "too many places that may enter the kernel"
+	case a.Cut != "":
+		return a.Cut
+	}
+	return a.File.Left()
 }
 
 // looksUp returns a capability call's name that dlsym may look up in the data, and its address.
@@ -248,9 +263,9 @@ func (a *analysis) unsettled(alone bool) string {
 	return ""
 }
 
-// LibraryOf returns "libcap" or "libcap-ng" if name (DT_NEEDED, or the base of a
-// path) is that of a library of capability calls, else "".
+// LibraryOf returns "libcap" or "libcap-ng" if name (DT_NEEDED, or a path) is that of a library of capability calls, else "".
 func LibraryOf(name string) string {
+	name = path.Base(name)
 	switch {
 	case strings.HasPrefix(name, "libcap.so."), strings.HasPrefix(name, "libpsx.so."):
 		return "libcap"

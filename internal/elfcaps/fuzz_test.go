@@ -57,6 +57,11 @@ func FuzzOpen(f *testing.F) {
 	for _, data := range elftest.Fixtures(f) {
 		f.Add(data)
 	}
+	for _, change := range loaderEdits() {
+		e := newEdit(elftest.Fixtures(f)["amd64_heap_v1_O2"])
+		change(e)
+		f.Add(e.bytes())
+	}
 	f.Add([]byte("\x7fELF"))
 	f.Fuzz(judge)
 }

@@ -19,6 +19,9 @@ func (a *analysis) enter(s elffile.Span, entry uint64, sites []uint64) {
 	a.entered[s.Start] = true
 	r, ok := a.Run(s, entry, sites, sites == nil)
 	if !ok {
+		if s.End-s.Start > uint64(a.File.Limits.FunctionBytes) {
+			a.overflow = fmt.Sprintf("the function at %#x, which may enter the kernel, has %d bytes", s.Start, s.End-s.Start)
+		}
 		for _, pc := range sites {
 			a.unresolved = append(a.unresolved, unresolvedCall{absint.CallSite{PC: pc, Span: s}, "the function of a call is too long to follow"})
 		}
@@ -185,7 +188,7 @@ func (a *analysis) describe(h absint.Value, names map[uint64]string) string {
 		return "stack"
 	case absint.KindConst:
 		if n := names[uint64(h.Off)]; n != "" {
-			return "data " + n
+			return "data " + short(n)
 		}
 		return fmt.Sprintf("data %#x", uint64(h.Off))
 	case absint.KindSymbol:

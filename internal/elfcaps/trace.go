@@ -1,11 +1,11 @@
 package elfcaps
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/capvet/capvet/internal/absint"
 	"github.com/capvet/capvet/internal/codescan"
+	"github.com/capvet/capvet/internal/elffile"
 )
 
 // goThreadCalls are functions of Go's standard library that make a system call on
@@ -42,7 +42,7 @@ func (a *analysis) trace() {
 	if !a.Functions.Indexed() {
 		q.CallTargets = codescan.NewCallTargets(a.Machine, a.File.Code)
 	}
-	early := slices.Sorted(maps.Keys(a.SinksAt))
+	early := a.newTargets()
 	if len(early) == 0 {
 		q.Branches = codescan.NewBranchIndex(a.File.Code) // a static program: rounds of callers follow
 	}
@@ -82,7 +82,11 @@ func (a *analysis) trace() {
 	}
 	a.viaPointers()
 	a.aroundVersions()
-	for level := 0; level < a.limits.Rounds && len(a.retry)+len(a.newTargets()) > 0; level++ {
+	for level := 0; len(a.retry)+len(a.newTargets()) > 0; level++ {
+		if level >= a.limits.Rounds {
+			a.overflow = "too many levels of callees"
+			break
+		}
 		a.again()
 		if targets := a.newTargets(); len(targets) > 0 {
 			a.round(targets)
@@ -151,11 +155,14 @@ func (a *analysis) aroundVersions() {
 	if !a.possible {
 		return
 	}
-	sites := slices.Clone(a.headerConstants[:min(len(a.headerConstants), maxConstSites)])
-	a.visit(slices.DeleteFunc(sites, func(pc uint64) bool {
+	sites := slices.DeleteFunc(slices.Clone(a.headerConstants), func(pc uint64) bool {
 		s := a.Functions.At(pc)
 		return s.End != 0 && a.entered[s.Start]
-	}), true)
+	})
+	if len(sites) > maxConstSites {
+		a.overflow = "too many places that build a header version"
+	}
+	a.visit(sites[:min(len(sites), maxConstSites)], true)
 }
 
 // uncalledSinks returns the sinks without a known caller.
@@ -177,41 +184,41 @@ func (a *analysis) uncalledSinks() map[uint64]bool {
 // maxConstSites is the number of functions interpreted for a header version alone.
 const maxConstSites = 64
 
-// note records header constants and overflow.
+// note records header constants.
 func (a *analysis) note(hits codescan.Findings) {
 	a.headerConstants = append(a.headerConstants, hits.HeaderConstants...)
-	if hits.Overflow {
-		a.overflow = "too many places that may enter the kernel"
-	}
 }
 
 // newTargets returns the sorted addresses of sinks whose callers have not been searched for.
-func (a *analysis) newTargets() []uint64 {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(a.SinksAt)), func(t uint64) bool {
-		return !slices.ContainsFunc(a.SinksAt[t], func(k *absint.Sink) bool { return !k.CallersSought })
-	})
+func (a *analysis) newTargets() (targets []uint64) {
+	for t, sinks := range a.SinksAt {
+		if slices.ContainsFunc(sinks, func(k *absint.Sink) bool { return !k.CallersSought }) {
+			targets = append(targets, t)
+		}
+	}
+	slices.Sort(targets)
+	return targets
 }
 
 // round finds the callers of the targets and interprets them.
 func (a *analysis) round(targets []uint64) {
 	q := a.p.NewQuery()
+	var fragments []elffile.Span
 	for _, t := range targets {
 		q.Want(t)
 		for _, k := range a.SinksAt[t] {
 			if !k.CallersSought && k.Site.Span.End != 0 {
-				q.Fragments = append(q.Fragments, k.Site.Span)
+				fragments = append(fragments, k.Site.Span)
 			}
 			k.CallersSought = true
 		}
 	}
+	q.Fragments(fragments)
 	for _, entry := range a.p.PLTEntriesOf(targets) {
 		q.Want(entry)
 	}
 	hits := a.p.Branches(q)
 	a.noteUses(hits)
-	if hits.Overflow {
-		a.overflow = "too many calls that may enter the kernel"
-	}
 	var sites []uint64
 	for _, h := range hits.Calls {
 		sites = append(sites, h.PC)

@@ -17,14 +17,28 @@ func (f *File) dataRanges() (ranges []dataRange) {
 		}
 	}
 	if len(ranges) == 0 {
-		for _, s := range f.loads {
-			ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
-		}
+		return f.loadedRanges()
 	}
-	// Ranges may overlap. Their total size is at most that of the file.
-	left := f.h.size
-	for i := range ranges {
-		ranges[i].size = min(ranges[i].size, left)
+	return f.bounded(ranges)
+}
+
+func (f *File) loadedRanges() (ranges []dataRange) {
+	for _, s := range f.loads {
+		ranges = append(ranges, dataRange{s.Off, s.Filesz, s.Vaddr})
+	}
+	return f.bounded(ranges)
+}
+
+// bounded cuts ranges that have more bytes than the file.
+func (f *File) bounded(ranges []dataRange) []dataRange {
+	// Ranges may overlap in the file. Their total size is at most that of the file, and of pages
+	// that two segments share.
+	left := f.h.size + uint64(2*pageSize*len(ranges))
+	for i, r := range ranges {
+		if r.size > left {
+			f.leave("the segments or sections map the file more than once")
+		}
+		ranges[i].size = min(r.size, left)
 		left -= ranges[i].size
 	}
 	return ranges
@@ -34,8 +48,17 @@ func (f *File) dataRanges() (ranges []dataRange) {
 // chunk repeats the last overlap bytes of the previous chunk of its range. addr is
 // the virtual address of b, which is valid during the call only.
 func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
+	f.searchAll(f.dataRanges(), overlap, visit)
+}
+
+// SearchLoaded is SearchData over all segments, code and headers among them.
+func (f *File) SearchLoaded(overlap int, visit func(addr uint64, b []byte) bool) {
+	f.searchAll(f.loadedRanges(), overlap, visit)
+}
+
+func (f *File) searchAll(ranges []dataRange, overlap int, visit func(addr uint64, b []byte) bool) {
 	more := true
-	for _, r := range f.dataRanges() {
+	for _, r := range ranges {
 		if !more {
 			return
 		}
@@ -48,6 +71,9 @@ func (f *File) SearchData(overlap int, visit func(addr uint64, b []byte) bool) {
 
 // Search is SearchData with file offsets. It reads at most MaxSearch bytes.
 func (f *File) Search(off, size uint64, overlap int, visit func(off uint64, b []byte) bool) {
+	if size > MaxSearch {
+		f.leave("of %d bytes at offset %#x %d were searched", size, off, MaxSearch)
+	}
 	size = min(size, MaxSearch)
 	buf := make([]byte, min(size, chunkSize))
 	for done := uint64(0); done < size; {
@@ -86,6 +112,7 @@ func (f *File) find(s Segment, want []byte, limit int) (found []uint64) {
 				found = append(found, addr)
 			}
 			if len(found) >= limit {
+				f.leave("the data holds a table's magic number more than %d times", limit)
 				return false
 			}
 			i += j + 1

@@ -3,6 +3,7 @@ package elffile
 import (
 	"debug/elf"
 	"encoding/binary"
+	"math"
 )
 
 const (
@@ -56,40 +57,12 @@ func decodeRela(e []byte) elf.Rela64 {
 // readDynamic reads the dynamic section. It reads relocations only if the machine is
 // supported. imported selects the functions of GOT.Imports.
 func readDynamic(f *File, imported func(string) bool) dynamic {
-	h, m := f.h, f.memory
+	m := f.memory
 	d := dynamic{
 		tags: map[elf.DynTag]uint64{}, pointers: map[uint64]uint64{},
 		GOT: GOT{Imports: map[uint64]string{}, EagerlyBound: map[uint64]bool{}, LocalPLT: map[uint64]uint64{}, TLS: map[uint64]TLSSlot{}},
 	}
-	var needed []uint64
-	for _, s := range h.segments {
-		if s.Type != elf.PT_DYNAMIC {
-			continue
-		}
-		entsize := uint64(2 * m.pointerSize())
-		count := int(min(s.Filesz/entsize, maxDynamic))
-		_ = h.eachEntry(s.Off, entsize, count, func(_ int, e []byte) bool {
-			var tag elf.DynTag
-			var value uint64
-			if h.bits == 64 {
-				tag, value = elf.DynTag(h.order.Uint64(e)), h.order.Uint64(e[8:])
-			} else {
-				tag, value = elf.DynTag(h.order.Uint32(e)), uint64(h.order.Uint32(e[4:]))
-			}
-			switch tag {
-			case elf.DT_NULL:
-				return false
-			case elf.DT_NEEDED:
-				if len(needed) < maxNeeded {
-					needed = append(needed, value)
-				}
-			default:
-				d.tags[tag] = value
-			}
-			return true
-		})
-		break
-	}
+	needed := d.readTags(f)
 	if len(d.tags) == 0 && len(needed) == 0 {
 		return d
 	}
@@ -102,11 +75,42 @@ func readDynamic(f *File, imported func(string) bool) dynamic {
 	if off := d.tags[elf.DT_SONAME]; off != 0 {
 		d.soname = m.String(strtab + off)
 	}
-	d.symbols = dynamicSymbols(h, m, d.tags, f.Limits)
+	d.symbols = dynamicSymbols(f, d.tags)
 	if f.Machine != nil {
 		d.readRelocations(f, imported)
 	}
 	return d
+}
+
+// readTags reads the entries up to DT_NULL, and returns those of DT_NEEDED. As the loaders do, it
+// takes the last PT_DYNAMIC, at its address, and of two equal tags the last one (glibc,
+// elf/rtld.c and elf/get-dynamic-info.h; musl, ldso/dynlink.c).
+func (d *dynamic) readTags(f *File) (needed []uint64) {
+	size := uint64(f.pointerSize())
+	at := uint64(0)
+	for _, s := range f.h.segments {
+		if s.Type == elf.PT_DYNAMIC {
+			at = s.Vaddr
+		}
+	}
+	for i := uint64(0); at != 0; i++ {
+		tag, ok := f.Word(at+2*i*size, int(size))
+		value, _ := f.Word(at+(2*i+1)*size, int(size))
+		switch {
+		case !ok || elf.DynTag(tag) == elf.DT_NULL:
+			return needed
+		case i >= maxDynamic:
+			f.leave("the dynamic section has more than %d entries", maxDynamic)
+			return needed
+		case elf.DynTag(tag) != elf.DT_NEEDED:
+			d.tags[elf.DynTag(tag)] = value
+		case len(needed) < maxNeeded:
+			needed = append(needed, value)
+		default:
+			f.leave("more than %d libraries are needed", maxNeeded)
+		}
+	}
+	return needed
 }
 
 func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
@@ -116,25 +120,53 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 		ok   bool
 	}
 	known := map[uint32]resolved{}
+	hashed := Span{0, math.MaxUint64}
+	if hash := d.tags[elf.DT_GNU_HASH]; hash != 0 {
+		hashed.Start, _ = f.Word(hash+4, 4)
+		hashed.End = gnuHashCount(f.memory, hash, f.Limits)
+	}
 	lookup := func(index uint32) resolved {
 		v, seen := known[index]
-		if seen || len(known) >= maxSymbolicRelocations {
+		if seen {
 			return v
 		}
 		if s, ok := d.symbols.at(f.h, int(index)); ok && index != 0 {
 			v = resolved{addr: s.addr, ok: s.defined}
-			if name := d.symbols.name(f.memory, s); !s.defined && imported(name) {
+			// The loader looks a global symbol up by its name, whatever its entry here holds. It
+			// finds it in this file only through the hash table.
+			elsewhere := !s.defined || !s.local && (!hashed.Holds(uint64(index)) || !f.Executable(s.addr))
+			if name := d.symbols.name(f.memory, s); elsewhere && imported(name) {
 				v.name = name
 			}
+		} else if !ok {
+			f.leave("relocations name the symbol %d, which was not read", index)
+		}
+		if len(known) >= maxSymbolicRelocations {
+			clear(known)
 		}
 		known[index] = v
 		return v
+	}
+	if _, ok := d.tags[elf.DT_TEXTREL]; ok || d.tags[elf.DT_FLAGS]&uint64(elf.DF_TEXTREL) != 0 {
+		f.leave("the loader changes the code")
+	}
+	if d.tags[elf.DT_RELSZ] != 0 || d.tags[elf.DT_PLTREL] == uint64(elf.DT_REL) {
+		f.leave("relocations without addends are not read")
+	}
+	full := func(n int) bool {
+		if n >= maxSymbolicRelocations {
+			f.leave("more than %d relocations name symbols", maxSymbolicRelocations)
+		}
+		return n >= maxSymbolicRelocations
 	}
 	types := f.Machine.Relocations
 	for _, tags := range [][2]elf.DynTag{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
 		addr, size := d.tags[tags[0]], d.tags[tags[1]]
 		off, avail := f.InFile(addr)
 		count := int(min(size/rela64Size, avail/rela64Size, uint64(f.Limits.Relocations)))
+		if uint64(count) < size/rela64Size {
+			f.leave("of %d relocations %d were read", size/rela64Size, count)
+		}
 		if count == 0 {
 			continue
 		}
@@ -154,15 +186,15 @@ func (d *dynamic) readRelocations(f *File, imported func(string) bool) {
 				previous = addr
 				t.run++
 			case types.TLSModuleOffset, types.TLSOffset, types.TLSDesc:
-				if v := lookup(index); (v.ok || index == 0) && len(d.GOT.TLS) < maxSymbolicRelocations {
+				if v := lookup(index); (v.ok || index == 0) && !full(len(d.GOT.TLS)) {
 					d.GOT.TLS[addr] = TLSSlot{int64(v.addr + addend), typ == types.TLSDesc}
 				}
 			case types.IRelative, types.Absolute, types.GlobDat, types.JumpSlot:
 				v := lookup(index)
-				if v.name != "" {
+				if v.name != "" && !full(len(d.GOT.Imports)) {
 					d.GOT.Imports[addr] = v.name
 					d.GOT.EagerlyBound[addr] = typ != types.JumpSlot
-				} else if v.ok && len(d.pointers) < maxSymbolicRelocations {
+				} else if v.name == "" && v.ok && !full(len(d.pointers)) {
 					d.pointers[addr] = v.addr + addend
 					if typ == types.JumpSlot {
 						d.GOT.LocalPLT[addr] = v.addr

@@ -29,7 +29,8 @@ const (
 	maxUnwindBytes   = 16 << 20
 )
 
-func newEHFrame(f *File) *ehFrame {
+// newEHFrame reads the search table or, if all is set, the entries themselves without one.
+func newEHFrame(f *File, all bool) *ehFrame {
 	u := &ehFrame{f: f}
 	for _, s := range f.h.segments {
 		if s.Type != elf.PT_GNU_EH_FRAME || s.Filesz < 12 {
@@ -51,7 +52,7 @@ func newEHFrame(f *File) *ehFrame {
 		u.count = int(min(count, (s.Filesz-min(s.Filesz, 8+uint64(size)))/8))
 		return u
 	}
-	if s, ok := f.h.section(".eh_frame"); ok && s.Size <= maxUnwindBytes {
+	if s, ok := f.h.section(".eh_frame"); all && ok && s.Size <= maxUnwindBytes {
 		u.readAll(s)
 	}
 	return u
@@ -60,14 +61,10 @@ func newEHFrame(f *File) *ehFrame {
 // find returns the function that contains addr, or a zero Span.
 func (u *ehFrame) find(addr uint64) (s Span) {
 	if u.count > 0 {
-		field := func(i int, off uint64) uint64 {
-			v, _ := u.f.Word(u.table+8*uint64(i)+off, 4)
-			return u.base + uint64(int64(int32(v)))
-		}
-		i := sort.Search(u.count, func(i int) bool { return field(i, 0) > addr }) - 1
+		i := sort.Search(u.count, func(i int) bool { return u.start(i) > addr }) - 1
 		if i >= 0 {
-			start := field(i, 0)
-			s = Span{start, start + u.length(field(i, 4))}
+			start := u.start(i)
+			s = Span{start, start + u.length(u.field(i, 4))}
 		}
 	} else if i := sort.Search(len(u.list), func(i int) bool { return u.list[i].Start > addr }) - 1; i >= 0 {
 		s = u.list[i]
@@ -76,6 +73,14 @@ func (u *ehFrame) find(addr uint64) (s Span) {
 		return Span{}
 	}
 	return s
+}
+
+// start returns the address of function i of the search table.
+func (u *ehFrame) start(i int) uint64 { return u.field(i, 0) }
+
+func (u *ehFrame) field(i int, off uint64) uint64 {
+	v, _ := u.f.Word(u.table+8*uint64(i)+off, 4)
+	return u.base + uint64(int64(int32(v)))
 }
 
 // length returns the size in bytes of the function of the FDE at addr, or 0.

@@ -37,7 +37,7 @@ func (f *File) readFacts(stripped bool) {
 	for _, s := range f.h.segments {
 		switch s.Type {
 		case elf.PT_INTERP:
-			if b, err := f.h.readRange(s.Off, min(s.Filesz, maxName)); err == nil {
+			if b, err := f.h.readRange(s.Off, min(s.Filesz, maxName)); err == nil && x.Interpreter == "" { // the kernel takes the first
 				x.Interpreter = cString(b)
 			}
 		case elf.PT_NOTE:
@@ -66,6 +66,9 @@ const ntGNUBuildID = 3 // NT_GNU_BUILD_ID (binutils, include/elf/common.h)
 
 // readNotes reads the build ID and the presence of Go's notes.
 func (f *File) readNotes(s Segment) {
+	if s.Filesz > maxNote {
+		f.leave("a note has %d bytes, and may be Go's", s.Filesz)
+	}
 	b, err := f.h.readRange(s.Off, min(s.Filesz, maxNote))
 	if err != nil {
 		return

@@ -28,6 +28,7 @@ type File struct {
 	codeBuf      []byte
 	// work is the remainder of Limits.Work.
 	work int
+	left string
 }
 
 // Open reads the headers, the dynamic section and the symbol tables of the ELF file of
@@ -43,18 +44,34 @@ func Open(r io.ReaderAt, size int64, limits Limits, imported func(name string) b
 		return nil, err
 	}
 	f := &File{h: h, memory: newMemory(h), Limits: limits, Machine: isa.For(h.machine), work: limits.Work}
+	f.checkHeaders()
 	f.dynamic = readDynamic(f, imported)
 	var unstripped bool
 	f.symtab, unstripped = staticSymbols(h, limits)
 	f.readFacts(!unstripped)
-	f.Code, f.CodeComplete = f.codeRanges()
 	for _, s := range h.sections {
 		if strings.HasPrefix(s.Name, ".plt") {
 			f.PLT = append(f.PLT, Span{s.Addr, max(s.Addr, s.Addr+s.Size)})
 		}
 	}
+	f.Code, f.CodeComplete = f.codeRanges()
+	if f.Machine != nil && f.HasSections() && f.sectionsLie() {
+		h.sections, f.PLT = nil, nil
+		f.Code, f.CodeComplete = f.codeRanges()
+	}
 	return f, nil
 }
+
+// leave records why a part of the file is not read, or not as a loader reads it.
+func (f *File) leave(format string, args ...any) {
+	if f.left == "" {
+		f.left = fmt.Sprintf(format, args...)
+	}
+}
+
+// Left returns why a part of the file was not read, "" if all was. It is complete after the
+// last use of the file.
+func (f *File) Left() string { return f.left }
 
 // Spend subtracts n from the remaining work. It reports whether enough was left.
 func (f *File) Spend(n int) bool {
@@ -80,9 +97,6 @@ func (f *File) Imported(names ...string) bool {
 	}
 	return false
 }
-
-// Packed reports whether UPX compressed the program.
-func (f *File) Packed() bool { return f.h.upx }
 
 // HasSections reports whether the file has valid section headers.
 func (f *File) HasSections() bool { return len(f.h.sections) > 0 }

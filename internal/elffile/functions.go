@@ -9,7 +9,7 @@ type Functions struct {
 
 // NewFunctions reads the tables of f.
 func NewFunctions(f *File) *Functions {
-	return &Functions{f: f, ehFrame: newEHFrame(f), pclntab: newPclntab(f)}
+	return &Functions{f: f, ehFrame: newEHFrame(f, true), pclntab: newPclntab(f)}
 }
 
 // Indexed reports whether the file has a sorted table of its functions.

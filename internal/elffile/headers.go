@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+
+	"github.com/capvet/capvet/internal/isa"
 )
 
 // Errors of Open.
@@ -21,13 +24,13 @@ var (
 	ErrTooLarge = errors.New("file too large")
 )
 
-// Segment is a program header. Its file range lies within the file.
+// Segment is a program header. The file range of a PT_LOAD lies within the file.
 type Segment struct {
 	elf.ProgHeader
 	Writable, Executable bool
 }
 
-// headers are the ELF, program and section headers. Their file ranges lie within the file.
+// headers are the ELF, program and section headers.
 type headers struct {
 	r        io.ReaderAt
 	size     uint64
@@ -40,7 +43,11 @@ type headers struct {
 	// sections is empty if the section headers are invalid. An invalid section is
 	// of type SHT_NULL and size 0, so that indexes stay valid.
 	sections []elf.SectionHeader
-	upx      bool
+	// phoff is the file offset of table, the program headers as the file has them.
+	phoff uint64
+	table []byte
+	// shoff and shsize are the place of the section headers in the file.
+	shoff, shsize uint64
 }
 
 // fits reports whether n bytes at off lie within limit. It cannot overflow.
@@ -61,6 +68,9 @@ func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 		return nil, fmt.Errorf("%w: magic number % x", ErrNotELF, head[:4])
 	}
 	class, data := elf.Class(head[elf.EI_CLASS]), elf.Data(head[elf.EI_DATA])
+	if (class != elf.ELFCLASS64 || data != elf.ELFDATA2LSB) && runs64(head) {
+		class, data = elf.ELFCLASS64, elf.ELFDATA2LSB
+	}
 	h := &headers{
 		r: r, size: uint64(size), bits: map[elf.Class]int{elf.ELFCLASS32: 32, elf.ELFCLASS64: 64}[class],
 		order: map[elf.Data]binary.ByteOrder{elf.ELFDATA2LSB: binary.LittleEndian, elf.ELFDATA2MSB: binary.BigEndian}[data],
@@ -93,6 +103,18 @@ func readHeaders(r io.ReaderAt, size int64) (*headers, error) {
 	return h, nil
 }
 
+// runs64 reports whether a kernel of arm64 or amd64 runs the file: it reads neither the class
+// nor the byte order (Linux, fs/binfmt_elf.c).
+func runs64(head []byte) bool {
+	var e elf.Header64
+	if _, err := binary.Decode(head, binary.LittleEndian, &e); err != nil {
+		return false
+	}
+	kind, machine := elf.Type(e.Type), elf.Machine(e.Machine)
+	return (kind == elf.ET_EXEC || kind == elf.ET_DYN) && int(e.Phentsize) == binary.Size(elf.Prog64{}) &&
+		slices.ContainsFunc(isa.Machines(), func(m *isa.Machine) bool { return m.ELF == machine })
+}
+
 func (h *headers) readSegments(off uint64, entsize, num uint16) error {
 	switch {
 	case num == 0:
@@ -106,10 +128,7 @@ func (h *headers) readSegments(off uint64, entsize, num uint16) error {
 	if err != nil {
 		return fmt.Errorf("program headers: %w", err)
 	}
-	// UPX's own header follows: a checksum and a magic number.
-	if b, err := h.readRange(off+uint64(len(table)), 8); err == nil {
-		h.upx = string(b[4:]) == "UPX!"
-	}
+	h.phoff, h.table = off, table
 	progs := decodeEntries(h, table, func(p elf.Prog32) elf.Prog64 {
 		return elf.Prog64{
 			Type: p.Type, Flags: p.Flags, Off: uint64(p.Off), Vaddr: uint64(p.Vaddr),
@@ -130,10 +149,7 @@ func (h *headers) readSegments(off uint64, entsize, num uint16) error {
 			if s.Filesz > s.Memsz || s.Vaddr+s.Memsz < s.Vaddr {
 				return fmt.Errorf("%w: segment at address %#x has the invalid memory size %d", ErrMalformed, s.Vaddr, s.Memsz)
 			}
-		case elf.PT_DYNAMIC, elf.PT_INTERP, elf.PT_NOTE, elf.PT_TLS, elf.PT_GNU_EH_FRAME:
-			if !fits(s.Off, s.Filesz, h.size) {
-				continue
-			}
+		case elf.PT_DYNAMIC, elf.PT_INTERP, elf.PT_NOTE, elf.PT_PHDR, elf.PT_TLS, elf.PT_GNU_EH_FRAME:
 		default:
 			continue
 		}
@@ -155,6 +171,7 @@ func (h *headers) readSections(off uint64, entsize, num, names uint16) {
 			Name: e.Name, Type: e.Type, Flags: uint64(e.Flags), Addr: uint64(e.Addr), Off: uint64(e.Off), Size: uint64(e.Size), Link: e.Link,
 		}
 	})
+	h.shoff, h.shsize = off, uint64(len(table))
 	h.sections = make([]elf.SectionHeader, num)
 	for i, e := range entries {
 		s := elf.SectionHeader{

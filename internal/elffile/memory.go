@@ -1,11 +1,15 @@
 package elffile
 
-import "debug/elf"
+import (
+	"debug/elf"
+	"math"
+	"slices"
+)
 
 // memory is the memory image of the file (PT_LOAD), read through a cache of blocks.
 type memory struct {
 	h      *headers
-	loads  []Segment
+	loads  []Segment // do not overlap
 	blocks map[uint64][]byte
 	order  []uint64 // keys of blocks, oldest first
 	// lastKey and last are the block of the last access.
@@ -17,11 +21,62 @@ type memory struct {
 func newMemory(h *headers) *memory {
 	m := &memory{h: h, blocks: make(map[uint64][]byte), lastKey: ^uint64(0)}
 	for _, s := range h.segments {
-		if s.Type == elf.PT_LOAD {
-			m.loads = append(m.loads, s)
+		if s.Type == elf.PT_LOAD && s.Memsz > 0 {
+			m.load(s)
 		}
 	}
 	return m
+}
+
+// load maps a segment as the kernel does: whole pages, over any earlier ones.
+func (m *memory) load(s Segment) {
+	s = m.wholePages(s)
+	end := s.Vaddr + s.Memsz
+	if !slices.ContainsFunc(m.loads, func(p Segment) bool { return p.Vaddr < end && s.Vaddr < p.Vaddr+p.Memsz }) {
+		m.loads = append(m.loads, s)
+		return
+	}
+	var kept []Segment
+	for _, p := range m.loads {
+		if before := p.part(0, s.Vaddr-min(s.Vaddr, p.Vaddr)); before.Memsz > 0 {
+			kept = append(kept, before)
+		}
+		if after := p.part(end-min(end, p.Vaddr), p.Memsz); after.Memsz > 0 {
+			kept = append(kept, after)
+		}
+	}
+	m.loads = append(kept, s)
+}
+
+// pageSize is the smallest of the machines, in bytes.
+const pageSize = 4 << 10
+
+// wholePages extends a segment to its pages. They hold more of the file, but zeros behind
+// initialized data. No kernel maps a segment with an address and an offset that differ
+// within the page: it stays as it is.
+func (m *memory) wholePages(s Segment) Segment {
+	lead := s.Vaddr % pageSize
+	if s.Filesz == 0 || s.Off%pageSize != lead || s.Vaddr+s.Memsz > math.MaxUint64-pageSize {
+		return s
+	}
+	roundUp := func(n uint64) uint64 { return (n + pageSize - 1) &^ (pageSize - 1) }
+	s.Off, s.Vaddr, s.Filesz, s.Memsz = s.Off-lead, s.Vaddr-lead, s.Filesz+lead, s.Memsz+lead
+	if s.Filesz == s.Memsz || !s.Writable {
+		s.Filesz = min(roundUp(s.Filesz), m.h.size-s.Off)
+	}
+	s.Memsz = max(roundUp(s.Memsz), s.Filesz)
+	return s
+}
+
+// part returns the part of a loaded segment between two distances from its start.
+func (s Segment) part(from, to uint64) Segment {
+	from, to = min(from, s.Memsz), min(to, s.Memsz)
+	if from >= to {
+		return Segment{}
+	}
+	s.Filesz = min(s.Filesz, to) - min(s.Filesz, from)
+	s.Off, s.Vaddr, s.Memsz = s.Off+from, s.Vaddr+from, to-from
+	return s
 }
 
 // SegmentOf returns the loaded segment that contains addr, or nil.

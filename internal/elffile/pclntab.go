@@ -76,6 +76,9 @@ func readPclntab(f *File, addr uint64) *pclntab {
 	default:
 		return nil
 	}
+	if nfunc > maxGoFunctions {
+		f.leave("Go's table has %d functions", nfunc)
+	}
 	if nfunc == 0 || nfunc > maxGoFunctions {
 		return nil
 	}

@@ -9,9 +9,8 @@ import (
 )
 
 const (
-	dtRelr                 = elf.DynTag(36) // DT_RELR (gABI)
-	maxPointers            = 1 << 10
-	maxUnsortedRelocations = 1 << 12
+	dtRelr      = elf.DynTag(36) // DT_RELR (gABI)
+	maxPointers = 1 << 10
 )
 
 // PointerAt returns the eight bytes at addr after relocation, for a load address of 0.
@@ -40,10 +39,10 @@ func (f *File) PointerAt(addr uint64) (uint64, bool) {
 
 // scanRelative searches a table that is not sorted by address.
 func (f *File) scanRelative(t relocationTable, addr uint64) (value uint64, found bool) {
-	if !f.Spend(min(t.count, maxUnsortedRelocations)) {
+	if !f.Spend(t.count) {
 		return 0, false
 	}
-	_ = f.h.eachEntry(t.off, rela64Size, min(t.count, maxUnsortedRelocations), func(_ int, e []byte) bool {
+	_ = f.h.eachEntry(t.off, rela64Size, t.count, func(_ int, e []byte) bool {
 		if r := decodeRela(e); r.Off == addr && elf.R_TYPE64(r.Info) == f.Machine.Relocations.Relative {
 			value, found = uint64(r.Addend), true
 		}
@@ -58,6 +57,12 @@ func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 	if len(targets) == 0 {
 		return nil
 	}
+	room := func() bool {
+		if len(found) >= maxPointers {
+			f.leave("more than %d pointers lead to functions that enter the kernel", maxPointers)
+		}
+		return len(found) < maxPointers
+	}
 	for addr, v := range f.pointers {
 		if targets[v] {
 			found[addr] = v
@@ -69,7 +74,7 @@ func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 			if v := uint64(r.Addend); targets[v] && elf.R_TYPE64(r.Info) == f.Machine.Relocations.Relative {
 				found[r.Off] = v
 			}
-			return len(found) < maxPointers
+			return room()
 		})
 	}
 	if f.FixedAddress() || f.tags[dtRelr] != 0 {
@@ -82,7 +87,7 @@ func (f *File) PointersTo(targets map[uint64]bool) map[uint64]uint64 {
 					found[addr+uint64(i)] = v
 				}
 			}
-			return len(found) < maxPointers
+			return room()
 		})
 	}
 	return found

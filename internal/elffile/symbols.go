@@ -2,6 +2,7 @@ package elffile
 
 import (
 	"debug/elf"
+	"math"
 	"slices"
 )
 
@@ -23,22 +24,24 @@ type symbol struct {
 	defined    bool
 	function   bool
 	named      bool // a defined function or object with an address
+	local      bool // bound within the file
 }
 
 // decodeSymbol decodes an elf.Sym64 or elf.Sym32.
 func decodeSymbol(h *headers, e []byte) symbol {
 	var s symbol
-	var info byte
+	var info, other byte
 	var shndx uint16
 	s.nameOffset = h.order.Uint32(e)
 	if h.bits == 64 {
-		info, shndx = e[4], h.order.Uint16(e[6:])
+		info, other, shndx = e[4], e[5], h.order.Uint16(e[6:])
 		s.addr, s.size = h.order.Uint64(e[8:]), h.order.Uint64(e[16:])
 	} else {
 		s.addr, s.size = uint64(h.order.Uint32(e[4:])), uint64(h.order.Uint32(e[8:]))
-		info, shndx = e[12], h.order.Uint16(e[14:])
+		info, other, shndx = e[12], e[13], h.order.Uint16(e[14:])
 	}
 	kind := elf.ST_TYPE(info)
+	s.local = elf.ST_BIND(info) == elf.STB_LOCAL || elf.ST_VISIBILITY(other) == elf.STV_HIDDEN || elf.ST_VISIBILITY(other) == elf.STV_INTERNAL
 	s.defined = elf.SectionIndex(shndx) != elf.SHN_UNDEF
 	s.function = kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC
 	s.named = s.defined && s.addr != 0 && (s.function || kind == elf.STT_OBJECT)
@@ -47,10 +50,12 @@ func decodeSymbol(h *headers, e []byte) symbol {
 
 func (h *headers) symbolSize() uint64 { return uint64(h.entsize(elf.Sym32{}, elf.Sym64{})) }
 
-// dynamicSymbols returns .dynsym. Without section headers, the number of symbols
-// comes from the hash table, or from the address of the string table after it.
-func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Limits) symbolTable {
-	t := symbolTable{entsize: h.symbolSize(), namesAddr: tags[elf.DT_STRTAB], namesSize: tags[elf.DT_STRSZ]}
+// dynamicSymbols returns .dynsym. The number of symbols is the largest of the section headers and
+// hash tables, or comes from the address of the string table after it. The loaders read none of
+// them, nor DT_STRSZ.
+func dynamicSymbols(f *File, tags map[elf.DynTag]uint64) symbolTable {
+	h, m, limits := f.h, f.memory, f.Limits
+	t := symbolTable{entsize: h.symbolSize(), namesAddr: tags[elf.DT_STRTAB], namesSize: math.MaxUint64}
 	var avail uint64
 	t.off, avail = m.InFile(tags[elf.DT_SYMTAB])
 	count := uint64(0)
@@ -59,16 +64,19 @@ func dynamicSymbols(h *headers, m *memory, tags map[elf.DynTag]uint64, limits Li
 			count = s.Size / t.entsize
 		}
 	}
-	if hash := tags[elf.DT_HASH]; count == 0 && hash != 0 {
-		count, _ = m.Word(hash+4, 4)
+	if hash := tags[elf.DT_HASH]; hash != 0 {
+		n, _ := m.Word(hash+4, 4)
+		count = max(count, n)
 	}
-	if hash := tags[elf.DT_GNU_HASH]; count == 0 && hash != 0 {
-		count = gnuHashCount(m, hash, limits)
+	if hash := tags[elf.DT_GNU_HASH]; hash != 0 {
+		count = max(count, gnuHashCount(m, hash, limits))
 	}
 	if names, first := tags[elf.DT_STRTAB], tags[elf.DT_SYMTAB]; count == 0 && names > first {
 		count = (names - first) / t.entsize
 	}
-	t.maxCount = min(avail/t.entsize, uint64(limits.Symbols))
+	if t.maxCount = min(avail/t.entsize, uint64(limits.Symbols)); count > uint64(limits.Symbols) {
+		f.leave("of %d symbols %d were read", count, limits.Symbols)
+	}
 	t.count = int(min(count, t.maxCount))
 	return t
 }

@@ -38,10 +38,17 @@ func (f *File) TLSData(off int64, width uint8) (addr uint64, ok bool) {
 	return block.Vaddr + uint64(off), true
 }
 
+// tlsSegment returns the last PT_TLS, as the loaders do, or nil.
 func (f *File) tlsSegment() *Segment {
-	for i := range f.h.segments {
-		if s := &f.h.segments[i]; s.Type == elf.PT_TLS && s.Align <= maxTLSAlign && s.Memsz <= maxTLSSize {
+	for i := len(f.h.segments) - 1; i >= 0; i-- {
+		s := &f.h.segments[i]
+		switch {
+		case s.Type != elf.PT_TLS:
+		case s.Align <= maxTLSAlign && s.Memsz <= maxTLSSize:
 			return s
+		default:
+			f.leave("thread-local data of %d bytes, aligned to %d", s.Memsz, s.Align)
+			return nil
 		}
 	}
 	return nil

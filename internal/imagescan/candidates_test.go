@@ -50,12 +50,12 @@ func TestFileOverItsLimit(t *testing.T) {
 }
 
 // TestStarted: the programs that the image runs are analysed whatever their names,
-// and reported if they are a known product or make a legacy call.
+// and reported if they are a known product, make a legacy call or are not read.
 func TestStarted(t *testing.T) {
 	s := newServer(t)
 	executable := func(content string) string { return elf.ELFMAG + content }
 	files := gzipped(archive("usr/bin/lb", executable("legacy"), "usr/bin/tini", executable("fine"), "usr/bin/run.sh", "#!/bin/sh", "opt/lb",
-		executable("product"), "opt/bad", executable("broken")))
+		executable("product"), "opt/bad", executable("broken"), "opt/packed", executable("packed"), "opt/unknown", executable("unknown")))
 	merged := gzipped(archive("bin", "->usr/bin", "srv/", ""))
 	analyze := func(r io.ReaderAt, size int64, _ string) (report.Binary, error) {
 		content, err := io.ReadAll(io.NewSectionReader(r, 0, size))
@@ -63,6 +63,10 @@ func TestStarted(t *testing.T) {
 		switch b.BuildID {
 		case "legacy":
 			b.Capset.ABI = report.ABIV1
+		case "packed":
+			b.Capset.ABI, b.Capset.Basis = report.ABIUnknown, report.BasisNone
+		case "unknown":
+			b.Capset.ABI, b.Capset.Basis = report.ABIUnknown, report.BasisCode
 		case "product":
 			b.Product = &report.Product{Name: "haproxy"}
 		case "fine":
@@ -86,6 +90,8 @@ func TestStarted(t *testing.T) {
 		{"relative", v1.Config{Cmd: []string{"../opt/lb"}, WorkingDir: "/srv"}, []string{"/opt/lb=product"}},
 		{"of no interest", v1.Config{Cmd: []string{"tini"}}, nil},
 		{"cannot be analysed", v1.Config{Cmd: []string{"/opt/bad"}}, []string{"gap not-analysed"}},
+		{"packed", v1.Config{Cmd: []string{"/opt/packed"}}, []string{"/opt/packed=packed"}},
+		{"unknown by its code", v1.Config{Cmd: []string{"/opt/unknown"}}, nil},
 		{"is not there", v1.Config{Cmd: []string{"/opt/other"}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

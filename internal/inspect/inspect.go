@@ -89,10 +89,14 @@ func describe(f *elfcaps.File, r io.ReaderAt, size int64, path string, capset fu
 // recognise identifies the product by a version symbol or by strings in the data.
 func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 	matcher := product.NewMatcher()
-	f.SearchData(product.Overlap, func(_ uint64, data []byte) bool {
+	search := func(_ uint64, data []byte) bool {
 		matcher.Chunk(data)
 		return true
-	})
+	}
+	f.SearchData(product.Overlap, search)
+	if _, found := matcher.Result(); !found && f.HasSections() {
+		f.SearchLoaded(product.Overlap, search) // section headers may name data otherwise
+	}
 	for _, p := range product.All() {
 		if len(p.VersionSymbols) == 0 {
 			continue
@@ -101,18 +105,24 @@ func recognise(f *elfcaps.File) (m product.Match, basis string, ok bool) {
 		for _, name := range p.VersionSymbols {
 			if s, found := symbols[name]; found {
 				version := f.String(s.Addr)
-				if _, valid := product.ParseVersion(version); valid && len(version) < 64 {
-					return product.Match{Product: p, Version: version, Feature: matcher.Feature(p.Name)}, "symbol", true
+				if _, valid := product.ParseVersion(version); !valid || len(version) >= 64 {
+					version = ""
+				}
+				if m = (product.Match{Product: p, Version: version, Feature: matcher.Feature(p.Name)}); version != "" {
+					return m, "symbol", true
 				}
 			}
 		}
 	}
-	m, ok = matcher.Result()
-	return m, "string", ok
+	if found, ok := matcher.Result(); ok || m.Product.Name == "" {
+		return found, "string", ok
+	}
+	return m, "symbol", true // of an unread version
 }
 
-// judge combines the verdict on the code with the facts of the product. The code
-// takes precedence over the version; a disagreement is reported.
+// judge combines the verdict on the code with the facts of the product. Calls that were found
+// take precedence over the version; a disagreement is reported. That none were found proves
+// nothing about a version that makes them, unless its own list of features says so.
 func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 	c := &b.Capset
 	expected, known := m.Product.Expected(m.Version)
@@ -121,6 +131,11 @@ func judge(b *report.Binary, f *elfcaps.File, m product.Match) {
 		fallBack(c, f, m, expected, known)
 	case c.ABI == report.ABINone && m.Feature == '-':
 		c.Reason = builtWithout(m)
+	case (c.ABI == report.ABINone || c.ABI == report.ABILibrary) && expected != report.ABINone:
+		*c = report.Capset{ABI: expected, Basis: report.BasisVersion, Calls: c.Calls, Reason: notFound(m)}
+		if !known {
+			c.Basis = report.BasisNone
+		}
 	case known && c.ABI != expected && c.Reason == "":
 		c.Reason = disagreement(c.ABI, expected, m)
 	}
@@ -166,6 +181,18 @@ func builtWithout(m product.Match) string {
 	return fmt.Sprintf("built without %s, as its list of build features says", m.Product.Feature)
 }
 
+// notFound returns the reason for a build whose calls were not found.
+func notFound(m product.Match) string {
+	if m.Version == "" {
+		return fmt.Sprintf("no capability call was found in the code of %s, and its version was not read", m.Product.Name)
+	}
+	reason := fmt.Sprintf("%s %s is known to, but no capability call was found in its code", m.Product.Name, m.Version)
+	if m.Product.Feature == "" {
+		return reason
+	}
+	return reason + ", nor a list of build features without " + m.Product.Feature
+}
+
 // addReason adds to the reason for a verdict.
 func addReason(c *report.Capset, text string) {
 	c.Reason = strings.TrimPrefix(c.Reason+"; "+text, "; ")
@@ -175,8 +202,6 @@ func addReason(c *report.Capset, text string) {
 func disagreement(got, expected report.ABI, m product.Match) string {
 	name := m.Product.Name + " " + m.Version
 	switch {
-	case got == report.ABINone:
-		return fmt.Sprintf("%s is expected to use %s, but its code makes no capability call: perhaps built without the feature", name, expected)
 	case expected == report.ABINone:
 		return fmt.Sprintf("%s is expected to make no capability call, but its code does: perhaps a backport", name)
 	case expected.Legacy() && !got.Legacy():

@@ -57,6 +57,9 @@ func TestFile(t *testing.T) {
 
 func TestProducts(t *testing.T) {
 	const old = "\x003.0.11-1, released 2026/01/01\x00HAProxy\x00"
+	const features = "-51DEGREES +ACCEPT4 +BACKTRACE +CPU_AFFINITY +DL +EPOLL -KQUEUE -LINUX_CAP +LINUX_SPLICE +LINUX_TPROXY -LUA +NS +POLL " +
+		"+PRCTL +RT +TFO +THREAD"
+	const unfound = "no capability call was found"
 	for _, c := range []struct {
 		name, fixture, text string
 		abi                 report.ABI
@@ -73,12 +76,36 @@ func TestProducts(t *testing.T) {
 			abi: report.ABIV3, basis: report.BasisCode, when: report.WhenStart, reason: "backported fix",
 		},
 		{
-			name: "built without", fixture: "amd64_table_only_none_O2", text: old + "-LINUX_CAP \x00",
+			name: "built without", fixture: "amd64_table_only_none_O2", text: old + features,
 			abi: report.ABINone, basis: report.BasisCode, reason: "built without LINUX_CAP",
 		},
 		{
+			name: "built with", fixture: "amd64_table_only_none_O2", text: old + strings.ReplaceAll(features, "-LINUX", "+LINUX"),
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: unfound, advice: "3.2",
+		},
+		{
+			name: "a word of the list", fixture: "amd64_table_only_none_O2", text: old + "-LINUX_CAP \x00",
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: unfound, advice: "3.2",
+		},
+		{
+			name: "a word of the list beside a call", fixture: "amd64_passthrough_unknown_O2", text: old + "-LINUX_CAP \x00",
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: "is known to", advice: "3.2",
+		},
+		{
 			name: "unexpectedly none", fixture: "amd64_table_only_none_O2", text: old,
-			abi: report.ABINone, basis: report.BasisCode, reason: "expected to use v1",
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: unfound, advice: "3.2",
+		},
+		{
+			name: "unexpectedly only a library", fixture: "amd64_uses_libcap_library_O2", text: old,
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenStart, reason: unfound, advice: "3.2",
+		},
+		{
+			name: "nginx without a call", fixture: "amd64_table_only_none_O2", text: "\x00nginx version: nginx/1.22.1\x00",
+			abi: report.ABIV1, basis: report.BasisVersion, when: report.WhenConditional, reason: unfound, advice: "transparent",
+		},
+		{
+			name: "old nginx without a call", fixture: "amd64_table_only_none_O2", text: "\x00nginx version: nginx/1.12.0\x00",
+			abi: report.ABINone, basis: report.BasisCode,
 		},
 		{
 			name: "unread falls back", fixture: "amd64_passthrough_unknown_O2", text: old,

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/layers"

@@ -106,7 +106,7 @@ func (s stack) missing(files []candidate) []map[string]bool {
 
 // addTo adds the results for files, all of them analysed, and a gap for omitted
 // ones. A started file is left out unless it is an ELF file that is a known
-// product or makes a legacy call.
+// product, makes a legacy call, or could not be read, such as a packed one.
 func (s stack) addTo(r *report.Report, tree imagefs.Tree, files []candidate, omitted int, inspector Inspector) {
 	addGap := func(where, reason, detail string, other bool) {
 		r.Complete = false
@@ -139,7 +139,8 @@ func (s stack) addTo(r *report.Report, tree imagefs.Tree, files []candidate, omi
 		}
 		binary := result.binary
 		s.resolveLibraries(inspector, tree, &binary)
-		if !f.named && binary.Product == nil && (!f.started || !binary.Capset.ABI.Legacy()) {
+		unread := binary.Capset.ABI == report.ABIUnknown && binary.Capset.Basis == report.BasisNone
+		if !f.named && binary.Product == nil && (!f.started || !binary.Capset.ABI.Legacy() && !unread) {
 			if !result.screened {
 				continue
 			}

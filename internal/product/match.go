@@ -2,18 +2,22 @@ package product
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
+	"strings"
 )
 
-// Overlap is the number of bytes at the end of one chunk that the next one has to repeat.
-const Overlap = 256
+// Overlap is the number of bytes at the end of one chunk that the next one has to repeat: no list
+// of build features is longer.
+const Overlap = 4 << 10
 
 // Matcher recognises products by the texts in a file's data, given in chunks.
 type Matcher struct {
 	// versions and also are by product: the version found, and whether Marker.Also was.
 	versions []string
 	also     []bool
-	// features are signs (+ or -) before each product's feature.
+	// features are signs (+ or -) before each product's feature. A plus in one list counts more
+	// than a minus in another.
 	features []byte
 }
 
@@ -34,8 +38,8 @@ func (m *Matcher) Chunk(b []byte) {
 				m.also[i] = k.Also == "" || bytes.Contains(b, []byte(k.Also))
 			}
 		}
-		if p.Feature != "" && m.features[i] == 0 {
-			m.features[i] = sign(b, p.Feature)
+		if p.Feature != "" && m.features[i] != '+' {
+			m.features[i] = cmp.Or(sign(b, p.Feature), m.features[i])
 		}
 	}
 }
@@ -68,19 +72,47 @@ func (k Marker) version(b []byte) string {
 	}
 }
 
-// sign returns the sign before the feature in a list such as "+EPOLL -KQUEUE".
-func sign(b []byte, feature string) byte {
+// minFeatures is the number of features in the shortest list: HAProxy's have more than 40.
+const minFeatures = 16
+
+// sign returns the sign before the feature in the lists of b, such as "+EPOLL -KQUEUE": '+' if any
+// has it so, 0 without a list. A text that is not a whole list, sorted as HAProxy's Makefile
+// does, does not count.
+func sign(b []byte, feature string) (found byte) {
 	for i := 0; ; {
 		j := bytes.Index(b[i:], []byte(feature))
 		if j < 0 {
-			return 0
+			return found
 		}
 		at, end := i+j, i+j+len(feature)
-		if at > 0 && (b[at-1] == '+' || b[at-1] == '-') && (end == len(b) || b[end] == ' ' || b[end] == 0) {
-			return b[at-1]
-		}
 		i = end
+		if at == 0 || b[at-1] != '+' && b[at-1] != '-' || end < len(b) && b[end] != ' ' && b[end] != 0 && b[end] != '\n' {
+			continue
+		}
+		first := at - 1 - len(lastPart(b[max(0, at-1-Overlap/2):at-1]))
+		last := end + len(firstPart(b[end:min(len(b), end+Overlap/2)]))
+		if isFeatureList(strings.Fields(string(b[first:last]))) {
+			if found = b[at-1]; found == '+' {
+				return found
+			}
+		}
 	}
+}
+
+// featureBytes are the characters of a list of features.
+const featureBytes = " +-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+func firstPart(b []byte) []byte { return b[:len(b)-len(bytes.TrimLeft(b, featureBytes))] }
+
+func lastPart(b []byte) []byte { return b[len(bytes.TrimRight(b, featureBytes)):] }
+
+func isFeatureList(words []string) bool {
+	for i, w := range words {
+		if len(w) < 2 || strings.IndexAny(w, "+-") != 0 || strings.ContainsAny(w[1:], "+-") || i > 0 && w[1:] <= words[i-1][1:] {
+			return false
+		}
+	}
+	return len(words) >= minFeatures
 }
 
 // Match is a recognised product.

@@ -153,16 +153,28 @@ func TestHinted(t *testing.T) {
 	}
 }
 
+// features is a list of build features as HAProxy's Makefile writes it.
+const features = "-51DEGREES +ACCEPT4 +BACKTRACE +CPU_AFFINITY +DL +EPOLL -KQUEUE -LINUX_CAP +LINUX_SPLICE +LINUX_TPROXY -LUA +NS +POLL " +
+	"+PRCTL +RT +TFO +THREAD"
+
 func TestMatcher(t *testing.T) {
+	const head = "\x003.0.11, released 2026/01/02\x00HAProxy\x00"
 	matched := map[string]bool{}
 	for _, c := range []struct {
 		name, data            string
 		wantName, wantVersion string
 		wantFeature           byte
 	}{
-		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00+EPOLL -LINUX_CAP +TLS\x00", "haproxy",
+		{"haproxy", "\x003.0.11-1+deb13u4, released 2026/01/02\x00HAProxy version %s\x00" + features + "\x00", "haproxy",
 			"3.0.11-1+deb13u4", '-'},
-		{"haproxy with the feature", "\x002.9-dev5, released 2023/09/08\x00the HAProxy team\x00 +LINUX_CAP ", "haproxy", "2.9-dev5", '+'},
+		{"haproxy with the feature", "\x002.9-dev5, released 2023/09/08\x00the HAProxy team\x00 " + strings.ReplaceAll(features, "-L", "+L"),
+			"haproxy", "2.9-dev5", '+'},
+		{"a word of the list alone", head + "-LINUX_CAP\x00", "haproxy", "3.0.11", 0},
+		{"a short list", head + "+EPOLL -LINUX_CAP +TLS\x00", "haproxy", "3.0.11", 0},
+		{"a list out of order", head + "+THREAD " + features, "haproxy", "3.0.11", 0},
+		{"other words in the list", head + strings.ReplaceAll(features, "+", ""), "haproxy", "3.0.11", 0},
+		{"two lists", head + features + "\x00" + strings.ReplaceAll(features, "-L", "+L"), "haproxy", "3.0.11", '+'},
+		{"a list behind its title", head + "Feature list : " + features + "\n", "haproxy", "3.0.11", '-'},
 		{"another program that was released", "\x003.0.1, released 2026/01/02\x00", "", "", 0},
 		{"nginx", "\x00nginx version: nginx/1.22.1\n\x00", "nginx", "1.22.1", 0},
 		{"openresty", "\x00nginx version: openresty/1.25.3.1\n\x00", "openresty", "1.25.3.1", 0},
@@ -346,7 +358,7 @@ func TestCondition(t *testing.T) {
 
 // FuzzMatcher: chunks of a file, wherever they are cut, give the same result.
 func FuzzMatcher(f *testing.F) {
-	f.Add([]byte("\x003.0.11, released 2026/01/02\x00HAProxy\x00-LINUX_CAP\x00"), 20)
+	f.Add([]byte("\x003.0.11, released 2026/01/02\x00HAProxy\x00"+features+"\x00"), 20)
 	f.Add([]byte("nginx version: nginx/1.22.1\n"), 10)
 	f.Add([]byte("99999999999999999999.1-dev99999999999, released 20HAProxy"), 3)
 	f.Fuzz(func(t *testing.T, data []byte, at int) {

@@ -150,8 +150,11 @@ type Capset struct {
 	// Reason explains the verdict in a few words where ABI and Calls alone do not: an unknown, a
 	// build without the feature, a disagreement of code and version.
 	Reason string `json:"reason,omitempty"`
-	// Calls are the call sites, in address order. Never nil in a report made by this program.
+	// Calls are the call sites, in address order, of each system call the worst ones if there are
+	// too many. Never nil in a report made by this program.
 	Calls []Call `json:"calls"`
+	// CallsTotal is the number of call sites if Calls does not list all of them.
+	CallsTotal int `json:"callsTotal,omitempty"`
 	// Libraries are those through which the file makes its capability calls, in the order of its
 	// requests; only if ABI comes from them.
 	Libraries []Library `json:"libraries,omitempty"`

@@ -43,7 +43,7 @@ test-race: ## run the unit tests with the race detector: needs Go and a C compil
 test-integration: ## test with a control plane, a registry, layer unpackers and scheduler plugins
 	assets=$$(tools/ensure controlplane) && controllers=$$(tools/ensure controllers) && registry=$$(tools/ensure registry) && unpack=$$(tools/ensure unpack) && chunked=$$(tools/ensure chunked) && scheduler=$$(tools/ensure scheduler) && \
 	KUBEBUILDER_ASSETS=$$assets CAPVET_CONTROLLERS_TOOLS=$$controllers CAPVET_REGISTRY_TOOLS=$$registry CAPVET_UNPACK_TOOLS=$$unpack CAPVET_CHUNKED_TOOLS=$$chunked CAPVET_SCHEDULER_TOOLS=$$scheduler \
-		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/registry/... ./test/unpack/... ./test/scheduler/...
+		$(GO_TEST) -count=1 -v -tags integration -timeout 20m ./test/integration/... ./test/bounds/... ./test/registry/... ./test/unpack/... ./test/scheduler/...
 
 .PHONY: test-chart
 test-chart: ## test the Helm chart and config/; UPDATE=-update rewrites the golden file

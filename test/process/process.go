@@ -52,6 +52,9 @@ func Start(command *exec.Cmd, log string) (*Process, error) {
 // Ended is closed once the program has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
+// PID returns the program's process id.
+func (p *Process) PID() int { return p.command.Process.Pid }
+
 // Tail returns the end of the log.
 func (p *Process) Tail() string {
 	log, err := os.ReadFile(p.Log)

@@ -85,7 +85,7 @@ func boundedCalls(binaries []Binary, omit func(n int, of string)) []Binary {
 		call   Call
 	}
 	var all []place
-	libraries := 0
+	libraries, totals := 0, make([]int, len(binaries))
 	for i := range binaries {
 		capset := &binaries[i].Capset
 		for _, c := range capset.Calls {
@@ -96,12 +96,18 @@ func boundedCalls(binaries []Binary, omit func(n int, of string)) []Binary {
 		if len(capset.Libraries) == 0 {
 			capset.Libraries = nil
 		}
+		totals[i] = max(len(capset.Calls), capset.CallsTotal)
 		capset.Calls = make([]Call, 0, min(len(capset.Calls), MaxCalls))
 	}
 	kept := worst(all, MaxCalls, func(p place) int { return rank(p.call.ABI) })
 	for _, p := range kept {
 		calls := &binaries[p.binary].Capset.Calls
 		*calls = append(*calls, p.call)
+	}
+	for i, total := range totals {
+		if capset := &binaries[i].Capset; len(capset.Calls) < total {
+			capset.CallsTotal = total
+		}
 	}
 	omit(len(all)-len(kept), "calls")
 	omit(libraries, "libraries")

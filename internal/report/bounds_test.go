@@ -41,6 +41,9 @@ func TestBounded(t *testing.T) {
 	calls, legacy := 0, 0
 	for _, b := range got.Binaries {
 		calls += len(b.Capset.Calls)
+		if want := 5; len(b.Capset.Calls) < want && b.Capset.CallsTotal != want {
+			t.Errorf("%s: %d calls of %d", b.Path, len(b.Capset.Calls), b.Capset.CallsTotal)
+		}
 		for _, c := range b.Capset.Calls {
 			if c.ABI == ABIV1 {
 				legacy++

@@ -61,7 +61,9 @@ func (o *registryOptions) scanner(stopEarly bool) (*imagescan.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return imagescan.New(imagescan.Options{Inspector: inspect.Inspector(), Registry: client, StopEarly: stopEarly, TOC: o.tables, Limits: limits})
+	return imagescan.New(imagescan.Options{
+		Inspector: inspect.Inspector(), Registry: client, StopEarly: stopEarly, TOC: o.tables, Limits: limits,
+	})
 }
 
 // read calls scan within the timeout. An image that takes longer has an error that

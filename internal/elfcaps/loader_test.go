@@ -184,10 +184,10 @@ func run(t *testing.T, data []byte) {
 		return
 	}
 	name := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(name, data, 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(name, data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), name).CombinedOutput(); err != nil { //nolint:gosec // ours
+	if out, err := exec.CommandContext(t.Context(), name).CombinedOutput(); err != nil {
 		t.Errorf("the program does not run: %v %s", err, out)
 	}
 }

@@ -65,7 +65,8 @@ func (d documents) configuration(ctx context.Context, at descriptor) (*configura
 
 // readVerified reads a blob of at most size bytes and verifies its digest. release
 // returns its memory.
-func readVerified(ctx context.Context, from source, digest v1.Hash, size int64, reserve registry.Reserve) (_ []byte, release func(), _ error) {
+func readVerified(ctx context.Context, from source, digest v1.Hash, size int64, reserve registry.Reserve) (_ []byte, release func(),
+	_ error) {
 	stored, err := from.Blob(ctx, digest)
 	if err != nil {
 		return nil, nil, err

@@ -84,8 +84,9 @@ func BenchmarkManyScans(b *testing.B) {
 	base := registry.add(b, gzipped(archive("usr/share/base", string(content)+string(content))))
 	for i := range images {
 		own := registry.add(b, gzipped(archive("usr/sbin/haproxy", string(content)+fmt.Sprint(i))))
-		manifest := registry.add(b, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[`+
-			`{"mediaType":%q,"digest":%q,"size":%d},{"mediaType":%q,"digest":%q,"size":%d}]}`, types.OCIManifestSchema1, types.OCIConfigJSON,
+		manifest := registry.add(b, fmt.Appendf(nil,
+			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[`+
+				`{"mediaType":%q,"digest":%q,"size":%d},{"mediaType":%q,"digest":%q,"size":%d}]}`, types.OCIManifestSchema1, types.OCIConfigJSON,
 			config.Digest, config.Size, types.OCILayer, base.Digest, base.Size, types.OCILayer, own.Digest, own.Size))
 		if err := os.Link(filepath.Join(string(registry), manifest.Digest.String()), filepath.Join(string(registry), fmt.Sprint(i))); err != nil {
 			b.Fatal(err)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"github.com/capvet/capvet/internal/imagefs"
 	"github.com/capvet/capvet/internal/layers"
 	"github.com/capvet/capvet/internal/report"

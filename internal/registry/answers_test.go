@@ -24,7 +24,8 @@ import (
 // TestEveryAnswerKeepsThePace: a dripping answer ends whatever its status is and
 // whoever reads it. A retried request does not wait for one again.
 func TestEveryAnswerKeepsThePace(t *testing.T) {
-	for _, status := range []int{http.StatusOK, http.StatusPartialContent, http.StatusUnauthorized, http.StatusNotFound, http.StatusServiceUnavailable} {
+	for _, status := range []int{http.StatusOK, http.StatusPartialContent, http.StatusUnauthorized, http.StatusNotFound,
+		http.StatusServiceUnavailable} {
 		for _, kind := range []string{manifests, blobs, ""} {
 			synctest.Test(t, func(t *testing.T) {
 				attempts := 0
@@ -211,7 +212,8 @@ func TestBreakerSparesOthers(t *testing.T) {
 			t.Errorf("%s: %d requests were sent", r.URL, n)
 		}
 	}
-	for _, address := range []string{"http://shared.example/v2/good/manifests/x", "http://shared.example/token?scope=good", "http://shared.example/v2/"} {
+	for _, path := range []string{"v2/good/manifests/x", "token?scope=good", "v2/"} {
+		address := "http://shared.example/" + path
 		if err := send(requestFor(t, address)); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}

@@ -53,8 +53,8 @@ type circuit = gobreaker.TwoStepCircuitBreaker[*http.Response]
 
 func newBreaker(next http.RoundTripper) *breaker {
 	// The only error is for a size that is not positive.
-	hosts, _ := lru.New[breakerKey, *circuit](maxBreakers)        //nolint:bodyclose // no response yet
-	repositories, _ := lru.New[breakerKey, *circuit](maxBreakers) //nolint:bodyclose // no response yet
+	hosts, _ := lru.New[breakerKey, *circuit](maxBreakers)
+	repositories, _ := lru.New[breakerKey, *circuit](maxBreakers)
 	return &breaker{next, hosts, repositories}
 }
 
@@ -102,7 +102,7 @@ func allow(circuits *lru.Cache[breakerKey, *circuit], r *http.Request, key ...st
 	k := breakerKey(sha256.Sum256([]byte(strings.Join(key, "\n"))))
 	c, ok := circuits.Get(k)
 	if !ok {
-		c = gobreaker.NewTwoStepCircuitBreaker[*http.Response](gobreaker.Settings{
+		c = gobreaker.NewTwoStepCircuitBreaker[*http.Response](gobreaker.Settings{ //nolint:bodyclose // no response yet
 			Timeout:     breakerTimeout,
 			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
 			IsExcluded:  func(err error) bool { return errors.Is(err, errNotTried) },

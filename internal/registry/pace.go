@@ -45,7 +45,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	stalled := make(chan struct{})
 	start := time.Now()
 	timer := time.AfterFunc(b.pace.every, func() {
-		_ = b.ReadCloser.Close()
+		_ = b.Close()
 		close(stalled)
 	})
 	n, err := b.ReadCloser.Read(p)

@@ -177,7 +177,10 @@ func (r Report) Bytes() int64 {
 
 // Bytes returns the approximate memory of the binary, in bytes.
 func (b Binary) Bytes() int64 {
-	n := binaryBytes + len(b.Path) + len(b.SHA256) + len(b.Layer) + len(b.FileCapabilities) + len(b.BuildID) + len(b.Capset.Reason) + len(b.Advice)
+	n := binaryBytes
+	for _, text := range []string{b.Path, b.SHA256, b.Layer, b.FileCapabilities, b.BuildID, b.Capset.Reason, b.Advice} {
+		n += len(text)
+	}
 	if b.Product != nil {
 		n += len(b.Product.Version)
 	}

@@ -118,14 +118,6 @@ func (c caller) ask() (int, error) {
 	return response.StatusCode, err
 }
 
-// awaitEnd waits until the other end closes the connection.
-func (c caller) awaitEnd(t *testing.T) {
-	t.Helper()
-	if _, err := io.Copy(io.Discard, c.reader); errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-}
-
 func allow(context.Context, Request) admission.Response { return admission.Allowed("") }
 
 // TestStrangersDoNotCrowdOut: a client that takes every connection, with or

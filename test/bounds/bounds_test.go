@@ -165,7 +165,8 @@ func TestElements(t *testing.T) {
 		"diffids":  `{"os":"linux","architecture":"arm64","rootfs":{"diff_ids":` + list(`""`) + `}}`,
 	}
 	references := map[string]string{
-		"entries": shared.registry.serve("library/haproxy-entries", types.OCIImageIndex, []byte(`{"schemaVersion":2,"manifests":`+list(`{}`)+`}`)),
+		"entries": shared.registry.serve("library/haproxy-entries", types.OCIImageIndex,
+			[]byte(`{"schemaVersion":2,"manifests":`+list(`{}`)+`}`)),
 	}
 	for name, manifest := range manifests {
 		references[name] = shared.registry.serve("library/haproxy-"+name, types.OCIManifestSchema1, []byte(manifest), small)
@@ -184,7 +185,8 @@ func TestElements(t *testing.T) {
 	var pods []*corev1.Pod
 	for name := range manifests {
 		for i := range 12 {
-			reference := shared.registry.serve(fmt.Sprintf("library/haproxy-%s-%d", name, i), types.OCIManifestSchema1, []byte(manifests[name]), small)
+			reference := shared.registry.serve(fmt.Sprintf("library/haproxy-%s-%d", name, i), types.OCIManifestSchema1,
+				[]byte(manifests[name]), small)
 			pods = append(pods, pod(fmt.Sprintf("%s-%d", name, i), reference))
 		}
 	}
@@ -221,8 +223,8 @@ func TestWords(t *testing.T) {
 		"terms": func(p *corev1.Pod) {
 			term := corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{
 				{Key: "kubernetes.io/arch", Operator: corev1.NodeSelectorOpIn, Values: []string{"arm64"}}}}
-			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
-				NodeSelectorTerms: slices.Repeat([]corev1.NodeSelectorTerm{term}, 20_000)}}}
+			required := &corev1.NodeSelector{NodeSelectorTerms: slices.Repeat([]corev1.NodeSelectorTerm{term}, 20_000)}
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: required}}
 		},
 	} {
 		p := pod("large", shared.haproxy30, shared.haproxy30, shared.haproxy30)

@@ -27,6 +27,28 @@ func deleteNamed(kind, name string) error {
 	return nil
 }
 
+// clientsOf returns the clients of a new user with the rights of the rules.
+func clientsOf(t *testing.T, user string, rules ...rbacv1.PolicyRule) kubernetes.Interface {
+	t.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rules}
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: user},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}}
+	if err := shared.cluster.Client.Create(t.Context(), role); err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.cluster.Client.Create(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(shared.cluster.Config)
+	config.Impersonate.UserName = user
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clients
+}
+
 // TestLabelGuard: with the guard, only users with the right to change
 // ClusterCapsetPolicies may change capvet's labels on a namespace. Other changes
 // are unaffected.
@@ -42,29 +64,10 @@ func TestLabelGuard(t *testing.T) {
 			}
 		}
 	})
-	as := func(user string, rules ...rbacv1.PolicyRule) kubernetes.Interface {
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: rules}
-		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: user},
-			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
-			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}}
-		if err := shared.cluster.Client.Create(t.Context(), role); err != nil {
-			t.Fatal(err)
-		}
-		if err := shared.cluster.Client.Create(t.Context(), binding); err != nil {
-			t.Fatal(err)
-		}
-		config := rest.CopyConfig(shared.cluster.Config)
-		config.Impersonate.UserName = user
-		clients, err := kubernetes.NewForConfig(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return clients
-	}
 	namespaces := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces", "namespaces/status", "namespaces/finalize"},
 		Verbs: []string{"create", "get", "patch", "update"}}
-	owner := as("guard-owner", namespaces)
-	administrator := as("guard-administrator", namespaces,
+	owner := clientsOf(t, "guard-owner", namespaces)
+	administrator := clientsOf(t, "guard-administrator", namespaces,
 		rbacv1.PolicyRule{APIGroups: []string{"capvet.dev"}, Resources: []string{"clustercapsetpolicies"}, Verbs: []string{"update"}})
 
 	create := func(c kubernetes.Interface, name string, labels map[string]string) error {

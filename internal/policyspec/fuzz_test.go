@@ -2,6 +2,7 @@ package policyspec
 
 import (
 	"encoding/json"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,7 @@ import (
 )
 
 // FuzzPolicy: any object of the kind, as stored, compiles or has an error, and has the same
-// one in a cache; judging by it ends.
+// one in a cache, for bounded memory; judging by it ends.
 func FuzzPolicy(f *testing.F) {
 	for _, spec := range []string{
 		`{}`,
@@ -29,7 +30,13 @@ func FuzzPolicy(f *testing.F) {
 			return
 		}
 		p.Annotations = nil
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		compiled, err := CompileNamespaced(&p)
+		runtime.ReadMemStats(&after)
+		if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(1<<20+64*len(object)); got > limit {
+			t.Errorf("%d bytes allocate %d, the limit is %d", len(object), got, limit)
+		}
 		if err == nil {
 			image := policy.Image{Name: "docker.io/library/haproxy:3.0.11", Architecture: "arm64"}
 			policy.Evaluate(time.Unix(0, 0), []policy.Policy{compiled}, []policy.Image{image})

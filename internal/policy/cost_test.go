@@ -68,7 +68,7 @@ func TestPoliciesShareFaults(t *testing.T) {
 		}
 		return testing.AllocsPerRun(5, func() { Evaluate(time.Time{}, policies, images) })
 	}
-	if one, many := allocations(1), allocations(64); many > one+10 {
+	if one, many := allocations(1), allocations(64); many > one+32 { // the race detector adds some
 		t.Errorf("%.0f allocations for one policy, %.0f for 64", one, many)
 	}
 }

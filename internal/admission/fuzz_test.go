@@ -36,7 +36,8 @@ func FuzzReview(f *testing.F) {
 		template := append(append([]byte(`{"spec":{"template":`), object...), "}}"...)
 		f.Add("apps", "deployments", template, []byte(`{}`))
 	}
-	f.Add("batch", "cronjobs", []byte(`{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{},{}]}}}}}}`), []byte(`{"spec":null}`))
+	f.Add("batch", "cronjobs", []byte(`{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{},{}]}}}}}}`),
+		[]byte(`{"spec":null}`))
 	reports := manyBinaries(3)
 	h := &Handler{
 		Files: anyFile{}, Nodes: placement.NewNodes(), Observer: &observer{}, Now: time.Now,

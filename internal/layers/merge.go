@@ -15,9 +15,6 @@ import (
 // maxBinaries is the most executables of one report.
 const maxBinaries = 256
 
-// gapTooLarge is the reason for a gap over a limit.
-const gapTooLarge = "too-large"
-
 // stack is the layers of an image, the lowest first, with their summaries.
 type stack struct {
 	blobs     []Blob
@@ -115,14 +112,14 @@ func (s stack) addTo(r *report.Report, tree imagefs.Tree, files []candidate, omi
 	for i, summary := range s.summaries {
 		digest := s.blobs[i].Digest.String()
 		if summary.skipped != "" {
-			addGap(digest, gapTooLarge, summary.skipped, true)
+			addGap(digest, report.GapTooLarge, summary.skipped, true)
 		}
 		if summary.throughTOC {
 			r.ThroughTable = append(r.ThroughTable, digest)
 		}
 	}
 	if omitted > 0 {
-		addGap("/", gapTooLarge, fmt.Sprintf("%d more executables make capability calls than a report has room for", omitted), true)
+		addGap("/", report.GapTooLarge, fmt.Sprintf("%d more executables make capability calls than a report has room for", omitted), true)
 	}
 	for _, f := range files {
 		result := s.result(f.File)
@@ -132,7 +129,7 @@ func (s stack) addTo(r *report.Report, tree imagefs.Tree, files []candidate, omi
 		if result.err != nil {
 			reason := "not-analysed"
 			if errors.Is(result.err, imagefs.ErrTooLarge) {
-				reason = gapTooLarge
+				reason = report.GapTooLarge
 			}
 			addGap(f.Path, reason, result.err.Error(), !f.named && !f.started)
 			continue

@@ -159,7 +159,7 @@ func (r *Reader) Read(ctx context.Context, image Image) (report.Report, error) {
 			result.Configuration = s.withUID(tree, p.configuration)
 			if steps.Exceeded() {
 				result.Complete = false
-				result.Gaps = append(result.Gaps, report.Gap{Where: "/", Reason: gapTooLarge, Detail: unresolved})
+				result.Gaps = append(result.Gaps, report.Gap{Where: "/", Reason: report.GapTooLarge, Detail: unresolved})
 			}
 			return result, nil
 		}

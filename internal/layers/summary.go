@@ -36,35 +36,17 @@ type fileResult struct {
 func (r fileResult) legacy() bool { return r.err == nil && r.binary.Capset.ABI.Legacy() }
 
 // Approximate memory, in bytes, apart from texts: of a summary, of one fileResult
-// with its place in the map, and of one element of a map or slice of a result.
+// with its place in the map, and of one user.
 const summaryMemory, resultMemory, elementMemory = 512, 1 << 10, 112
 
 // bytes returns the approximate memory of the result, in bytes.
 func (r fileResult) bytes() int64 {
-	n := resultMemory + textBytes(r.binary)
+	n := resultMemory + r.binary.Bytes()
 	for name := range r.users {
-		n += elementMemory + len(name)
+		n += int64(elementMemory + len(name))
 	}
 	if r.err != nil {
-		n += len(r.err.Error())
-	}
-	return int64(n)
-}
-
-// textBytes returns the length of a binary's texts, with the elements of its lists.
-func textBytes(b report.Binary) int {
-	n := len(b.Path) + len(b.SHA256) + len(b.Layer) + len(b.FileCapabilities) + len(b.BuildID) + len(b.Advice) + len(b.Capset.Reason)
-	if b.Product != nil {
-		n += elementMemory + len(b.Product.Version)
-	}
-	if b.Trigger != nil {
-		n += elementMemory + len(b.Trigger.Why)
-	}
-	for _, c := range b.Capset.Calls {
-		n += elementMemory + len(c.Function) + len(c.Address) + len(c.Header)
-	}
-	for _, l := range b.Capset.Libraries {
-		n += elementMemory + len(l.Name) + len(l.Path)
+		n += int64(len(r.err.Error()))
 	}
 	return n
 }

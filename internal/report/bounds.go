@@ -151,7 +151,7 @@ const (
 	reportBytes  = 512
 	binaryBytes  = 512 // with product and trigger
 	callBytes    = 112
-	libraryBytes = 56
+	libraryBytes = 112
 	gapBytes     = 64
 	stringBytes  = 16
 )

@@ -12,9 +12,6 @@ import (
 	"github.com/capvet/capvet/internal/report"
 )
 
-// maxBinaries is the most executables of one report.
-const maxBinaries = 256
-
 // stack is the layers of an image, the lowest first, with their summaries.
 type stack struct {
 	blobs     []Blob
@@ -43,7 +40,7 @@ type candidate struct {
 
 // candidates returns the visible files under candidates' names, at the started
 // paths, and selected by screening, each once, sorted by path. omitted counts
-// the screened files beyond maxBinaries.
+// the screened files beyond report.MaxBinaries.
 func (s stack) candidates(ctx context.Context, tree imagefs.Tree, isCandidate func(string) bool, started []string) (files []candidate,
 	omitted int, err error) {
 	byPath := map[string]candidate{}
@@ -66,14 +63,15 @@ func (s stack) candidates(ctx context.Context, tree imagefs.Tree, isCandidate fu
 			}
 		}
 	}
-	if len(byPath) > maxBinaries {
-		return nil, 0, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath), maxBinaries)
+	if len(byPath) > report.MaxBinaries {
+		return nil, 0, fmt.Errorf("%w: the image has %d executables of interest, the limit is %d", imagefs.ErrTooLarge, len(byPath),
+			report.MaxBinaries)
 	}
 	screened, err := s.screened(ctx, tree, byPath)
 	if err != nil {
 		return nil, 0, err
 	}
-	fit := min(len(screened), maxBinaries-len(byPath))
+	fit := min(len(screened), report.MaxBinaries-len(byPath))
 	files = append(files, screened[:fit]...)
 	for _, f := range byPath {
 		files = append(files, f)
@@ -193,7 +191,7 @@ func (s stack) proven(ctx context.Context, isCandidate func(string) bool, steps 
 			files = append(files, candidate{File: f, named: true})
 		}
 	}
-	if len(files) == 0 || len(files) > maxBinaries {
+	if len(files) == 0 || len(files) > report.MaxBinaries {
 		return report.Report{}, false
 	}
 	r := report.New()
